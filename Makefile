@@ -1,0 +1,81 @@
+# Development and demo commands; `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.SILENT:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := schemas stream agents lampit
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# ARGS goes to pytest: make test ARGS="tests/unit -k calendar"
+ARGS ?=
+
+.PHONY: system-packages help setup setup-dev demo test lint format fuzz chaos bench lock clean
+
+help: ## This list
+	awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(VENV)/.setup ## Install Lampit and its locked packages into .venv
+
+setup-dev: $(VENV)/.setup-dev ## The same with everything the tests need
+
+demo: setup ## Embedded broker, all agents, live events and the page, in one command
+	$(BIN)/lampit demo
+
+test: system-packages setup-dev lint ## Lint, types, import contracts and every test
+	scripts/kafka-distribution
+	echo "pytest"
+	$(BIN)/python -m pytest -m "not chaos and not fuzz" $(ARGS)
+
+lint: setup-dev ## Ruff, mypy --strict and the import contracts
+	echo "ruff check"
+	$(BIN)/ruff check --quiet
+	echo "ruff format --check"
+	$(BIN)/ruff format --check --quiet
+	echo "mypy --strict $(PACKAGES)"
+	$(BIN)/mypy --strict $(addprefix -p ,$(PACKAGES))
+	echo "lint-imports"
+	$(BIN)/lint-imports --no-cache --no-logo
+
+format: setup-dev ## Let ruff rewrite what it can
+	$(BIN)/ruff check --quiet --fix
+	$(BIN)/ruff format --quiet
+
+fuzz: setup-dev ## The long random searches
+	$(BIN)/python -m pytest -m fuzz $(ARGS)
+
+chaos: system-packages setup-dev ## Tests that kill, stop and starve processes
+	scripts/kafka-distribution
+	$(BIN)/python -m pytest -m chaos $(ARGS)
+
+bench: system-packages setup-dev ## Benchmarks; results are added to bench/results.jsonl
+	scripts/kafka-distribution
+	$(BIN)/python -m bench $(ARGS)
+
+lock: setup-dev ## Write the lock files again from pyproject.toml
+	scripts/lock
+
+clean: ## Remove .venv and .cache
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+system-packages:
+	scripts/system-packages
+
+# python3 -m venv leaves an existing environment and its packages as they are, so each lock file is installed over it.
+$(BIN)/python:
+	echo "Making $(VENV) with $$($(PYTHON) --version) ..."
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.setup: pyproject.toml requirements.lock | $(BIN)/python
+	echo "Installing the locked packages into $(VENV) ..."
+	$(PIP) install --require-hashes --requirement requirements.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.setup-dev: pyproject.toml requirements-dev.lock | $(BIN)/python
+	echo "Installing the locked packages for development into $(VENV) ..."
+	$(PIP) install --require-hashes --requirement requirements-dev.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	touch $@ $(VENV)/.setup

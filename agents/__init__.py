@@ -1,0 +1,1 @@
+"""The Faust apps (intake, ledger, roll-up, archive) and what they share."""

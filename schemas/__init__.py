@@ -1,0 +1,1 @@
+"""What crosses a wire: events in, records out. Imports pydantic only."""

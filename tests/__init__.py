@@ -1,0 +1,1 @@
+"""The tests: unit, scenarios, property, broker, web and chaos."""

@@ -1,0 +1,109 @@
+"""Fixtures: the brokers, and programs of the system that some tests need.
+
+Every test that takes `broker` runs twice, on real Kafka and on the embedded broker.
+
+| fixture | broker | begins without topics |
+| --- | --- | --- |
+| `broker` | both | for each test module |
+| `empty_broker` | both | for each test |
+| `kafka` | Kafka only (transactions, fences) | for each test module |
+| `kafka_cluster` | Kafka of three nodes, to be killed and frozen | for each test module, a cluster of its own |
+
+`chromium` and `promtool` are the paths of these programs. What is missing on this machine skips its tests with a
+sentence that says so; with CI=true they fail.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import NoReturn
+
+import pytest
+
+from lampit.broker import EmbeddedBroker
+from tests.brokers import Broker, KafkaBroker, KafkaCluster, delete_topics, kafka_missing
+
+BOTH = ("kafka", "embedded")
+
+
+@pytest.fixture(scope="session")
+def kafka_process() -> Iterator[KafkaBroker]:
+    """One Kafka for the whole run: starting it takes seconds, emptying it does not."""
+    _need_kafka()
+    with KafkaBroker() as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def kafka(kafka_process: KafkaBroker) -> Broker:
+    """Kafka, without any topics at the start of the module."""
+    delete_topics(kafka_process.bootstrap_servers)
+    return kafka_process.broker
+
+
+@pytest.fixture(scope="module", params=BOTH)
+def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
+    """Kafka, then the embedded broker, without any topics at the start of the module."""
+    if request.param == "kafka":
+        yield request.getfixturevalue("kafka")
+    else:
+        with EmbeddedBroker() as process:
+            yield _embedded(process)
+
+
+@pytest.fixture(params=BOTH)
+def empty_broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
+    """Kafka, then the embedded broker, without any topics at the start of the test."""
+    if request.param == "kafka":
+        running: KafkaBroker = request.getfixturevalue("kafka_process")
+        delete_topics(running.bootstrap_servers)
+        yield running.broker
+    else:
+        with EmbeddedBroker() as process:
+            yield _embedded(process)
+
+
+@pytest.fixture(scope="module")
+def kafka_cluster() -> Iterator[KafkaCluster]:
+    """Kafka of three nodes."""
+    _need_kafka()
+    with KafkaCluster(3) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The system's browser, for playwright's `executable_path`."""
+    return _program("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    """The checker of Prometheus' rules, rule tests and metrics."""
+    return _program("promtool")
+
+
+def _embedded(process: EmbeddedBroker) -> Broker:
+    return Broker(name="embedded", bootstrap_servers=process.bootstrap_servers, transactions=False)
+
+
+def _need_kafka() -> None:
+    missing = kafka_missing()
+    if missing is not None:
+        _skip(f"No real Kafka: {missing}")
+
+
+def _program(*names: str) -> str:
+    for name in names:
+        path = shutil.which(name)
+        if path is not None:
+            return path
+    _skip(f"{names[0]} is missing (scripts/system-packages installs it).")
+
+
+def _skip(reason: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
