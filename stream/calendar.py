@@ -1,0 +1,137 @@
+"""Days and instants: ordinals, microseconds, RFC 3339 texts, the three zones of Indonesia, the 17th birthday.
+
+In: texts of events and records, and the numbers of `stream.events`. Out: each in the other's form. Called throughout
+the core. Zones are fixed offsets by province (docs/decisions/0002, reading 4); there is no clock here.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from functools import lru_cache
+from typing import Final, Literal
+
+MICROSECONDS_PER_SECOND: Final = 1_000_000
+MICROSECONDS_PER_DAY: Final = 86_400 * MICROSECONDS_PER_SECOND
+
+EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
+INSTANT_MIN: Final = (date(1900, 1, 1).toordinal() - EPOCH_ORDINAL) * MICROSECONDS_PER_DAY
+INSTANT_MAX: Final = (date(2201, 1, 1).toordinal() - EPOCH_ORDINAL) * MICROSECONDS_PER_DAY - 1
+"""Instants outside 1900–2200 (UTC) are refused."""
+
+WIB_HOURS: Final = 7
+WITA_HOURS: Final = 8
+WIT_HOURS: Final = 9
+
+ZONE_HOURS: Final = {
+    **dict.fromkeys(("51", "52", "53", "63", "64", "65", "71", "72", "73", "74", "75", "76"), WITA_HOURS),
+    **dict.fromkeys(("81", "82", "91", "92", "93", "94", "95", "96"), WIT_HOURS),
+}
+"""Hours east of UTC of the provinces outside WIB. WITA: Bali, Nusa Tenggara, south, east and north Kalimantan,
+Sulawesi; WIT: Maluku and Papua. Sumatra, Java, west and central Kalimantan, and what is not known, are WIB."""
+
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_FRACTION: Final = re.compile(r"\.[0-9]+", re.ASCII)
+_LEAP_CYCLE_DAYS: Final = 146_097
+"""Days in the 400 years after which the calendar repeats."""
+
+_CLOCKS: Final = tuple(f"T{hour:02}:{minute:02}:" for hour in range(24) for minute in range(60))
+_SECOND_TEXTS: Final = tuple(f"{second:02}" for second in range(60))
+_MINUTES: Final = {
+    spelling: minute * 60 * MICROSECONDS_PER_SECOND
+    for minute, clock in enumerate(_CLOCKS)
+    for spelling in (clock, clock.lower())
+}
+_SECONDS: Final = {text: second * MICROSECONDS_PER_SECOND for second, text in enumerate(_SECOND_TEXTS)}
+_OFFSETS: Final = {
+    "Z": 0,
+    "z": 0,
+    **{f"+{clock[1:6]}": _MINUTES[clock] for clock in _CLOCKS},
+    **{f"-{clock[1:6]}": -_MINUTES[clock] for clock in _CLOCKS},
+}
+# Tables, because parsing an instant by datetime costs three times as much, on the path of every event.
+
+
+@lru_cache(maxsize=100_000)
+def ordinal(text: str) -> int:
+    """The ordinal of a day written YYYY-MM-DD; ValueError for anything else."""
+    if not _DAY.fullmatch(text):
+        raise ValueError("not a day written YYYY-MM-DD")
+    return date.fromisoformat(text).toordinal()
+
+
+@lru_cache(maxsize=100_000)
+def iso_day(day: int) -> str:
+    """The day as YYYY-MM-DD."""
+    return date.fromordinal(day).isoformat()
+
+
+@lru_cache(maxsize=100_000)
+def _midnight(text: str) -> int:
+    """The instant at which the day begins in UTC."""
+    return (ordinal(text) - EPOCH_ORDINAL) * MICROSECONDS_PER_DAY
+
+
+def parse_instant(text: str) -> int:
+    """The instant of an RFC 3339 text with an offset, digits beyond the microsecond cut off; else ValueError."""
+    try:
+        offset = _OFFSETS.get(text[19:])
+        microseconds = 0
+        if offset is None:
+            microseconds, offset = _fraction_and_offset(text[19:])
+        instant = _midnight(text[:10]) + _MINUTES[text[10:17]] + _SECONDS[text[17:19]] + microseconds - offset
+    except (LookupError, ValueError) as error:
+        raise ValueError("not an RFC 3339 instant with an offset") from error
+    if not INSTANT_MIN <= instant <= INSTANT_MAX:
+        raise ValueError("not an instant of the years 1900 to 2200")
+    return instant
+
+
+def _fraction_and_offset(text: str) -> tuple[int, int]:
+    """Both in microseconds, of `.123456+07:00`."""
+    digits, offset = text[1:7], _OFFSETS.get(text[7:])
+    if offset is not None and text[0] == "." and digits.isdigit() and digits.isascii():  # as format_instant writes it
+        return int(digits), offset
+    fraction = _FRACTION.match(text)
+    if fraction is None:
+        raise ValueError("no fraction and no offset")
+    return int(fraction[0][1:7].ljust(6, "0")), _OFFSETS[text[fraction.end() :]]
+
+
+def format_instant(instant: int) -> str:
+    """The instant in UTC, `YYYY-MM-DDTHH:MM:SS[.ffffff]Z`."""
+    days, within = divmod(instant, MICROSECONDS_PER_DAY)
+    seconds, microseconds = divmod(within, MICROSECONDS_PER_SECOND)
+    minutes, second = divmod(seconds, 60)
+    whole = iso_day(days + EPOCH_ORDINAL) + _CLOCKS[minutes] + _SECOND_TEXTS[second]
+    return f"{whole}.{microseconds:06}Z" if microseconds else whole + "Z"
+
+
+def zone_hours(region: str | None) -> int:
+    """Hours east of UTC of a region code, by its province; WIB where there is none or it is not known."""
+    return WIB_HOURS if region is None else ZONE_HOURS.get(region[:2], WIB_HOURS)
+
+
+def day_of(instant: int, region: str | None) -> int:
+    """The day of an instant in the zone of a region."""
+    local = instant + zone_hours(region) * 3600 * MICROSECONDS_PER_SECOND
+    return local // MICROSECONDS_PER_DAY + EPOCH_ORDINAL
+
+
+def end_of_day(day: int, region: str | None) -> int:
+    """The instant of the midnight that ends a day in the zone of a region: the first one that is no longer in it."""
+    return (day + 1 - EPOCH_ORDINAL) * MICROSECONDS_PER_DAY - zone_hours(region) * 3600 * MICROSECONDS_PER_SECOND
+
+
+@lru_cache(maxsize=100_000)
+def birthday_17(born: int, leap_birthday: Literal["mar1", "feb28"]) -> int:
+    """The day on which someone born on day `born` turns 17; leap_birthday says when those of 29 February do."""
+    if born > _LEAP_CYCLE_DAYS:
+        # The calendar repeats, and counting in the first cycles keeps year 9999 + 17 inside what `date` can hold.
+        cycles = (born - 1) // _LEAP_CYCLE_DAYS
+        return birthday_17(born - cycles * _LEAP_CYCLE_DAYS, leap_birthday) + cycles * _LEAP_CYCLE_DAYS
+    birth = date.fromordinal(born)
+    if (birth.month, birth.day) == (2, 29):  # no year is a leap year 17 years after a leap year
+        month, day = (3, 1) if leap_birthday == "mar1" else (2, 28)
+        return date(birth.year + 17, month, day).toordinal()
+    return birth.replace(year=birth.year + 17).toordinal()

@@ -1,0 +1,95 @@
+"""One person's part in every figure.
+
+In: the events of one person (by the pseudonyms they came under), the rules, the balances and the region reference.
+Out: `Part`: spans at places, postings to the columns of balances, anomalies. Called by the counting engine
+(`lampit count`), the ledger worker (`stream.partition`) and the audit; the only way from events to figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from stream.events import Event, Placed
+from stream.opening import Book
+from stream.person import Fold, Parts, Span, attributes, fold, presumed_home, sort_out
+from stream.presumed import held, places_named, view
+from stream.regions import Reference
+from stream.rules import Rules
+from stream.standing import Anomaly, resolve
+
+Groups = Mapping[str, Sequence[Event]]
+"""A person's events by the pseudonym they were sent under; more than one only for merged NIKs."""
+
+Posting = tuple[str, int, int]
+"""(column, day, tally): a column's figure on D is the sum of its tallies of days up to D."""
+
+
+class Part(NamedTuple):
+    """A person's part: where and as what they count, what balances already hold of them, what was odd about the events.
+
+    standing: the events that stand, for those who ask which regions are concerned.
+    """
+
+    spans: Sequence[Span]
+    held: Sequence[Posting]
+    anomalies: Sequence[Anomaly]
+    standing: Sequence[Event]
+
+
+class Context(NamedTuple):
+    """What every person's count depends on besides their events."""
+
+    rules: Rules
+    reference: Reference
+    book: Book
+
+
+def count(groups: Groups, context: Context) -> Part:
+    """Fold one person's events to their part in every figure; a pure function of the set."""
+    events: Sequence[Event] = (
+        next(iter(groups.values())) if len(groups) == 1 else [event for group in groups.values() for event in group]
+    )
+    standing = resolve(events)
+    parts = sort_out(standing.events)
+    anomalies: list[Anomaly] = [*standing.anomalies, *_unknown_regions(standing.events, context.reference)]
+    plain = fold(parts, attributes(standing.events, parts.entry, parts.corrections), context.rules)
+    if not context.book or not _concerns(context.book, standing.accepted):
+        return Part(plain.spans, (), anomalies + plain.anomalies, standing.events)
+    presumed_at = presumed_home(standing.accepted, context.book.is_governed)
+    presumed = _presumed(standing.accepted, parts, presumed_at, context.rules)
+    now = view(plain, presumed, presumed_at, events, context.book)
+    postings = held(groups, standing, now, context.rules, context.book)
+    return Part(now.spans, postings, [*anomalies, *now.anomalies], standing.events)
+
+
+def _presumed(accepted: Sequence[Event], parts: Parts, home: str | None, rules: Rules) -> Fold | None:
+    if home is None:
+        return None
+    return fold(parts, attributes(accepted, parts.entry, parts.corrections), rules, home)
+
+
+def _concerns(book: Book, events: Iterable[Event]) -> bool:
+    return any(book.is_governed(place) for place in places_named(events))
+
+
+def _unknown_regions(events: Iterable[Event], reference: Reference) -> list[Anomaly]:
+    found: list[Anomaly] = []
+    for event in events:
+        if isinstance(event, Placed) and not reference.known(event.region, event.occurred_on):
+            found.append((event, "unknown_region"))
+    return found
+
+
+def postings(spans: Sequence[Span]) -> Iterable[Posting]:
+    """What spans add to each place's column."""
+    place, tally = "", 0
+    for span in spans:
+        if place == span.place:
+            yield place, span.day, span.tally - tally
+        else:
+            if place:
+                yield place, span.day, -tally
+            if span.place:
+                yield span.place, span.day, span.tally
+        place, tally = span.place, span.tally

@@ -1,0 +1,112 @@
+"""Count a set of accepted events at once: the figures of every region on one day, and all anomalies.
+
+In: (subject, event) pairs in any order, with repeats. Out: coverage records and anomalies. Called by `lampit count`; the
+live agents reach the same figures through `stream.partition`, batch by batch.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import date
+from typing import Any, NamedTuple
+
+from stream import coverage
+from stream.count import Context, Part, count
+from stream.events import Event, NikChange, OpeningBalance, Placed
+from stream.identity import persons
+from stream.opening import Book
+from stream.opening_figures import part as balance_part
+from stream.person import at
+from stream.regions import TRANSIT, Reference
+from stream.rollup import Partial, Rollup
+from stream.rules import Rules
+
+
+class Anomaly(NamedTuple):
+    """An event without the effect its sender expected; subject is None for an opening balance."""
+
+    subject: str | None
+    source: str
+    id: str
+    kind: str
+
+
+class Counted(NamedTuple):
+    """Coverage records sorted by region code, and anomalies sorted by (subject, source, id, kind)."""
+
+    regions: list[dict[str, Any]]
+    anomalies: list[Anomaly]
+
+
+class Engine:
+    """Collects accepted events, then counts them."""
+
+    def __init__(self, rules: Rules, reference: Reference) -> None:
+        """Nothing collected yet."""
+        self._rules = rules
+        self._reference = reference
+        self._events: defaultdict[str, list[Event]] = defaultdict(list)
+        self._changes: list[tuple[str, NikChange]] = []
+        self._balances: list[OpeningBalance] = []
+
+    def add(self, subject: str | None, event: Event | OpeningBalance) -> None:
+        """Take one accepted event; order and repetition do not matter."""
+        if isinstance(event, OpeningBalance):
+            self._balances.append(event)
+        elif subject is not None:
+            self._events[subject].append(event)
+            if type(event) is NikChange:
+                self._changes.append((subject, event))
+
+    def count(self, as_of: date) -> Counted:
+        """The figures at the end of a day."""
+        day = as_of.toordinal()
+        book = Book(self._balances)
+        context = Context(self._rules, self._reference, book)
+        columns: defaultdict[str, int] = defaultdict(int)
+        named: set[str] = {TRANSIT}
+        anomalies: list[Anomaly] = []
+        for subject, counted in self._parts(context):
+            span = at(counted.spans, day)
+            if span.place:
+                columns[span.place] += span.tally
+            for column, on, tally in counted.held:
+                if on <= day:
+                    columns[column] += tally
+            named.update(event.region for event in counted.standing if isinstance(event, Placed))
+            anomalies += [Anomaly(subject, event.source, event.id, kind) for event, kind in counted.anomalies]
+        named.update(place for place in columns if "@" not in place)
+        for balance, kind in book.all_anomalies(self._reference):
+            anomalies.append(Anomaly(None, balance.source, balance.id, kind))
+        rollup = Rollup(self._rules.stale_after_days)
+        for region in named | book.by_region.keys():
+            rollup.apply(0, region, partial(region, day, columns, book))
+        text = as_of.isoformat()
+        records = [coverage.record(code, figure, text, self._reference) for code, figure in rollup.take_changed(day)]
+        return Counted(sorted(records, key=lambda one: str(one["region"])), sorted(anomalies, key=_by_name))
+
+    def _parts(self, context: Context) -> Iterable[tuple[str, Part]]:
+        merged = persons(self._events, self._changes)
+        others = {subject for subjects in merged.values() for subject in subjects}
+        for subject, events in self._events.items():
+            if subject not in others:
+                yield subject, count({subject: events}, context)
+        for survivor, subjects in merged.items():
+            yield survivor, count({subject: self._events[subject] for subject in subjects}, context)
+
+
+def partial(region: str, day: int, columns: dict[str, int], book: Book) -> Partial:
+    """One region's part on a day: its own column and, under a balance, what that holds of known people."""
+    own = columns.get(region, 0)
+    of_region = book.by_region.get(region)
+    if not of_region:
+        return Partial(own)
+    governing = book.governing(region, day)
+    if governing is None:
+        return Partial(own, 0, balance_part(of_region[0].event, day, governs=False))
+    return Partial(own, columns.get(governing.column, 0), balance_part(governing.event, day, governs=True))
+
+
+def _by_name(anomaly: Anomaly) -> tuple[str, str, str, str]:
+    return (anomaly.subject or "", anomaly.source, anomaly.id, anomaly.kind)

@@ -1,0 +1,298 @@
+"""The `data` of a ledger record: the accepted form of each type of event, and back.
+
+In: values of `stream.events`. Out: `EventData`, which msgspec writes without the fields that are at their default, and
+the event again. Called by `stream.ledger` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from stream import events
+from stream.calendar import iso_day, ordinal
+from stream.events import BySex, Event, OpeningBalance, Permit, PersonData, PersonEvent
+
+
+class PermitData(msgspec.Struct, omit_defaults=True, gc=False):
+    """`permanent_permit`."""
+
+    begins: str = msgspec.field(name="from")
+    until: str | None = None
+
+
+class PersonRecordData(msgspec.Struct, omit_defaults=True, gc=False):
+    """`person`."""
+
+    birth_date: str | None = None
+    sex: str | None = None
+    ever_married_on: str | None = None
+    recorded_on: str | None = None
+    citizen: bool | None = None
+    permanent_permit: PermitData | None = None
+
+
+class EventNameData(msgspec.Struct):
+    """`cancels`."""
+
+    source: str
+    id: str
+
+
+class BySexData(msgspec.Struct):
+    """A count split by sex."""
+
+    M: int
+    F: int
+
+
+class TurningSeventeenData(msgspec.Struct):
+    """A line of `turning_17`."""
+
+    on: str
+    count: int | BySexData
+
+
+class EventData(msgspec.Struct, omit_defaults=True, gc=False):
+    """The data of every type; each has its own fields of these."""
+
+    occurred_on: str
+    region: str | None = None
+    person: PersonRecordData | None = None
+    in_opening: bool = False
+    sex: str | None = None
+    stillborn: bool = False
+    already_registered: bool = False
+    destination: str | None = None
+    origin: str | None = None
+    letter: str | None = None
+    service_point: str | None = None
+    status: str = "captured"
+    citizen: bool | None = None
+    permanent_permit: PermitData | None = None
+    birth_date: str | None = None
+    new_subject: str | None = None
+    cancels: EventNameData | None = None
+    counts: dict[str, int | BySexData] | None = None
+    turning_17: list[TurningSeventeenData] | None = None
+
+
+_SAME: Final = (
+    "region",
+    "in_opening",
+    "sex",
+    "stillborn",
+    "already_registered",
+    "destination",
+    "origin",
+    "letter",
+    "service_point",
+    "status",
+    "citizen",
+    "new_subject",
+)
+"""Fields that are written as they are held."""
+
+_TAGS: Final[dict[type[PersonEvent | OpeningBalance], str]] = {
+    events.Register: "register",
+    events.Birth: "birth",
+    events.Death: "death",
+    events.MoveOut: "move_out",
+    events.MoveIn: "move_in",
+    events.Recording: "recording",
+    events.Marriage: "marriage",
+    events.ResidencePermit: "residence_permit",
+    events.Correction: "correction",
+    events.Missing: "missing",
+    events.Found: "found",
+    events.NikChange: "nik_change",
+    events.Cancellation: "cancellation",
+    OpeningBalance: "opening_balance",
+}
+
+TYPES: Final[dict[type[Event | OpeningBalance], str]] = {made: f"lampit.{tag}.v1" for made, tag in _TAGS.items()}
+"""Class of an event → its CloudEvents type."""
+
+_FIELDS: Final[dict[type[Event | OpeningBalance], tuple[Any, ...]]] = {made: tuple(name for name in _SAME if name in made.__struct_fields__) for made in _TAGS}
+
+
+def _iso(day: int | None) -> str | None:
+    return None if day is None else iso_day(day)
+
+
+def _day(text: str | None) -> int | None:
+    return None if text is None else ordinal(text)
+
+
+def _write_permit(permit: Permit | None) -> PermitData | None:
+    return None if permit is None else PermitData(iso_day(permit.begins), _iso(permit.until))
+
+
+def _read_permit(permit: PermitData | None) -> Permit | None:
+    return None if permit is None else Permit(ordinal(permit.begins), _day(permit.until))
+
+
+def _write_person(person: PersonData) -> PersonRecordData:
+    return PersonRecordData(
+        _iso(person.birth_date),
+        person.sex,
+        _iso(person.ever_married_on),
+        _iso(person.recorded_on),
+        person.citizen,
+        _write_permit(person.permanent_permit),
+    )
+
+
+def _read_person(person: PersonRecordData | None) -> PersonData | None:
+    if person is None:
+        return None
+    return PersonData(
+        _day(person.birth_date),
+        person.sex,
+        _day(person.ever_married_on),
+        _day(person.recorded_on),
+        person.citizen,
+        _read_permit(person.permanent_permit),
+    )
+
+
+def _write_count(count: int | BySex) -> int | BySexData:
+    return BySexData(count.male, count.female) if isinstance(count, BySex) else count
+
+
+def _read_count(count: int | BySexData) -> int | BySex:
+    return BySex(count.M, count.F) if isinstance(count, BySexData) else count
+
+
+def data_of(event: Event | OpeningBalance) -> EventData:
+    """The accepted form of the data of an event."""
+    data = EventData(iso_day(event.occurred_on))
+    for name in _FIELDS[type(event)]:
+        setattr(data, name, getattr(event, name))
+    if isinstance(event, OpeningBalance):
+        data.counts = {measure: _write_count(count) for measure, count in event.counts.items()}
+        if event.turning_17:
+            data.turning_17 = [
+                TurningSeventeenData(iso_day(line.on), _write_count(line.count)) for line in event.turning_17
+            ]
+        return data
+    if event.person is not None:
+        data.person = _write_person(event.person)
+    if isinstance(event, events.Cancellation):
+        data.cancels = EventNameData(event.target_source, event.target_id)
+    elif isinstance(event, events.ResidencePermit):
+        data.permanent_permit = _write_permit(event.permanent_permit)
+    elif isinstance(event, events.Correction):
+        data.birth_date = _iso(event.birth_date)
+    return data
+
+
+_FieldT = TypeVar("_FieldT")
+
+
+def _required(value: _FieldT | None) -> _FieldT:
+    if value is None:
+        raise ValueError("a ledger record lacks a field of its type")
+    return value
+
+
+Reader = Callable[[str, str, int, EventData], PersonEvent | OpeningBalance]
+
+
+def _reader(made: Callable[..., PersonEvent], fields: Callable[[EventData], dict[str, Any]]) -> Reader:
+    """What makes an event of a person of its data; fields: those that are the type's own."""
+
+    def read(source: str, event_id: str, time: int, data: EventData) -> PersonEvent:
+        return made(
+            source=source,
+            id=event_id,
+            time=time,
+            occurred_on=ordinal(data.occurred_on),
+            person=_read_person(data.person),
+            **fields(data),
+        )
+
+    return read
+
+
+def _register(source: str, event_id: str, time: int, data: EventData) -> events.Register:
+    """Written out, because a whole register is read this way."""
+    return events.Register(
+        source=source,
+        id=event_id,
+        time=time,
+        occurred_on=ordinal(data.occurred_on),
+        person=_read_person(data.person),
+        region=_required(data.region),
+        in_opening=data.in_opening,
+    )
+
+
+def _recording(source: str, event_id: str, time: int, data: EventData) -> events.Recording:
+    """Written out, because there are as many as people."""
+    return events.Recording(
+        source=source,
+        id=event_id,
+        time=time,
+        occurred_on=ordinal(data.occurred_on),
+        person=_read_person(data.person),
+        region=_required(data.region),
+        status=data.status,
+        service_point=data.service_point,
+    )
+
+
+def _opening_balance(source: str, event_id: str, time: int, data: EventData) -> OpeningBalance:
+    return OpeningBalance(
+        source=source,
+        id=event_id,
+        time=time,
+        occurred_on=ordinal(data.occurred_on),
+        region=_required(data.region),
+        counts={measure: _read_count(count) for measure, count in _required(data.counts).items()},
+        turning_17=tuple(
+            events.TurningSeventeen(ordinal(line.on), _read_count(line.count)) for line in data.turning_17 or ()
+        ),
+    )
+
+
+def _target(data: EventData) -> dict[str, Any]:
+    cancels = _required(data.cancels)
+    return {"target_source": cancels.source, "target_id": cancels.id}
+
+
+_PERSON_FIELDS: Final[dict[type[PersonEvent], Callable[[EventData], dict[str, Any]]]] = {
+    events.Birth: lambda data: {
+        "region": _required(data.region),
+        "sex": _required(data.sex),
+        "stillborn": data.stillborn,
+        "already_registered": data.already_registered,
+    },
+    events.Death: lambda data: {"region": _required(data.region)},
+    events.MoveOut: lambda data: {
+        "region": _required(data.region),
+        "destination": data.destination,
+        "letter": data.letter,
+    },
+    events.MoveIn: lambda data: {"region": _required(data.region), "origin": data.origin, "letter": data.letter},
+    events.Marriage: lambda data: {},
+    events.ResidencePermit: lambda data: {
+        "citizen": _required(data.citizen),
+        "permanent_permit": _read_permit(data.permanent_permit),
+    },
+    events.Correction: lambda data: {"birth_date": _day(data.birth_date), "sex": data.sex},
+    events.Missing: lambda data: {"region": _required(data.region)},
+    events.Found: lambda data: {"region": _required(data.region)},
+    events.NikChange: lambda data: {"new_subject": _required(data.new_subject)},
+    events.Cancellation: _target,
+}
+
+READERS: Final[dict[str, Reader]] = {
+    TYPES[events.Register]: _register,
+    TYPES[events.Recording]: _recording,
+    TYPES[OpeningBalance]: _opening_balance,
+    **{TYPES[made]: _reader(made, fields) for made, fields in _PERSON_FIELDS.items()},
+}
+"""CloudEvents type → what makes the event of a record's parts."""

@@ -1,0 +1,189 @@
+"""One partition of the ledger: a batch of records in, the changes of its store out.
+
+In: accepted events and control records in log order, and a `Reader` of the store as it stands. Out: a `Draft` with all
+that has to be written, in one atomic batch, and what has to be published. Called by the ledger worker, live and in
+catch-up alike. Nothing here knows where the store or the log is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from stream.count import Context, Part, count, postings
+from stream.engine import partial
+from stream.events import Event, OpeningBalance, Placed
+from stream.opening import Book
+from stream.regions import Reference
+from stream.rollup import Partial
+from stream.rules import Rules
+from stream.standing import Anomaly
+
+Cell = tuple[int, str]
+"""(day, column): where postings of one day add up; a column is a place's code or a balance's own column."""
+
+
+class Reader(Protocol):
+    """The store as the last written batch left it."""
+
+    def persons(self, subjects: Sequence[str]) -> list[list[Event] | None]:
+        """The events held of each subject, None for those unknown."""
+
+    def every_person(self) -> Iterator[tuple[str, list[Event]]]:
+        """All persons."""
+
+    def cells(self, cells: Sequence[Cell]) -> list[int]:
+        """The tally of each cell, 0 where nothing was posted."""
+
+    def days(self, after: int, through: int) -> Iterator[tuple[Cell, int]]:
+        """The cells of the days in (after, through] that hold something."""
+
+    def totals(self, columns: Sequence[str]) -> list[int]:
+        """Each column's sum up to the store's day."""
+
+
+class Draft:
+    """The changes of one batch, over a store that stays as it is until they are written.
+
+    persons, cells, totals: new values. columns: those whose figure may have changed. anomalies: the present list of each
+    person for whom it changed. balances: those that arrived. day: the business day reached, None before the first.
+    """
+
+    def __init__(self, reader: Reader, rules: Rules, reference: Reference, book: Book, day: int | None) -> None:
+        """No changes yet."""
+        self._reader = reader
+        self._rules = rules
+        self._reference = reference
+        self.book = book
+        self.day = day
+        self.persons: dict[str, list[Event]] = {}
+        self.cells: dict[Cell, int] = {}
+        self.totals: dict[str, int] = {}
+        self.columns: set[str] = set()
+        self.anomalies: dict[str, Sequence[Anomaly]] = {}
+        self.balances: list[OpeningBalance] = []
+
+    def add_events(self, arrivals: Iterable[tuple[str, Event]]) -> None:
+        """Add events to their persons' sets; post what each set now counts as, less what it counted as before."""
+        by_person: dict[str, list[Event]] = {}
+        for subject, event in arrivals:
+            by_person.setdefault(subject, []).append(event)
+        context = Context(self._rules, self._reference, self.book)
+        moved: dict[Cell, int] = {}
+        for subject, held in self._load(by_person):
+            events = list(held)
+            events += [event for event in _unlike(by_person[subject]) if event not in held]
+            if len(events) == len(held):
+                continue
+            before = count({subject: held}, context) if held else NO_PART
+            after = count({subject: events}, context)
+            self.persons[subject] = events
+            _post(moved, before, after)
+            self._compare(subject, before, after)
+        self._move(moved)
+
+    def add_balance(self, event: OpeningBalance) -> None:
+        """Take a balance into the book and fold again everybody whose events name a place under one."""
+        if event in self.book.events:
+            return
+        self.balances.append(event)
+        old = Context(self._rules, self._reference, self.book)
+        self.book = Book((*self.book.events, event))
+        new = Context(self._rules, self._reference, self.book)
+        moved: dict[Cell, int] = {}
+        for subject, stored in self._reader.every_person():
+            held = self.persons.get(subject, stored)
+            before, after = count({subject: held}, old), count({subject: held}, new)
+            _post(moved, before, after)
+            self._compare(subject, before, after)
+        for subject, held in self.persons.items():
+            if self._reader.persons([subject])[0] is None:
+                before, after = count({subject: held}, old), count({subject: held}, new)
+                _post(moved, before, after)
+                self._compare(subject, before, after)
+        self._move(moved)
+        self.columns.add(event.region)
+
+    def advance(self, day: int) -> None:
+        """Turn the business day forward: what was posted for the days passed comes into the totals."""
+        if self.day is not None and day <= self.day:
+            return
+        after = -1 if self.day is None else self.day
+        passed = dict(self._reader.days(after, day))
+        passed.update({cell: tally for cell, tally in self.cells.items() if after < cell[0] <= day})
+        sums: dict[str, int] = {}
+        for (_, column), tally in passed.items():
+            sums[column] = sums.get(column, 0) + tally
+        self.day = day
+        self._add_totals(sums)
+        # A balance that begins, or a schedule that goes on, changes its region's part without any posting.
+        self.columns.update(self.book.by_region)
+
+    def _load(self, by_person: Mapping[str, object]) -> Iterator[tuple[str, Sequence[Event]]]:
+        unread = [subject for subject in by_person if subject not in self.persons]
+        stored = dict(zip(unread, self._reader.persons(unread), strict=True))
+        for subject in by_person:
+            yield subject, self.persons.get(subject) or stored.get(subject) or ()
+
+    def _compare(self, subject: str, before: Part, after: Part) -> None:
+        if before.anomalies != after.anomalies:
+            self.anomalies[subject] = after.anomalies
+
+    def _move(self, moved: Mapping[Cell, int]) -> None:
+        """Add tallies to cells; those of days reached go into the totals too."""
+        unread = [cell for cell in moved if cell not in self.cells and moved[cell]]
+        self.cells.update(zip(unread, self._reader.cells(unread), strict=True))
+        sums: dict[str, int] = {}
+        for cell, tally in moved.items():
+            day, column = cell
+            if tally:
+                self.cells[cell] += tally
+            if self.day is not None and day <= self.day:
+                sums[column] = sums.get(column, 0) + tally
+        self._add_totals(sums)
+
+    def _add_totals(self, sums: Mapping[str, int]) -> None:
+        unread = [column for column in sums if column not in self.totals]
+        self.totals.update(zip(unread, self._reader.totals(unread), strict=True))
+        for column, tally in sums.items():
+            self.totals[column] += tally
+        self.columns.update(sums)
+
+    def partials(self, columns: Iterable[str]) -> dict[str, Partial]:
+        """The absolute parts, on the day reached, of the regions whose columns are named."""
+        if self.day is None:
+            return {}
+        regions = sorted({column.partition("@")[0] for column in columns})
+        wanted = list(regions)
+        for region in regions:
+            governing = self.book.governing(region, self.day)
+            if governing is not None:
+                wanted.append(governing.column)
+        unread = [column for column in wanted if column not in self.totals]
+        totals = {**self.totals, **dict(zip(unread, self._reader.totals(unread), strict=True))}
+        return {region: partial(region, self.day, totals, self.book) for region in regions}
+
+
+NO_PART = Part((), (), [], ())
+
+
+def _unlike(events: Sequence[Event]) -> list[Event]:
+    """The events without exact repeats, in order."""
+    if len(events) == 1:
+        return list(events)
+    kept: list[Event] = []
+    for event in events:
+        if event not in kept:
+            kept.append(event)
+    return kept
+
+
+def _post(moved: dict[Cell, int], before: Part, after: Part) -> None:
+    """Add what a person's part changed by; a region named by a standing event is touched even if nothing moves."""
+    for event in after.standing:
+        if isinstance(event, Placed):
+            moved.setdefault((event.occurred_on, event.region), 0)
+    for column, day, tally in (*postings(after.spans), *after.held):
+        moved[day, column] = moved.get((day, column), 0) + tally
+    for column, day, tally in (*postings(before.spans), *before.held):
+        moved[day, column] = moved.get((day, column), 0) - tally

@@ -1,0 +1,260 @@
+"""A person: the set of their events, folded to a timeline of where and as what they count.
+
+In: a person's accepted events, in any order, with repeats, by the pseudonyms they were sent under. Out: spans (from a day
+on, at a place, as a tally), what each opening balance already holds of them, and anomalies. Called by the counting
+engine, the ledger worker and the audit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from stream import card, eligibility, home
+from stream.eligibility import Attributes, Steps
+from stream.events import (
+    ABROAD,
+    Birth,
+    Correction,
+    Death,
+    Event,
+    Found,
+    Marriage,
+    MoveIn,
+    PersonData,
+    Placed,
+    Recording,
+    Register,
+    ResidencePermit,
+)
+from stream.rules import Rules
+from stream.standing import Anomaly
+from stream.tally import OBLIGED, POPULATION, RECORDED, RECORDED_EARLY, UNITS
+
+SEX = {"M": 0, "F": 1, None: 2}
+
+
+class Span(NamedTuple):
+    """From `day` on, until the next span, the person counts as `tally` at `place` ("" and 0: nowhere)."""
+
+    day: int
+    place: str
+    tally: int
+
+
+class Parts(NamedTuple):
+    """A person's standing events by what they are about, each list in its order of the contract."""
+
+    entry: Event | None
+    facts: list[Placed]
+    recordings: list[Recording]
+    marriages: list[Marriage]
+    permits: list[ResidencePermit]
+    corrections: list[Correction]
+    anomalies: list[Anomaly]
+
+
+def by_time(event: Event) -> tuple[int, str, str]:
+    """(time, source, id): who said it first."""
+    return (event.time, event.source, event.id)
+
+
+def by_day(event: Event) -> tuple[int, int, str, str]:
+    """(occurred_on, time, source, id): what happened first."""
+    return (event.occurred_on, event.time, event.source, event.id)
+
+
+def is_flow_only(event: Event) -> bool:
+    """A birth that sets no home: stillborn, or of someone on the register."""
+    return isinstance(event, Birth) and (event.stillborn or event.already_registered)
+
+
+def sort_out(events: Iterable[Event]) -> Parts:
+    """Standing events by kind; of several register and birth events the earliest by time is the `entry`."""
+    parts: dict[type[Event], list[Any]] = {Recording: [], Marriage: [], ResidencePermit: [], Correction: []}
+    facts: list[Placed] = []
+    entries: list[Placed] = []
+    for event in events:
+        kind = type(event)
+        if isinstance(event, Register | Birth):
+            if kind is Register or not is_flow_only(event):
+                entries.append(event)
+        elif kind in parts:
+            parts[kind].append(event)
+        elif isinstance(event, Placed):
+            facts.append(event)
+    entry: Placed | None = None
+    anomalies: list[Anomaly] = []
+    if entries:
+        entry = entries[0] if len(entries) == 1 else min(entries, key=by_time)
+        anomalies = [(event, "already_born") for event in entries if event is not entry]
+        facts.append(entry)
+    if len(facts) > 1:
+        facts.sort(key=home.order)
+    for kind in (Recording, ResidencePermit):
+        if len(parts[kind]) > 1:
+            parts[kind].sort(key=by_day)
+    return Parts(entry, facts, parts[Recording], parts[Marriage], parts[ResidencePermit], parts[Correction], anomalies)
+
+
+def attributes(sources: Sequence[Event], entry: Event | None, corrections: Sequence[Correction]) -> Attributes:
+    """What is known of the person: the entry's word first, then the others' by time; corrections override both."""
+    if len(sources) == 1 and type(sources[0]) is Register and sources[0].person is not None:
+        said = sources[0].person
+        return Attributes(
+            said.birth_date,
+            said.sex,
+            said.ever_married_on,
+            said.recorded_on,
+            said.citizen is not False,
+            said.permanent_permit,
+        )
+    known: list[PersonData] = []
+    for event in sources if len(sources) == 1 else sorted(sources, key=lambda one: (one is not entry, *by_time(one))):
+        if isinstance(event, Birth):
+            known.append(PersonData(event.occurred_on, event.sex))
+        if event.person is not None:
+            known.append(event.person)
+    birth_date = sex = married = recorded = citizen = permit = None
+    for data in known:
+        birth_date = data.birth_date if birth_date is None else birth_date
+        sex = data.sex if sex is None else sex
+        married = data.ever_married_on if married is None else married
+        recorded = data.recorded_on if recorded is None else recorded
+        citizen = data.citizen if citizen is None else citizen
+        permit = data.permanent_permit if permit is None else permit
+    for correction in sorted(corrections, key=by_time) if corrections else ():
+        birth_date = correction.birth_date if correction.birth_date is not None else birth_date
+        sex = correction.sex if correction.sex is not None else sex
+    return Attributes(birth_date, sex, married, recorded, citizen is not False, permit)
+
+
+class Fold(NamedTuple):
+    """One fold of a person: spans ascending by day, the obligation, the attributes, and the anomalies of the fold."""
+
+    spans: list[Span]
+    stays: list[home.Stay]
+    obliged: Steps
+    sex: int
+    anomalies: list[Anomaly]
+
+
+def fold(
+    parts: Parts,
+    person: Attributes,
+    rules: Rules,
+    presumed_home: str | None = None,
+    first_stages: Sequence[Recording] | None = None,
+) -> Fold:
+    """Fold sorted standing events from NEW, or from the home someone is presumed to have had for ever.
+
+    first_stages: the recordings that tell whether someone presumed inside was recorded before; those of `parts` if None.
+    """
+    anomalies: list[Anomaly] = list(parts.anomalies)
+
+    def report(event: Event, kind: str) -> None:
+        anomalies.append((event, kind))
+
+    if presumed_home is None and parts.entry is None and not _arrives(parts.facts):
+        for fact in (*parts.facts, *parts.recordings):
+            report(fact, "unplaced")
+        _suspect(parts.recordings, report)
+        return Fold([], [], [], 2, anomalies)
+    stays = home.fold(parts.facts, presumed_home, rules.transit_expiry_days, report)
+    recordings, marriages, permits = parts.recordings, parts.marriages, parts.permits
+    died_on = next((fact.occurred_on for fact in parts.facts if isinstance(fact, Death)), None)
+    if died_on is not None:
+        for event in (*recordings, *marriages, *permits):
+            if event.occurred_on >= died_on:
+                report(event, "after_death")
+        recordings = [event for event in recordings if event.occurred_on < died_on]
+        marriages = [event for event in marriages if event.occurred_on < died_on]
+        permits = [event for event in permits if event.occurred_on < died_on]
+    if recordings:
+        _suspect(recordings, report)
+    duty = eligibility.obliged(person, marriages, permits, rules, presumed=presumed_home is not None)
+    stages = card.walk(
+        recordings,
+        person.recorded_on,
+        recorded_before=presumed_home is not None
+        and _beyond_capture(parts.recordings if first_stages is None else first_stages),
+    )
+    sex = SEX[person.sex]
+    first = min((*parts.facts, *parts.recordings), key=home.order, default=None)
+    if first is not None and person.birth_date is None and any(stay.place for stay in stays):
+        report(first, "birth_date_unknown")
+    return Fold(_spans(stays, duty, stages, sex), stays, duty, sex, anomalies)
+
+
+def _arrives(facts: Sequence[Event]) -> bool:
+    return any(isinstance(fact, MoveIn | Found) for fact in facts)
+
+
+def _suspect(recordings: Iterable[Recording], report: home.Report) -> None:
+    for event in recordings:
+        if event.status == "duplicate":
+            report(event, "suspected_double")
+
+
+def _beyond_capture(recordings: Sequence[Recording]) -> bool:
+    first = next((event.status for event in recordings if event.status != "duplicate"), None)
+    return first in card.BEYOND_CAPTURE
+
+
+def _spans(stays: Sequence[home.Stay], duty: Steps, stages: Sequence[tuple[int, int]], sex: int) -> list[Span]:
+    """Merge the changes of home, obligation and card to spans; one a day at most, none without a change."""
+    units = UNITS[sex]
+    # Changes of one day come in this order, and of one kind the later entry wins: the sort is stable.
+    changes: list[tuple[int, int, Any]] = [(day, 0, place) for day, place in stays]
+    changes += [(day, 1, is_obliged) for day, is_obliged in duty]
+    changes += [(day, 2, held) for day, held in stages]
+    changes.sort(key=_first)
+    changes.append((_END, 0, ""))
+    spans: list[Span] = []
+    state: list[Any] = ["", False, 0]
+    last_place, last_mask = "", 0
+    current = changes[0][0]
+    for day, kind, value in changes:
+        if day != current:
+            place, is_obliged, held = state
+            if not place:
+                mask = 0
+            elif is_obliged:
+                mask = POPULATION | OBLIGED | held
+            else:
+                mask = POPULATION | (RECORDED_EARLY if held & RECORDED else 0)
+            if mask != last_mask or place != last_place:
+                spans.append(Span(current, place, units[mask]))
+                last_place, last_mask = place, mask
+            current = day
+        state[kind] = value
+    return spans
+
+
+_first = itemgetter(0)
+_END = 1 << 60
+
+
+def at(spans: Sequence[Span], day: int) -> Span:
+    """The span in force on a day."""
+    current = Span(home.FOREVER, "", 0)
+    for span in spans:
+        if span.day > day:
+            break
+        current = span
+    return current
+
+
+def presumed_home(events: Iterable[Event], is_governed: Callable[[str], bool]) -> str | None:
+    """The home of someone whom an opening balance must already hold, read off their earliest fact; None for others.
+
+    events: all accepted, cancelled ones too. A birth or a register entry is a new person, and so is who comes from
+    abroad, from nowhere named, or from a region without a balance.
+    """
+    facts = [event for event in events if isinstance(event, Placed) and not is_flow_only(event)]
+    first = min(facts, key=home.order, default=None)
+    if first is None or isinstance(first, Register | Birth | Found):
+        return None
+    place = first.origin if isinstance(first, MoveIn) else first.region
+    return place if place is not None and place != ABROAD and is_governed(place) else None

@@ -1,0 +1,181 @@
+"""People under opening balances: who is presumed inside, and what a balance already holds of each (V0).
+
+In: a person's events and their two folds, from NEW and from the presumed home. Out: the fold that counts on each day,
+and postings to the balances' own columns such that total(D) = B + known people inside(D) − column(D). Called by
+`stream.count` for persons whose events name a region under a balance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from stream.events import Birth, Event, MoveIn, NikChange, Placed, Register
+from stream.opening import Balance, Book
+from stream.person import Fold, Span, at, attributes, fold, presumed_home, sort_out
+from stream.regions import within
+from stream.rules import Rules
+from stream.standing import Anomaly, Standing, resolve
+from stream.tally import OBLIGED, UNITS
+
+
+class View(NamedTuple):
+    """A person as known now.
+
+    spans, anomalies: of the fold that counts everywhere but inside a balance's own total.
+    plain, presumed: the folds from NEW and from the presumed home (None: not presumed inside any balance).
+    entries: the events that could have entered the person before a balance; with none of them in time they are presumed.
+    """
+
+    spans: Sequence[Span]
+    anomalies: Sequence[Anomaly]
+    plain: Fold
+    presumed: Fold | None
+    events: Sequence[Event]
+    entries: bool
+
+    def under(self, balance: Balance) -> Sequence[Span]:
+        """V for the balance's own total."""
+        if self.presumed is None or (self.entries and _entered(balance, self.events)):
+            return self.plain.spans
+        return self.presumed.spans
+
+
+def places_named(events: Iterable[Event]) -> set[str]:
+    """Every place that can have been somebody's home: the regions named, and where arrivals came from."""
+    places: set[str] = set()
+    for event in events:
+        if isinstance(event, Placed):
+            places.add(event.region)
+        if isinstance(event, MoveIn) and event.origin is not None and event.origin[0].isdigit():
+            places.add(event.origin)
+    return places
+
+
+def view(plain: Fold, presumed: Fold | None, home: str | None, events: Sequence[Event], book: Book) -> View:
+    """The fold that counts on each day: the presumed one while the balance of the presumed home has no entry in time."""
+    entries = any(isinstance(event, Register | Birth) for event in events)
+    if presumed is None or home is None:
+        return View(plain.spans, plain.anomalies, plain, None, events, entries)
+    now = View(presumed.spans, presumed.anomalies, plain, presumed, events, entries)
+    if not entries:
+        return now
+    eras = sorted(
+        ((balance.day, len(balance.region), balance) for balance in book.above(home)), key=lambda era: era[:2]
+    )
+    chosen = [(day, now.under(balance)) for day, _, balance in eras]
+    if all(of_era is plain.spans for _, of_era in chosen):
+        return now._replace(spans=plain.spans, anomalies=plain.anomalies)
+    spans = chosen[0][1]
+    for (_, before), (day, after) in pairwise(chosen):
+        if after is not before:
+            spans = _switched(spans, day, after)
+    return now._replace(spans=spans)
+
+
+def _entered(balance: Balance, events: Iterable[Event]) -> bool:
+    """Whether a register entry or birth stands among the events in time for the balance."""
+    return sort_out(resolve([event for event in events if balance.in_time(event)]).events).entry is not None
+
+
+def _switched(before: Sequence[Span], day: int, after: Sequence[Span]) -> list[Span]:
+    """The spans of `before` until `day` and those of `after` from then on."""
+    current = at(after, day)
+    spans = [span for span in before if span.day < day]
+    last = spans[-1] if spans else Span(0, "", 0)
+    if current[1:] != last[1:]:
+        spans.append(Span(day, current.place, current.tally))
+    return spans + [span for span in after if span.day > day]
+
+
+def held(
+    groups: Mapping[str, Sequence[Event]], standing: Standing, now: View, rules: Rules, book: Book
+) -> list[tuple[str, int, int]]:
+    """Postings (column, day, tally) to the columns of the balances: what each already holds of the person."""
+    found: list[tuple[str, int, int]] = []
+    places = places_named(standing.accepted)
+    concerned = {balance.column: balance for place in places for balance in book.above(place)}
+    for _, balance in sorted(concerned.items()):
+        for events in _apart(groups, balance):
+            before = _before(events, standing, balance, rules, book)
+            if before is not None:
+                found += _v0(before, balance)
+        found += _difference(balance, now.spans, now.under(balance))
+    return found
+
+
+def _apart(groups: Mapping[str, Sequence[Event]], balance: Balance) -> list[Sequence[Event]]:
+    """The person's events as the balance saw them: NIKs merged later than D0 were people of their own."""
+    if len(groups) == 1:
+        return list(groups.values())
+    joined: dict[str, set[str]] = {subject: {subject} for subject in groups}
+    for subject, events in groups.items():
+        for event in events:
+            if isinstance(event, NikChange) and balance.in_time(event) and event.new_subject in joined:
+                together = joined[subject] | joined[event.new_subject]
+                joined.update(dict.fromkeys(together, together))
+    components = {frozenset(together) for together in joined.values()}
+    return [[event for subject in sorted(component) for event in groups[subject]] for component in components]
+
+
+def _before(events: Sequence[Event], now: Standing, balance: Balance, rules: Rules, book: Book) -> Fold | None:
+    """The fold of what was reported in time; person data are taken from all events that stand now or stood then."""
+    in_time = resolve([event for event in events if balance.in_time(event)])
+    parts = sort_out(in_time.events)
+    accepted = resolve(events).accepted
+    home = presumed_home(accepted, book.is_governed) if parts.entry is None else None
+    if home is None and not in_time.events:
+        return None
+    mine = {id(event) for event in events}
+    standing = [event for event in now.events if id(event) in mine]
+    sources: Sequence[Event] = accepted if home else _union(in_time.events, standing)
+    entry = parts.entry or sort_out(standing).entry
+    recordings = sort_out(standing).recordings
+    return fold(parts, attributes(sources, entry, parts.corrections), rules, home, first_stages=recordings)
+
+
+def _union(first: Sequence[Event], second: Sequence[Event]) -> list[Event]:
+    names = {(event.source, event.id) for event in first}
+    return [*first, *(event for event in second if (event.source, event.id) not in names)]
+
+
+def _v0(before: Fold, balance: Balance) -> list[tuple[str, int, int]]:
+    """What the balance holds: the tally of D0; with a schedule, its obligation goes on to change after D0."""
+    span = at(before.spans, balance.day)
+    if not span.place or not within(span.place, balance.region):
+        return []
+    if not balance.event.turning_17:
+        return [(balance.column, balance.day, span.tally)]
+    one = UNITS[before.sex][OBLIGED]
+    postings = [(balance.column, balance.day, span.tally)]
+    is_obliged = _obliged(before, balance.day)
+    for day, then in before.obliged:
+        if day > balance.day and then != is_obliged:
+            postings.append((balance.column, day, one if then else -one))
+            is_obliged = then
+    return postings
+
+
+def _obliged(before: Fold, day: int) -> bool:
+    return next((value for begins, value in reversed(before.obliged) if begins <= day), False)
+
+
+def _difference(balance: Balance, spans: Sequence[Span], own: Sequence[Span]) -> list[tuple[str, int, int]]:
+    """Where the fold by this balance differs from the one that counts elsewhere, inside its region and time."""
+    if own is spans:
+        return []
+    postings: list[tuple[str, int, int]] = []
+    last = 0
+    days = sorted({balance.day, *(span.day for span in (*spans, *own) if balance.governs(span.day))})
+    for day in days:
+        difference = _inside(spans, day, balance) - _inside(own, day, balance)
+        if difference != last:
+            postings.append((balance.column, day, difference - last))
+            last = difference
+    return postings
+
+
+def _inside(spans: Sequence[Span], day: int, balance: Balance) -> int:
+    span = at(spans, day)
+    return span.tally if span.place and within(span.place, balance.region) else 0
