@@ -22,7 +22,6 @@ from stream.admitted_events import BUILDERS, balance_of, person_of
 from stream.calendar import day_of, parse_instant
 from stream.events import (
     Birth,
-    Cancellation,
     Correction,
     Event,
     NikChange,
@@ -198,20 +197,12 @@ def _nik_change(event: NikChange, subject: str) -> Fault | None:
     return None
 
 
-def _cancellation(event: Cancellation, subject: str) -> Fault | None:
-    """Of itself."""
-    if (event.target_source, event.target_id) == (event.source, event.id):
-        return Fault(Reason.CONTRADICTORY, "/data/cancels", "the event cancels itself")
-    return None
-
-
 _RULES: Final[dict[type[Event], Callable[[Any, str], Fault | None]]] = {
     Register: _register,
     Birth: _birth,
     ResidencePermit: _residence_permit,
     Correction: _correction,
     NikChange: _nik_change,
-    Cancellation: _cancellation,
 }
 """What fields of one event exclude each other, by its class; a permit in `person` is judged for every event."""
 

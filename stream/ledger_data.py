@@ -115,7 +115,9 @@ _TAGS: Final[dict[type[PersonEvent | OpeningBalance], str]] = {
 TYPES: Final[dict[type[Event | OpeningBalance], str]] = {made: f"lampit.{tag}.v1" for made, tag in _TAGS.items()}
 """Class of an event → its CloudEvents type."""
 
-_FIELDS: Final[dict[type[Event | OpeningBalance], tuple[Any, ...]]] = {made: tuple(name for name in _SAME if name in made.__struct_fields__) for made in _TAGS}
+_FIELDS: Final[dict[type[Event | OpeningBalance], tuple[Any, ...]]] = {
+    made: tuple(name for name in _SAME if name in made.__struct_fields__) for made in _TAGS
+}
 
 
 def _iso(day: int | None) -> str | None:

@@ -97,12 +97,37 @@ def held(
     places = places_named(standing.accepted)
     concerned = {balance.column: balance for place in places for balance in book.above(place)}
     for _, balance in sorted(concerned.items()):
-        for events in _apart(groups, balance):
-            before = _before(events, standing, balance, rules, book)
-            if before is not None:
-                found += _v0(before, balance)
-        found += _difference(balance, now.spans, now.under(balance))
+        befores = [_before(events, standing, balance, rules, book) for events in _apart(groups, balance)]
+        found += _postings(balance, now.spans, now.under(balance), [before for before in befores if before])
     return found
+
+
+def _postings(
+    balance: Balance, spans: Sequence[Span], own: Sequence[Span], befores: Sequence[Fold]
+) -> list[tuple[str, int, int]]:
+    """The changes, from D0 on, of what the balance's column holds of the person.
+
+    On D0 itself the total is what the balance states, whatever is known of people. After it the column holds V0 and, where
+    the fold by this balance differs from the one that counts elsewhere, the difference of the two.
+    """
+    inside = [before for before in befores if _is_inside(before, balance)]
+    days = {balance.day, balance.day + 1}
+    if balance.event.turning_17:
+        days |= {day for before in inside for day, _ in before.obliged if day > balance.day}
+    if own is not spans:
+        days |= {span.day for span in (*spans, *own) if span.day > balance.day and balance.governs(span.day)}
+    postings: list[tuple[str, int, int]] = []
+    last = 0
+    for day in sorted(days):
+        if day == balance.day:
+            held_now = _inside(spans, day, balance)
+        else:
+            held_now = sum(_v0(before, balance, day) for before in inside)
+            held_now += _inside(spans, day, balance) - _inside(own, day, balance)
+        if held_now != last:
+            postings.append((balance.column, day, held_now - last))
+            last = held_now
+    return postings
 
 
 def _apart(groups: Mapping[str, Sequence[Event]], balance: Balance) -> list[Sequence[Event]]:
@@ -140,40 +165,21 @@ def _union(first: Sequence[Event], second: Sequence[Event]) -> list[Event]:
     return [*first, *(event for event in second if (event.source, event.id) not in names)]
 
 
-def _v0(before: Fold, balance: Balance) -> list[tuple[str, int, int]]:
-    """What the balance holds: the tally of D0; with a schedule, its obligation goes on to change after D0."""
+def _is_inside(before: Fold, balance: Balance) -> bool:
     span = at(before.spans, balance.day)
-    if not span.place or not within(span.place, balance.region):
-        return []
-    if not balance.event.turning_17:
-        return [(balance.column, balance.day, span.tally)]
-    one = UNITS[before.sex][OBLIGED]
-    postings = [(balance.column, balance.day, span.tally)]
-    is_obliged = _obliged(before, balance.day)
-    for day, then in before.obliged:
-        if day > balance.day and then != is_obliged:
-            postings.append((balance.column, day, one if then else -one))
-            is_obliged = then
-    return postings
+    return bool(span.place) and within(span.place, balance.region)
+
+
+def _v0(before: Fold, balance: Balance, day: int) -> int:
+    """What the balance holds of someone inside: the tally of D0; with a schedule, obliged or not as on `day`."""
+    tally = at(before.spans, balance.day).tally
+    if balance.event.turning_17:
+        tally += UNITS[before.sex][OBLIGED] * (_obliged(before, day) - _obliged(before, balance.day))
+    return tally
 
 
 def _obliged(before: Fold, day: int) -> bool:
     return next((value for begins, value in reversed(before.obliged) if begins <= day), False)
-
-
-def _difference(balance: Balance, spans: Sequence[Span], own: Sequence[Span]) -> list[tuple[str, int, int]]:
-    """Where the fold by this balance differs from the one that counts elsewhere, inside its region and time."""
-    if own is spans:
-        return []
-    postings: list[tuple[str, int, int]] = []
-    last = 0
-    days = sorted({balance.day, *(span.day for span in (*spans, *own) if balance.governs(span.day))})
-    for day in days:
-        difference = _inside(spans, day, balance) - _inside(own, day, balance)
-        if difference != last:
-            postings.append((balance.column, day, difference - last))
-            last = difference
-    return postings
 
 
 def _inside(spans: Sequence[Span], day: int, balance: Balance) -> int:
