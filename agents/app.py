@@ -1,0 +1,259 @@
+"""The Faust app and worker that every agent runs in: the settings that matter, each with its reason, and a hard end.
+
+In: a name, Settings, and the callbacks of what owns the stores. Out: `create_app` → a faust.App on agents/driver.py;
+`run(app)` runs it in this process until SIGTERM, or until anything fails, and gives the exit code. Not in here: topics,
+producers, agents. A worker never goes on past a failure: the process ends at once with EXIT_FAILED and is started again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, NoReturn, cast
+
+import faust
+import uvloop
+from faust.app import BootStrategy
+from faust.types import TP
+from faust.worker import Worker as FaustWorker
+from mode.supervisors import CrashingSupervisor
+
+from agents import driver
+from agents.driver import Positions, RawSchema, Transport
+from agents.health import Health, Web, add_pages
+from agents.logs import configure_logging, describe
+from agents.settings import Settings
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+BEAT_SECONDS: Final = 1.0
+
+logger = logging.getLogger("lampit")
+
+Notice = Callable[[frozenset[TP]], Awaitable[None]]
+
+
+def die(error: BaseException) -> NoReturn:
+    """End the process now. Stores are crash-safe, what was not acknowledged is done again; nothing after this runs."""
+    logger.critical("ending: %s", describe(error))
+    sys.stderr.flush()
+    os._exit(EXIT_FAILED)
+
+
+class Boot(BootStrategy):
+    """No Faust producer: ours (agents/producer.py) awaits every acknowledgement, Faust's does not."""
+
+    enable_kafka_producer = False
+
+
+class App(faust.App):
+    """A Faust app with our transport, web server and callbacks."""
+
+    BootStrategy = Boot
+
+    def __init__(self, name: str, settings: Settings, **options: Any) -> None:
+        self.settings = settings
+        self.health = Health()
+        self.health.require("assigned")
+        self.on_begin: Callable[[frozenset[TP]], Awaitable[Positions]] | None = None
+        self.on_revoked: Notice | None = None
+        self.on_assigned: Notice | None = None
+        super().__init__(name, **options)
+
+    def raw_topic(self, *names: str) -> Any:
+        """A channel of whole fetches of these topics."""
+        return self.topic(*names, schema=RawSchema(), acks=False, internal=False)
+
+    def batch_agent(self, *topics: str) -> Callable[[Callable[[Any], Awaitable[None]]], Any]:
+        """An agent over `fetches(stream)`; an exception in it ends the process."""
+        return self.agent(
+            self.raw_topic(*topics),
+            concurrency=1,  # two would take a partition's fetches out of order
+            supervisor_strategy=CrashingSupervisor,
+        )
+
+    async def begin(self, partitions: frozenset[TP]) -> Mapping[TP, int | None]:
+        return dict.fromkeys(partitions) if self.on_begin is None else await self.on_begin(partitions)
+
+    def began(self, partitions: frozenset[TP]) -> None:
+        """Every assigned partition stands where it is to begin; with more workers than partitions that may be none."""
+        self.health.set("assigned", True)
+
+    async def _tell_assigned(self, _: Any, assigned: set[TP], **__: Any) -> None:
+        if self.on_assigned is not None:
+            await self.on_assigned(frozenset(TP(*tp) for tp in assigned))
+
+    async def _tell_revoked(self, _: Any, revoked: set[TP], **__: Any) -> None:
+        self.health.set("assigned", False, "the group is being reassigned")
+        if self.on_revoked is not None:
+            await self.on_revoked(frozenset(TP(*tp) for tp in revoked))
+
+    async def _stop_consumer(self) -> None:
+        """Faust says nothing to its listeners when it stops; a store has to be closed all the same."""
+        assigned = set(self._assignment or ())
+        await super()._stop_consumer()
+        if assigned:
+            await self._tell_revoked(self, assigned)
+
+    async def _on_agent_error(self, agent: Any, error: BaseException) -> None:
+        """Comes before Faust's supervisor hears of it, so nothing else is handed to any agent."""
+        die(error)
+
+    async def crash(self, reason: BaseException) -> None:
+        die(reason)
+
+    def _new_transport(self) -> Transport:
+        return Transport(self.conf.broker_consumer, self)
+
+    def _new_web(self) -> Web:
+        server = Web(self)
+        add_pages(server, self.health)
+        return server
+
+
+def create_app(
+    name: str,
+    settings: Settings,
+    *,
+    begin: Callable[[frozenset[TP]], Awaitable[Positions]] | None = None,
+    assigned: Notice | None = None,
+    revoked: Notice | None = None,
+) -> App:
+    """An app whose consumer group is `<group_prefix>.<name>`.
+
+    `begin(partitions)` gives the next offset of each (None: the committed one, else the first). Faust calls it after every
+    rebalance, outside the group's callbacks, sometimes twice; it is cancelled when the next rebalance comes first. It may
+    open stores (seconds); rebuilding one means to return 0. `revoked` comes when the agent has let go of its batch.
+    """
+    data_dir = Path(settings.data_dir)
+    data_dir.mkdir(parents=True, exist_ok=True)
+    app = App(
+        f"{settings.group_prefix}.{name}",
+        settings,
+        broker=[f"kafka://{server}" for server in settings.bootstrap_servers.split(",")],
+        datadir=data_dir / f"faust-{name}",  # one per worker: two Faust workers in one overwrite each other
+        autodiscover=False,
+        # Topics are made by agents/topics.py, with the right number of partitions; Faust is to make none, and no
+        # leader or reply topics of its own, which its group would then consume.
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        reply_create_topic=False,
+        store="memory://",
+        agent_supervisor=CrashingSupervisor,
+        processing_guarantee="at_least_once",  # Faust's exactly_once puts a send and its offset in different transactions
+        # Faust's own commits go past lost writes; the driver drops them, and these keep it from trying.
+        broker_commit_interval=86_400.0,
+        broker_commit_every=2**62,
+        broker_session_timeout=float(settings.session_timeout_seconds),
+        broker_heartbeat_interval=float(settings.heartbeat_seconds),
+        # A member that does not let go of its batch in this time is left behind; its writes are fenced.
+        broker_rebalance_timeout=60.0,
+        broker_request_timeout=max(60.0, settings.session_timeout_seconds + 5.0),
+        broker_max_poll_interval=300.0,
+        broker_max_poll_records=settings.max_poll_records,
+        consumer_max_fetch_size=1024 * 1024,
+        consumer_group_instance_id=settings.group_instance_id,
+        consumer_metadata_max_age_ms=30_000,
+        stream_buffer_maxsize=8,  # each item is a whole fetch: a few are enough, thousands are memory
+        stream_wait_empty=True,  # let an agent finish its batch before its partition goes
+        stream_recovery_delay=0.0,
+        stream_publish_on_commit=False,
+        web_enabled=True,
+        web_bind=settings.web_host,
+        web_port=settings.web_port,
+        web_host=settings.web_host,
+        web_in_thread=False,  # a page then also says that the event loop comes round
+        worker_redirect_stdouts=False,
+    )
+    app.on_begin, app.on_assigned, app.on_revoked = begin, assigned, revoked
+    app.on_partitions_assigned.connect(cast(Any, app._tell_assigned), weak=False)
+    app.on_partitions_revoked.connect(cast(Any, app._tell_revoked), weak=False)
+
+    async def beat() -> None:
+        while True:
+            app.health.beat()
+            await asyncio.sleep(BEAT_SECONDS)
+
+    app.task(beat)
+    return app
+
+
+class Worker(FaustWorker):
+    """Runs one app or several in the foreground. Whatever crashes below it ends the process."""
+
+    def __init__(self, *apps: App, **options: Any) -> None:
+        super().__init__(
+            apps[0],
+            *apps[1:],
+            quiet=True,
+            override_logging=False,
+            redirect_stdouts=False,
+            loglevel=logging.INFO,
+            **options,
+        )
+        self.apps = apps
+        self.spinner = None
+
+    async def on_start(self) -> None:
+        for app in self.apps:
+            app.in_worker = True
+        await super().on_start()
+
+    def _crash(self, reason: BaseException) -> None:
+        die(reason)
+
+    def _setproctitle(self, info: str, *, ident: str = "") -> None:
+        """The command line as it was typed says more."""
+
+    def install_signal_handlers(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.loop.add_signal_handler(number, self._on_signal, number)
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        logger.info("%s: stopping", signal.Signals(number).name)
+        end_after(max(app.settings.shutdown_seconds for app in self.apps))
+        self._schedule_shutdown(number)
+
+
+def end_after(seconds: float) -> None:
+    """Faust can hang while it stops; then the process ends by a thread that does not need its loop."""
+
+    def end() -> None:
+        logger.critical("ending: not stopped after %s s", seconds)
+        sys.stderr.flush()
+        os._exit(EXIT_FAILED)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
+def run(*apps: App) -> int:
+    """Run until SIGTERM or SIGINT. Gives EXIT_OK; a failure does not come back, it ends the process with EXIT_FAILED."""
+    configure_logging()
+    # Faust makes a second loop for the consumer's thread by the policy.
+    uvloop.install()
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    worker = Worker(*apps, loop=loop)
+    try:
+        loop.run_until_complete(worker.start())
+    except asyncio.CancelledError:
+        pass
+    except Exception as error:
+        die(error)
+    stopping = worker._signal_stop_future
+    if stopping is not None:
+        loop.run_until_complete(stopping)
+    logger.info("stopped")
+    sys.stderr.flush()
+    return EXIT_OK
+
+
+__all__ = ["EXIT_FAILED", "EXIT_OK", "App", "create_app", "die", "driver", "run"]

@@ -1,0 +1,151 @@
+"""The control records of the ledger: genesis, epochs, business days.
+
+In: settings and what is already in the log. Out: `ensure_ledger` makes topics and the first records where the ledger is new
+and refuses a ledger that does not fit; `day_record`, `epoch_records` are appended later. Called by every process at its
+start, by the ledger worker at midnight, and by the commands `lampit day` and `lampit epoch`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Final
+
+import msgspec
+from aiokafka.structs import ConsumerRecord
+
+from agents.errors import ConfigurationError, Fenced
+from agents.producer import FencedProducer, Record
+from agents.settings import Settings
+from agents.topics import LEDGER, ensure_topics, first_record
+from stream.ledger import (
+    Control,
+    ControlRecord,
+    Day,
+    Epoch,
+    EpochSettings,
+    Genesis,
+    control_key,
+    decode_record,
+    encode_control,
+)
+from stream.regions import Reference
+from stream.rules import RULES_VERSION, Rules
+
+GENESIS_SECONDS_MAX: Final = 30.0
+WIB: Final = timezone(timedelta(hours=7))
+
+DAY_AHEAD_MAX: Final = 1
+"""A day record may be at most this many days past the day on which the broker took it: a wrong clock moves nothing."""
+
+
+@dataclass(frozen=True)
+class LedgerIdentity:
+    """What a process has to agree on with the log before it touches anything."""
+
+    ledger_id: str
+    partitions: int
+    rules: Rules
+    reference_digest: str
+
+    def epoch(self, number: int) -> Epoch:
+        """The epoch that these settings begin."""
+        settings = EpochSettings(self.rules.transit_expiry_days, self.rules.leap_birthday)
+        return Epoch(number, RULES_VERSION, settings, self.reference_digest)
+
+    @property
+    def settings_digest(self) -> str:
+        """Of everything but the events that figures depend on; a store made under another one is of no use."""
+        return hashlib.sha256(msgspec.json.encode(self.epoch(0), order="sorted")).hexdigest()[:32]
+
+
+def rules_of(settings: Settings) -> Rules:
+    """The settings that change figures."""
+    return Rules(settings.transit_expiry_days, settings.leap_birthday)
+
+
+async def ensure_ledger(settings: Settings, fingerprint: str, reference: Reference) -> LedgerIdentity:
+    """Make the topics and the first records of a new ledger; of one that is there, check that it is ours."""
+    await asyncio.to_thread(ensure_topics, settings)
+    found = await first_record(settings, LEDGER, 0)
+    if found is None:
+        # Of several processes that find it empty one writes; the others, fenced, wait for what that one wrote.
+        with suppress(Fenced):
+            await _begin(settings, fingerprint, reference)
+        found = await _wait_for_genesis(settings)
+    genesis = _genesis(found.value) if found is not None else None
+    if genesis is None:
+        raise ConfigurationError(
+            "Topic lampit.ledger does not begin with a genesis record: delete it, or use another cluster."
+        )
+    if genesis.partitions != settings.partitions:
+        raise ConfigurationError(
+            f"LAMPIT_PARTITIONS is {settings.partitions}, the ledger was made with {genesis.partitions}: set that."
+        )
+    if genesis.key_fingerprint != fingerprint:
+        raise ConfigurationError(
+            "The pseudonym key is not the one this ledger was begun with: "
+            "set LAMPIT_PSEUDONYM_KEY_FILE to the key with which it was."
+        )
+    return LedgerIdentity(genesis.ledger_id, settings.partitions, rules_of(settings), reference.digest)
+
+
+def _genesis(value: bytes | None) -> Genesis | None:
+    try:
+        decoded = decode_record(value or b"")
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    return decoded.control if isinstance(decoded, ControlRecord) and isinstance(decoded.control, Genesis) else None
+
+
+async def _wait_for_genesis(settings: Settings) -> ConsumerRecord | None:
+    deadline = asyncio.get_running_loop().time() + GENESIS_SECONDS_MAX
+    while asyncio.get_running_loop().time() < deadline:
+        found = await first_record(settings, LEDGER, 0)
+        if found is not None:
+            return found
+        await asyncio.sleep(0.2)
+    return None
+
+
+async def _begin(settings: Settings, fingerprint: str, reference: Reference) -> None:
+    """Write genesis and the first epoch to every partition in one transaction; of two that try, one is fenced or comes late."""
+    producer = FencedProducer(settings, transactional_id="lampit-genesis")
+    await producer.start()
+    try:
+        if await first_record(settings, LEDGER, 0) is not None:
+            return
+        ledger_id = str(uuid.uuid4())
+        identity = LedgerIdentity(ledger_id, settings.partitions, rules_of(settings), reference.digest)
+        records: list[Record] = []
+        for partition in range(settings.partitions):
+            records.append(control(partition, Genesis(ledger_id, settings.partitions, partition, fingerprint)))
+            records.append(control(partition, identity.epoch(1)))
+        await producer.publish(records)
+    finally:
+        await producer.stop()
+
+
+def control(partition: int, record: Control) -> Record:
+    """A control record of one partition, ready to send."""
+    now = int(datetime.now(UTC).timestamp() * 1_000_000)
+    return Record(LEDGER, partition, control_key(record), encode_control(record, now))
+
+
+def day_record(partition: int, day: date) -> Record:
+    """The record that turns the business day of a partition."""
+    return control(partition, Day(day.toordinal()))
+
+
+def wib_day(unix_seconds: float) -> int:
+    """The day in WIB, where the business day of the whole country turns, as an ordinal."""
+    return datetime.fromtimestamp(unix_seconds, WIB).date().toordinal()
+
+
+def today() -> date:
+    """Today in WIB."""
+    return datetime.now(WIB).date()

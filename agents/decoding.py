@@ -1,0 +1,117 @@
+"""Record batches that cannot be read: one stand-in record instead of a consumer that dies or hangs.
+
+aiokafka raises in the middle of a fetch when a batch fails its checksum or has a codec it does not know: what was read before
+it is lost, the position stays, and the worker meets the same batch for ever. `install()` gives aiokafka's fetcher a
+PartitionRecords whose batches turn such an error into ONE UndecodableRecord that covers the batch, and go on behind it.
+Not in here: what to do about it (intake rejects it; the others end). Caller: agents/driver.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.consumer import fetcher as aiokafka_fetcher
+from aiokafka.structs import ConsumerRecord
+
+
+@dataclass
+class UndecodableRecord(ConsumerRecord):  # type: ignore[misc]
+    """Stands for the records from `offset` up to `next_offset`: they were stored, and cannot be read."""
+
+    next_offset: int = -1
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unreadable:
+    """What the batch yields in place of a record; becomes an UndecodableRecord in `_consumer_record`.
+
+    `offset` is the last one of the batch: the fetcher drops what lies before the offset it asked for, which can be in the
+    middle of a batch, and goes on behind the offset it got.
+    """
+
+    offset: int
+    first_offset: int
+    timestamp: int
+    error: str
+
+
+class _Batch:
+    """A record batch that yields one _Unreadable where decoding fails. Everything else is the batch's own."""
+
+    def __init__(self, batch: Any) -> None:
+        self._batch = batch
+        # Faults of the header itself still raise: without it there is no telling where the next batch begins.
+        self.base_offset: int = batch.base_offset
+        self.next_offset: int = batch.next_offset
+        self.producer_id: int | None = batch.producer_id
+        self.is_control_batch: bool = batch.is_control_batch
+        self.is_transactional: bool = batch.is_transactional
+        self._valid = True
+
+    def validate_crc(self) -> bool:
+        self._valid = bool(self._batch.validate_crc())
+        return True
+
+    def __next__(self) -> Any:
+        return next(self._batch)
+
+    def __iter__(self) -> Iterator[Any]:
+        position = self.base_offset
+        if not self._valid:
+            yield self._unreadable(position, "the checksum does not match")
+            return
+        try:
+            for record in self._batch:
+                yield record
+                position = record.offset + 1
+        except Exception as error:  # whatever a decompressor or parser raises on foreign bytes
+            yield self._unreadable(position, type(error).__name__)
+
+    def _unreadable(self, position: int, error: str) -> _Unreadable:
+        timestamp = getattr(self._batch, "max_timestamp", None)
+        return _Unreadable(self.next_offset - 1, position, -1 if timestamp is None else timestamp, error)
+
+
+class _Records:
+    """aiokafka's MemoryRecords, its batches wrapped."""
+
+    def __init__(self, records: Any) -> None:
+        self._records = records
+        self.has_next = records.has_next
+
+    def next_batch(self) -> _Batch:
+        return _Batch(self._records.next_batch())
+
+
+class TolerantPartitionRecords(aiokafka_fetcher.PartitionRecords):  # type: ignore[misc]
+    """aiokafka's own unpacking (aborted transactions, control batches, compaction gaps) over wrapped batches."""
+
+    def __init__(self, tp: Any, records: Any, *args: Any, **options: Any) -> None:
+        super().__init__(tp, _Records(records), *args, **options)
+
+    def _consumer_record(self, tp: Any, record: Any) -> ConsumerRecord:
+        if type(record) is not _Unreadable:
+            return super()._consumer_record(tp, record)
+        return UndecodableRecord(
+            tp.topic,
+            tp.partition,
+            record.first_offset,
+            record.timestamp,
+            0,
+            None,
+            None,
+            None,
+            -1,
+            -1,
+            (),
+            record.offset + 1,
+            record.error,
+        )
+
+
+def install() -> None:
+    """Let every consumer of this process read through TolerantPartitionRecords."""
+    aiokafka_fetcher.PartitionRecords = TolerantPartitionRecords

@@ -1,0 +1,208 @@
+"""The Kafka driver under Faust: whole fetches of raw bytes, begun where OUR store stands.
+
+In: an app made by agents/app.py. Out: `fetches(stream)` for the agents, `commit`, `lag`, `positions` for what runs beside them.
+Faust's stock driver pays 70 µs for every record, reads uncommitted, begins at the group's committed offset and commits by
+its own accounting, which runs past lost writes. This one hands an agent one `Fetch` per partition and poll, asks
+`app.begin` where to begin after every rebalance, and never commits by itself. docs/decisions/ says why. Not in here: stores.
+
+Two things can hand an agent records twice or not at all: what was fetched before a seek and delivered after it, and Faust
+dropping fetched records while its flow is stopped. Against the first, every fetch carries the number of the seek it followed,
+taken in the thread that seeks; against both, `fetches` checks that each fetch begins where the last one ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any, ClassVar, cast
+
+import faust
+from aiokafka.errors import IllegalStateError
+from aiokafka.structs import TopicPartition
+from faust.transport.drivers import aiokafka as stock
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+
+from agents.driver_thread import Begin, ConsumerThread, Fetch, Positions
+from agents.errors import LampitError, LostRecords
+
+__all__ = ["Begin", "Consumer", "Fetch", "Positions", "RawSchema", "Transport", "commit", "fetches", "lag", "positions"]
+
+
+class RawSchema(faust.Schema[Any, Any]):
+    """Hands the Fetch through: Faust decodes nothing."""
+
+    def loads_key(self, app: Any, message: Any, **_: Any) -> Any:
+        return None
+
+    def loads_value(self, app: Any, message: Any, **_: Any) -> Any:
+        return message.value
+
+
+class Consumer(stock.Consumer):
+    """Faust's consumer without its accounting of acks, gaps and commits."""
+
+    _thread: ConsumerThread
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # Where each partition's agent stands: all before it is done.
+        self.done: dict[TP, int] = {}
+        self._seeking = asyncio.Lock()
+        self._in_hand: set[TP] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def _to_message(self, tp: TP, record: Fetch) -> ConsumerMessage:
+        return ConsumerMessage(
+            record.topic,
+            record.partition,
+            record.next_offset,
+            record.records[-1].timestamp / 1000.0,
+            0,
+            None,
+            None,
+            cast(Any, record),
+            None,
+            -1,
+            -1,
+            tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    def highwater(self, tp: TP) -> int:
+        """Only Faust's monitor asks, and asking for a partition just lost kills the worker."""
+        return 0
+
+    async def seek_to_committed(self) -> Any:
+        """Faust calls this after every rebalance, and where it threw fetched records away: ask our stores."""
+        assigned = frozenset(TP(*tp) for tp in self.assignment())
+        try:
+            # Both callers can be here at once. Faust's own time limit ends recovery for good, without a word.
+            async with self._seeking, asyncio.timeout(self.app.conf.broker_request_timeout * 0.8):
+                wanted = await cast(Any, self.app).begin(assigned)
+                if set(wanted) != assigned:
+                    raise LampitError("begin() has to name every partition it is asked for, and no other")
+                positions = await self._thread.in_thread(self._thread.begin_at(wanted))
+        except IllegalStateError:
+            raise  # the assignment changed meanwhile: Faust waits for the next one
+        except Exception as error:
+            # Faust logs what goes wrong here and goes on at any position.
+            await self.app.crash(error)
+            raise
+        self.done.update(positions)
+        cast(Any, self.app).began(assigned)
+        # None: Faust is not to drop what lies before offsets it remembers.
+        return dict.fromkeys(positions)
+
+    def current(self, fetch: Fetch) -> bool:
+        """False for what was fetched before the last seek, or reaches an agent while a rebalance is under way."""
+        return self.flow_active and self._thread.seeks.get(TopicPartition(*fetch.tp), 0) == fetch.seek
+
+    def take_in_hand(self, fetch: Fetch) -> None:
+        expected = self.done.get(fetch.tp)
+        if fetch.begin != expected:
+            raise LostRecords(
+                f"{fetch.topic}-{fetch.partition} continues at offset {fetch.begin}, expected was {expected}"
+            )
+        self._in_hand.add(fetch.tp)
+        self._idle.clear()
+
+    def let_go(self, fetch: Fetch, *, done: bool) -> None:
+        if done and self._thread.seeks.get(TopicPartition(*fetch.tp), 0) == fetch.seek:
+            self.done[fetch.tp] = fetch.next_offset
+        self._in_hand.discard(fetch.tp)
+        if not self._in_hand:
+            self._idle.set()
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        await super().on_partitions_revoked(revoked)
+        # What is assigned again has to be begun again before anything of it reaches an agent.
+        for tp in revoked:
+            self.done.pop(TP(*tp), None)
+
+    async def wait_empty(self) -> None:
+        """Wait for what the agents have in hand. Faust also waited for fetches that it had itself thrown away."""
+        await self._idle.wait()
+
+    def on_buffer_full(self, tp: TP) -> None:
+        """A full stream holds up the fetches by itself. Faust takes its partitions out, and with none left sleeps 1 s."""
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """See on_buffer_full."""
+
+    def track_message(self, message: Any) -> None:
+        """No accounting: an agent's store says how far it is."""
+
+    def ack(self, message: Any) -> bool:
+        return False
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """No accounting: Faust would list every offset of a whole fetch."""
+
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Never by itself: `driver.commit` does it, after the store."""
+        return False
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust's guess at stuck streams reads the accounting above; `lag` measures instead."""
+
+
+class Transport(stock.Transport):
+    Consumer: ClassVar[type[Consumer]] = Consumer
+
+
+def _consumer(app: faust.App) -> Consumer:
+    return cast(Consumer, app.consumer)
+
+
+async def fetches(stream: Any) -> AsyncIterator[Fetch]:
+    """The fetches of a stream, in order, none twice and none left out.
+
+    Asking for the next one says that the effects of this one are durable. An agent that raises ends the process.
+    """
+    consumer: Consumer | None = None
+    async for event in stream.noack().events():
+        consumer = consumer or _consumer(event.app)
+        fetch = event.value
+        if not consumer.current(fetch):
+            continue
+        consumer.take_in_hand(fetch)
+        done = False
+        try:
+            yield fetch
+            done = True
+        finally:
+            consumer.let_go(fetch, done=done)
+
+
+async def commit(app: faust.App, offsets: Mapping[TP, int]) -> bool:
+    """Commit offsets to the group: for lag tools, and for an agent whose only store this is. False: not taken."""
+    thread = _consumer(app)._thread
+    return await thread.in_thread(thread.commit_offsets(offsets))
+
+
+async def lag(app: faust.App) -> dict[TP, int]:
+    """Committed records and markers between what is done and the end of each partition assigned to this process.
+
+    Asks the broker, so it also grows while fetching is stuck. Partitions not begun yet are left out.
+    """
+    consumer = _consumer(app)
+    thread = consumer._thread
+    found = {}
+    for tp, (end, position) in (await thread.in_thread(thread.ends_and_positions())).items():
+        done = consumer.done.get(tp, 0)
+        # Markers behind the last record bring no fetch: with nothing handed out and not done, the position counts.
+        if done == thread.delivered.get(TopicPartition(*tp)):
+            done = max(done, position)
+        found[tp] = max(0, end - done)
+    return found
+
+
+def positions(app: faust.App, partitions: Iterable[TP] | None = None) -> dict[TP, int]:
+    """The next offset of each partition, as far as its agent is done."""
+    done = _consumer(app).done
+    return {tp: done[tp] for tp in (done if partitions is None else partitions) if tp in done}

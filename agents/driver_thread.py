@@ -1,0 +1,204 @@
+"""The thread of the Kafka driver: it owns the aiokafka consumer, its positions and the seeks.
+
+In: calls from agents/driver.py, which runs in the event loop of the app. Out: `Fetch` values, each with the number of the
+seek it followed. What reads or moves positions runs in this thread, without awaiting between the two.
+Not in here: agents, stores, Faust's flow. Caller: agents/driver.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import aiokafka
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError
+from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
+from faust.transport.drivers import aiokafka as stock
+from faust.types import TP
+
+from agents import decoding
+from agents.decoding import UndecodableRecord
+from agents.errors import LogMismatch, UndecodableRecords
+from agents.settings import Settings
+
+decoding.install()
+
+Result = TypeVar("Result")
+Positions = Mapping[TP, int | None]
+Begin = Callable[[frozenset[TP]], Awaitable[Positions]]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """What one poll brought of one partition: all committed records from `begin` up to, not including, `next_offset`.
+
+    The offsets can have gaps (transaction markers, compaction): go on at `next_offset`, not behind the last record.
+    """
+
+    topic: str
+    partition: int
+    begin: int
+    next_offset: int
+    records: tuple[ConsumerRecord, ...]
+    seek: int
+    undecodable: bool = False
+
+    @property
+    def tp(self) -> TP:
+        return TP(self.topic, self.partition)
+
+    def require_decodable(self) -> None:
+        """For agents that cannot go on without a record: raise where one cannot be read."""
+        for record in self.records if self.undecodable else ():
+            if isinstance(record, UndecodableRecord):
+                raise UndecodableRecords(
+                    f"{self.topic}-{self.partition} cannot be read from offset {record.offset} "
+                    f"to {record.next_offset - 1}: {record.error}"
+                )
+
+
+class ConsumerThread(stock.AIOKafkaConsumerThread):
+    """Owns the aiokafka consumer. What touches positions runs in this thread, without awaiting between read and use."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.seeks: dict[TopicPartition, int] = {}
+        self.delivered: dict[TopicPartition, int] = {}
+        self.settings: Settings = cast(Any, self.app).settings
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        conf = self.app.conf
+        # Sticky, because a partition that moves is a store that is built again. aiokafka keeps what was assigned on the
+        # class: with a class of its own, two groups in one process do not mix.
+        self._assignor = type("StickyAssignor", (StickyPartitionAssignor,), {})
+        return aiokafka.AIOKafkaConsumer(
+            client_id=conf.broker_client_id,
+            group_id=conf.id,
+            group_instance_id=conf.consumer_group_instance_id,
+            bootstrap_servers=stock.server_list(transport.url, transport.default_port),
+            partition_assignment_strategy=[self._assignor],
+            enable_auto_commit=False,
+            # An offset outside the log is an error to show, not a reason to begin anywhere else.
+            auto_offset_reset="none",
+            max_poll_records=conf.broker_max_poll_records,
+            max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
+            max_partition_fetch_bytes=conf.consumer_max_fetch_size,
+            # A quiet partition is fetched again only when the broker answers for the others: this is its delay.
+            fetch_max_wait_ms=self.settings.fetch_wait_milliseconds,
+            request_timeout_ms=int(conf.broker_request_timeout * 1000),
+            check_crcs=True,
+            session_timeout_ms=int(conf.broker_session_timeout * 1000),
+            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
+            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
+            isolation_level="read_committed",
+            metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
+            connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
+        )
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        await super().on_partitions_revoked(revoked)
+        self.delivered.clear()
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        # aiokafka leaves this call out; without it a worker that comes back late disputes partitions on even terms.
+        cast(Any, self._assignor).on_generation_assignment(generation_id)
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def in_thread(self, call: Coroutine[Any, Any, Result]) -> Result:
+        """Run a coroutine in the consumer's loop. Faust's queue has two workers: a fetch in wait would hold up the rest."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self.thread_loop))
+
+    async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
+        consumer = self._ensure_consumer()
+        return await self.in_thread(
+            self._fetch_records(consumer, active_partitions, timeout, consumer._max_poll_records)
+        )
+
+    async def _fetch_records(
+        self, consumer: Any, active_partitions: Any, timeout: float | None = None, max_records: int | None = None
+    ) -> dict[TopicPartition, list[Fetch]]:
+        # Faust goes round the checks of aiokafka's own getmany: a dead fetcher or coordinator looked like a quiet topic.
+        consumer._coordinator.check_errors()
+        if consumer._fetcher.error_future.done() and not consumer._closed:
+            consumer._fetcher.error_future.result()
+        try:
+            drained = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+        except NoOffsetForPartitionError:
+            return {}  # a partition just assigned and not begun yet: `begin_at` is on its way
+        # No await from here on: the positions below are those after exactly these records.
+        assignment = consumer._subscription.subscription.assignment
+        fetches = {}
+        for tp, records in drained.items():
+            next_offset = assignment.state_value(tp).position
+            begin = self.delivered.get(tp, records[0].offset)
+            self.delivered[tp] = next_offset
+            undecodable = any(type(record) is UndecodableRecord for record in records)
+            seek = self.seeks.get(tp, 0)
+            fetches[tp] = [Fetch(tp.topic, tp.partition, begin, next_offset, tuple(records), seek, undecodable)]
+        return fetches
+
+    async def begin_at(self, wanted: Positions) -> dict[TP, int]:
+        """Seek every partition: to the offset wanted, else to the committed one, else to the beginning."""
+        consumer = self._ensure_consumer()
+        partitions = [TopicPartition(*tp) for tp in wanted]
+        if not partitions:
+            return {}
+        first, end = await asyncio.gather(consumer.beginning_offsets(partitions), consumer.end_offsets(partitions))
+        positions: dict[TP, int] = {}
+        for tp, offset in wanted.items():
+            key = TopicPartition(*tp)
+            if offset is None:
+                committed = await consumer.committed(key)
+                if committed is not None and committed < first[key]:
+                    self.log.warning(
+                        "%s: offsets %d to %d expired before they were read", tp, committed, first[key] - 1
+                    )
+                offset = max(first[key], committed or 0)  # noqa: PLW2901
+            # The embedded broker gives the last batch's first offset for the end: too low to judge by.
+            if offset < first[key] or (offset > end[key] and self.settings.transactions):
+                raise LogMismatch(
+                    f"{tp.topic}-{tp.partition} holds offsets {first[key]} to {end[key]}, the store goes on at {offset}: "
+                    "the topic was made anew or belongs to another cluster."
+                )
+            positions[tp] = offset
+        for tp, offset in positions.items():
+            key = TopicPartition(*tp)
+            consumer.seek(key, offset)
+            self.seeks[key] = self.seeks.get(key, 0) + 1
+            self.delivered[key] = offset
+        return positions
+
+    async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit; false when the group does not take it (a rebalance is under way, or was)."""
+        try:
+            await self._ensure_consumer().commit(
+                {TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
+            )
+        except (KafkaError, IllegalStateError) as error:
+            self.log.warning("commit refused: %s", type(error).__name__)
+            return False
+        return True
+
+    async def ends_and_positions(self) -> dict[TP, tuple[int, int]]:
+        """Per begun partition: the end of the committed log, and the position."""
+        consumer = self._ensure_consumer()
+        partitions = sorted(consumer.assignment())
+        if not partitions:
+            return {}
+        ends = await consumer.end_offsets(partitions)
+        subscription = consumer._subscription.subscription
+        if subscription is None or subscription.assignment is None:
+            return {}
+        found = {}
+        for tp in partitions:
+            # Reading it is no await: `consumer.position()` would wait for a seek that a rebalance may never make.
+            state = subscription.assignment._tp_state.get(tp)
+            if state is None or not state.has_valid_position or tp not in self.delivered:
+                continue
+            if state.lso is None and not self.settings.transactions:
+                continue  # the embedded broker tells the true end only with a fetch
+            found[TP(*tp)] = (max(ends[tp], state.lso or 0), state.position)
+        return found

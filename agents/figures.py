@@ -1,0 +1,67 @@
+"""The gauges of regions at /metrics, served as ready lines.
+
+In: the view of the roll-up. Out: a prometheus-client collector's text. 7,837 regions × 6 series take prometheus-client
+hundreds of milliseconds to render; here a region's lines are written when it changes, and a scrape joins them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from agents.view import View
+from stream.regions import parent
+
+GAUGES: Final = {
+    "lampit_population": "People counted in the region.",
+    "lampit_obliged": "People obliged to hold an e-KTP (wajib KTP).",
+    "lampit_recorded": "Obliged people whose e-KTP is recorded.",
+    "lampit_recorded_early": "People recorded before they are obliged.",
+    "lampit_coverage_ratio": "Recorded over obliged; over 1 is possible. Absent when nobody is obliged.",
+    "lampit_region_info": "Region codes, their names and the regions above; always 1.",
+}
+
+
+class Figures:
+    """The lines of the regions of some levels, kept up to date with a view."""
+
+    def __init__(self, view: View) -> None:
+        """Over one view."""
+        self._view = view
+        self._lines: dict[str, tuple[int, dict[str, str]]] = {}
+
+    def text(self, levels: frozenset[str], within: str | None = None) -> bytes:
+        """The exposition text of all regions of the levels, or of those inside one region."""
+        chosen = [
+            self._of_region(code, record)
+            for code, record in sorted(self._view.records.items())
+            if record["level"] in levels and (within is None or code.startswith(f"{within}."))
+        ]
+        parts: list[str] = []
+        for name, explanation in GAUGES.items():
+            parts.append(f"# HELP {name} {explanation}\n# TYPE {name} gauge\n")
+            parts += [lines[name] for lines in chosen if name in lines]
+        return "".join(parts).encode()
+
+    def _of_region(self, code: str, record: dict[str, Any]) -> dict[str, str]:
+        version = self._view.changed_at[code]
+        kept = self._lines.get(code)
+        if kept is None or kept[0] != version:
+            kept = (version, _lines(code, record))
+            self._lines[code] = kept
+        return kept[1]
+
+
+def _lines(code: str, record: dict[str, Any]) -> dict[str, str]:
+    labels = f'{{level="{record["level"]}",region="{code}"}}'
+    lines: dict[str, str] = {}
+    for measure in ("population", "obliged", "recorded", "recorded_early"):
+        total = record[measure]["total"]
+        if total is not None:
+            lines[f"lampit_{measure}"] = f"lampit_{measure}{labels} {total}\n"
+    if record["coverage"] is not None:
+        lines["lampit_coverage_ratio"] = f"lampit_coverage_ratio{labels} {record['coverage']!r}\n"
+    name = (record["name"] or "").replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    lines["lampit_region_info"] = (
+        f'lampit_region_info{{level="{record["level"]}",name="{name}",parent="{parent(code) or ""}",region="{code}"}} 1\n'
+    )
+    return lines

@@ -1,0 +1,90 @@
+"""Liveness and readiness of a process, and the HTTP pages every process has.
+
+In: named conditions, set by whoever knows (`app.health.set("caught_up", False, "812 records behind")`).
+Out: /health/live, /health/ready, and /metrics from the registry given. Not in here: what the conditions mean.
+Callers: agents/app.py builds one per app; the agents set conditions and add pages of their own to `web.web_app.router`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+from faust.web.drivers import aiohttp as stock
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge, generate_latest
+
+# A worker that has not come round to its event loop for this long is taken for hung.
+LOOP_SILENCE_SECONDS_MAX = 60.0
+READY = Gauge("lampit_ready", "1 when /health/ready of this process says so, else 0.")
+# Compressing more than this is left to a thread, so that the event loop goes on.
+COMPRESSED_IN_THREAD_BYTES_MIN = 64 * 1024
+
+
+@dataclass
+class Health:
+    """Ready when every condition holds; a condition nobody has set yet does not hold."""
+
+    conditions: dict[str, tuple[bool, str]] = field(default_factory=dict)
+    last_beat: float = field(default_factory=time.monotonic)
+    more_metrics: list[Callable[[], bytes]] = field(default_factory=list)
+    """Exposition text that is added to /metrics; the roll-up has its regions there."""
+
+    def require(self, *names: str) -> None:
+        for name in names:
+            self.conditions.setdefault(name, (False, "not known yet"))
+
+    def set(self, name: str, holds: bool, why: str = "") -> None:
+        self.conditions[name] = (holds, "" if holds else why)
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.conditions) and all(holds for holds, _ in self.conditions.values())
+
+    @property
+    def live(self) -> bool:
+        return time.monotonic() - self.last_beat < LOOP_SILENCE_SECONDS_MAX
+
+    def beat(self) -> None:
+        self.last_beat = time.monotonic()
+
+    def as_json(self) -> dict[str, Any]:
+        conditions = {name: {"ok": holds, "why": why} for name, (holds, why) in sorted(self.conditions.items())}
+        return {"ready": self.ready, "conditions": conditions}
+
+
+class Web(stock.Web):
+    """Faust's web server without Faust's own pages (statistics, tables, assignment graph)."""
+
+    default_blueprints = ()
+    production_blueprints = ()
+    debug_blueprints = ()
+    optional_blueprints = ()
+
+
+def add_pages(server: Web, health: Health, registry: CollectorRegistry = REGISTRY) -> None:
+    async def live(_: web.Request) -> web.Response:
+        return web.json_response({"live": health.live}, status=200 if health.live else 503)
+
+    async def ready(_: web.Request) -> web.Response:
+        return web.json_response(health.as_json(), status=200 if health.ready else 503)
+
+    async def metrics(request: web.Request) -> web.Response:
+        READY.set(health.ready)
+        return exposition(request, b"".join((generate_latest(registry), *(more() for more in health.more_metrics))))
+
+    router = server.web_app.router
+    router.add_get("/health/live", live)
+    router.add_get("/health/ready", ready)
+    router.add_get("/metrics", metrics)
+
+
+def exposition(request: web.Request, text: bytes) -> web.Response:
+    """Metrics as Prometheus reads them, compressed when it asks for that."""
+    headers = {"Content-Type": CONTENT_TYPE_LATEST}
+    response = web.Response(body=text, headers=headers, zlib_executor_size=COMPRESSED_IN_THREAD_BYTES_MIN)
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        response.enable_compression(web.ContentCoding.gzip)
+    return response

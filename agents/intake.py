@@ -1,0 +1,101 @@
+"""Intake: raw input to accepted events, without a NIK in them.
+
+In: `lampit.intake.*`. Out: `lampit.ledger` and `lampit.rejected`; every record taken in is in one of them before its offset
+is committed. Started by `lampit run intake`, as often as wanted; a repeated write after a crash changes no figure.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+from faust.types import TP
+
+from agents import metrics
+from agents.app import App, create_app
+from agents.barrier import LedgerIdentity
+from agents.decoding import UndecodableRecord
+from agents.driver import Fetch, commit, fetches
+from agents.producer import Producer, Record
+from agents.settings import Settings
+from agents.topics import INTAKE_TOPICS, LEDGER, REJECTED
+from schemas.rejection import Reason
+from stream.admission import Admitted, admit
+from stream.calendar import format_instant
+from stream.events import NikChange, OpeningBalance
+from stream.ledger import encode_record
+from stream.pseudonym import Pseudonymiser
+from stream.refusal import Refusal
+
+
+class IntakeAgent:
+    """One process of the intake group."""
+
+    def __init__(self, settings: Settings, identity: LedgerIdentity, pseudonymise: Pseudonymiser) -> None:
+        """Not started; `app` is run by the caller."""
+        self._partitions = identity.partitions
+        self._pseudonymise = pseudonymise
+        self._producer = Producer(settings, name="lampit-intake")
+        self.app: App = create_app("intake", settings)
+        metrics.build_info()
+        self.app.batch_agent(*INTAKE_TOPICS)(self.work)
+
+    async def work(self, stream: Any) -> None:
+        """The agent: every record to the ledger or the rejects, then the offset."""
+        await self._producer.start()
+        async for fetch in fetches(stream):
+            began = time.perf_counter()
+            records = self._records(fetch, int(time.time() * 1_000_000))
+            metrics.batch("admit", time.perf_counter() - began)
+            began = time.perf_counter()
+            await self._producer.send_all(records)
+            metrics.batch("send", time.perf_counter() - began)
+            await commit(self.app, {TP(fetch.topic, fetch.partition): fetch.next_offset})
+
+    def _records(self, fetch: Fetch, now: int) -> list[Record]:
+        records: list[Record] = []
+        for record in fetch.records:
+            if isinstance(record, UndecodableRecord):
+                refusal = Refusal(Reason.UNKNOWN_CODEC, "the record batch cannot be read", "", None, 0, "")
+                records.append(self._rejected(refusal, fetch, record.offset, now))
+                continue
+            admitted = admit(record.value, self._pseudonymise)
+            if isinstance(admitted, Admitted):
+                records += self._accepted(admitted, now)
+                metrics.admitted(admitted)
+            else:
+                records.append(self._rejected(admitted, fetch, record.offset, now))
+        return records
+
+    def _accepted(self, admitted: Admitted, now: int) -> list[Record]:
+        """To the person's partition; a change of NIK to both persons', a balance to every partition."""
+        value = encode_record(admitted.subject, admitted.event, now)
+        if isinstance(admitted.event, OpeningBalance):
+            key = f"balance|{admitted.event.region}".encode()
+            return [Record(LEDGER, partition, key, value) for partition in range(self._partitions)]
+        subjects = [admitted.subject or ""]
+        if isinstance(admitted.event, NikChange):
+            subjects.append(admitted.event.new_subject)
+        targets = {int(subject[:8], 16) % self._partitions for subject in subjects}
+        return [Record(LEDGER, partition, subjects[0].encode(), value) for partition in sorted(targets)]
+
+    def _rejected(self, refusal: Refusal, fetch: Fetch, offset: int, now: int) -> Record:
+        metrics.rejected(refusal)
+        value = {
+            "reason": refusal.reason,
+            "message": refusal.message,
+            "pointer": refusal.pointer,
+            "origin": {"topic": fetch.topic, "partition": fetch.partition, "offset": offset},
+            "time": format_instant(now),
+            "payload": refusal.payload,
+            "length": refusal.length,
+            "digest": refusal.digest,
+        }
+        key = f"{fetch.topic}|{fetch.partition}|{offset}".encode()
+        return Record(REJECTED, 0, key, msgspec.json.encode(value))
+
+
+def build(settings: Settings, identity: LedgerIdentity, pseudonymise: Pseudonymiser) -> App:
+    """The app of an intake process."""
+    return IntakeAgent(settings, identity, pseudonymise).app

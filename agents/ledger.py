@@ -1,0 +1,201 @@
+"""The ledger worker: folds accepted events into figures, one desk per assigned partition.
+
+In: `lampit.ledger`. Out: stores, `lampit.partials`, `lampit.anomalies`. Started by `lampit run ledger`, as often as there
+are partitions; Kafka shares them out.
+
+A partition begins where its store stands. Until it has applied what was in the log when it was taken over it publishes
+nothing; then it publishes what changed, once, and goes on live.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from typing import Any, Final
+
+from faust.types import TP
+
+from agents import metrics
+from agents.app import App, create_app
+from agents.barrier import LedgerIdentity, day_record, today
+from agents.desk import Desk, record_digest, store_path
+from agents.driver import Fetch, Positions, commit, fetches, lag
+from agents.errors import ConfigurationError
+from agents.producer import FencedProducer
+from agents.reading import end_offset, record_at
+from agents.settings import Settings
+from agents.store import FORMAT, Store, set_aside
+from agents.topics import LEDGER
+from stream.regions import Reference
+
+logger = logging.getLogger("lampit.ledger")
+
+TICK_SECONDS: Final = 0.5
+PUBLISH_SECONDS_MAX: Final = 0.25
+"""With more waiting in the log, publish at least that often, not after every batch: a batch of 2,000 costs a transaction."""
+
+COMMIT_SECONDS: Final = 1.0
+"""The group's offsets are for lag tools; the store says where to begin."""
+
+
+class LedgerAgent:
+    """The desks of one process."""
+
+    def __init__(self, settings: Settings, identity: LedgerIdentity, reference: Reference) -> None:
+        """Not started; `app` is run by the caller."""
+        self.settings = settings
+        self.identity = identity
+        self.reference = reference
+        self.desks: dict[int, Desk] = {}
+        self._locks: dict[int, asyncio.Lock] = {}
+        self._published: dict[int, float] = {}
+        self._committed = 0.0
+        self._day_sent: dict[int, int] = {}
+        self.app: App = create_app("ledger", settings, begin=self.begin, revoked=self.revoked)
+        self.app.health.require("caught_up")
+        metrics.build_info()
+        self.app.batch_agent(LEDGER)(self.work)
+        self.app.task(self.tick)
+
+    async def begin(self, partitions: frozenset[TP]) -> Positions:
+        """Open the stores of the partitions now ours; say where each goes on."""
+        await self._release(set(self.desks) - {tp.partition for tp in partitions})
+        for tp in sorted(partitions):
+            if tp.partition not in self.desks:
+                self.desks[tp.partition] = await self._open(tp.partition)
+        return {tp: self.desks[tp.partition].meta.next_offset for tp in partitions}
+
+    async def revoked(self, partitions: frozenset[TP]) -> None:
+        """Close what is taken away; what stays is opened again by the next `begin`."""
+        await self._release({tp.partition for tp in partitions})
+
+    async def _release(self, partitions: set[int]) -> None:
+        for partition in partitions & self.desks.keys():
+            async with self._lock(partition):
+                desk = self.desks.pop(partition)
+                await desk.close()
+                metrics.forget_partition(LEDGER, partition)
+
+    async def _open(self, partition: int) -> Desk:
+        """Fence older owners first; then nobody else can publish what the store is opened for."""
+        producer = FencedProducer(self.settings, transactional_id=f"{self.identity.ledger_id}-{partition}")
+        await producer.start()
+        path = store_path(self.settings.data_dir, partition)
+        try:
+            store = Store(path)
+        except Exception as error:
+            await producer.stop()
+            raise ConfigurationError(
+                f"The store in {path} cannot be opened: give each worker a LAMPIT_DATA_DIR of its own, "
+                "or delete a damaged store."
+            ) from error
+        why = await self._misfit(store, partition)
+        if why:
+            store.close()
+            logger.warning("partition %d: %s; the store is set aside and rebuilt from the log", partition, why)
+            set_aside(path)
+            store = Store(path)
+        end = await end_offset(self.settings, LEDGER, partition)
+        desk = Desk(
+            partition,
+            store,
+            producer,
+            self.identity,
+            self.identity.rules,
+            self.reference,
+            socket.gethostname(),
+            end,
+        )
+        logger.info("partition %d: begins at %d of %d", partition, desk.meta.next_offset, end)
+        return desk
+
+    async def _misfit(self, store: Store, partition: int) -> str | None:
+        """Why a store cannot go on with this log, or None."""
+        meta = store.meta
+        if meta is None:
+            return None
+        ours = (FORMAT, self.identity.ledger_id, partition, self.identity.settings_digest)
+        if (meta.format, meta.ledger_id, meta.partition, meta.settings_digest) != ours:
+            return "the store is of another ledger, other settings or another format"
+        if meta.last_offset < 0:
+            return None
+        record = await record_at(self.settings, LEDGER, partition, meta.last_offset)
+        if record is None or record_digest(record.value) != meta.last_digest:
+            return "the log is not the one the store was made from"
+        return None
+
+    async def work(self, stream: Any) -> None:
+        """The agent: apply, publish, commit, in this order; then ask for more."""
+        async for fetch in fetches(stream):
+            fetch.require_decodable()
+            async with self._lock(fetch.partition):
+                desk = self.desks[fetch.partition]
+                await self._batch(desk, fetch)
+
+    async def _batch(self, desk: Desk, fetch: Fetch) -> None:
+        began = time.perf_counter()
+        events = desk.apply(fetch)
+        metrics.batch("apply", time.perf_counter() - began)
+        metrics.counted(fetch, events, desk.received_at if desk.caught_up else None)
+        waiting = len(fetch.records) >= self.settings.max_poll_records
+        if desk.caught_up and (not waiting or self._is_time(desk)):
+            await self._publish(desk)
+        if time.monotonic() - self._committed >= COMMIT_SECONDS:
+            self._committed = time.monotonic()
+            await self._commit()
+
+    def _is_time(self, desk: Desk) -> bool:
+        return time.monotonic() - self._published.get(desk.partition, 0.0) >= PUBLISH_SECONDS_MAX
+
+    async def _publish(self, desk: Desk) -> None:
+        if not desk.due:
+            return
+        began = time.perf_counter()
+        await desk.publish()
+        self._published[desk.partition] = time.monotonic()
+        metrics.batch("publish", time.perf_counter() - began)
+
+    async def _commit(self) -> None:
+        await commit(self.app, {TP(LEDGER, number): desk.meta.next_offset for number, desk in self.desks.items()})
+
+    async def tick(self) -> None:
+        """Beside the batches: publish what is due on a quiet partition, turn the day at midnight, measure the lag."""
+        while not self.app.should_stop:
+            await asyncio.sleep(TICK_SECONDS)
+            for partition in sorted(self.desks):
+                async with self._lock(partition):
+                    desk = self.desks.get(partition)
+                    if desk is not None and desk.caught_up:
+                        await self._publish(desk)
+                        await self._turn_day(desk)
+            await self._measure()
+
+    async def _turn_day(self, desk: Desk) -> None:
+        if self.settings.day_source != "clock":
+            return
+        day = today()
+        number = day.toordinal()
+        if (desk.meta.day or 0) < number and self._day_sent.get(desk.partition) != number:
+            self._day_sent[desk.partition] = number
+            await desk.producer.publish([day_record(desk.partition, day)])
+
+    async def _measure(self) -> None:
+        behind = {tp.partition: records for tp, records in (await lag(self.app)).items() if tp.topic == LEDGER}
+        late = [partition for partition, desk in self.desks.items() if not desk.caught_up or desk.due]
+        self.app.health.set("caught_up", not late, f"partitions {late} are behind the log" if late else "")
+        for partition, desk in self.desks.items():
+            metrics.position(LEDGER, partition, desk.meta.next_offset, behind.get(partition, 0), desk.last_timestamp_ms)
+            if desk.meta.day is not None:
+                metrics.business_day(partition, desk.meta.day)
+            done = 1.0 if desk.caught_up_at <= 0 else min(1.0, desk.meta.next_offset / desk.caught_up_at)
+            metrics.recovery(partition, done)
+
+    def _lock(self, partition: int) -> asyncio.Lock:
+        return self._locks.setdefault(partition, asyncio.Lock())
+
+
+def build(settings: Settings, identity: LedgerIdentity, reference: Reference) -> App:
+    """The app of a ledger worker."""
+    return LedgerAgent(settings, identity, reference).app

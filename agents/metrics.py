@@ -1,0 +1,107 @@
+"""The metrics of the agents, by prometheus-client; names and units are those of design.md.
+
+In: what the agents saw. Out: series in the default registry, served at /metrics by `agents.health`. No NIK, name or person id
+is ever a label. The gauges of regions are not here but in `agents.figures`.
+"""
+
+from __future__ import annotations
+
+import time
+from importlib.metadata import version
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from agents.driver import Fetch
+from stream.admission import Admitted
+from stream.calendar import EPOCH_ORDINAL, MICROSECONDS_PER_SECOND, day_of
+from stream.refusal import Refusal
+
+_DAYS: Final = (0, 1, 3, 7, 14, 30, 60, 90, 180, 365, 1825)
+_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600)
+
+EVENTS = Counter("lampit_events", "Records taken in, by type, outcome and reason.", ("type", "outcome", "reason"))
+UNKNOWN_FIELDS = Counter("lampit_unknown_fields", "Fields of input that no schema names, dropped.", ("field",))
+DELAY_DAYS = Histogram(
+    "lampit_event_delay_days", "Days from what happened to its registration.", ("type",), buckets=_DAYS
+)
+DELAY_SECONDS = Histogram(
+    "lampit_event_delay_seconds", "Seconds from intake to the store of the ledger worker.", buckets=_SECONDS
+)
+COUNTED = Counter("lampit_events_counted", "Accepted events applied by this ledger worker.", ("partition",))
+LAG = Gauge("lampit_lag_records", "Committed records not yet applied.", ("topic", "partition"))
+LAG_SECONDS = Gauge(
+    "lampit_lag_seconds", "Age of the last applied record while behind, else 0.", ("topic", "partition")
+)
+POSITION = Gauge("lampit_position", "Next offset to apply.", ("topic", "partition"))
+BUSINESS_DAY = Gauge("lampit_business_day_timestamp_seconds", "00:00 UTC of the business day reached.", ("partition",))
+BATCH = Histogram("lampit_batch_duration_seconds", "Time of a batch, by stage.", ("stage",), buckets=_SECONDS)
+RECOVERY = Gauge(
+    "lampit_recovery_progress_ratio", "Part of the log applied that was there at the takeover.", ("partition",)
+)
+BUILD_INFO = Gauge("lampit_build_info", "Version of this process.", ("version",))
+
+UNKNOWN_NAMES_MAX: Final = 100
+"""A producer can invent names without end; a label must not follow."""
+
+_unknown_names: set[str] = set()
+
+
+def build_info() -> None:
+    """Say which version runs."""
+    BUILD_INFO.labels(version("lampit")).set(1)
+
+
+def admitted(accepted: Admitted) -> None:
+    """Intake accepted an event."""
+    EVENTS.labels(accepted.type, "accepted", "").inc()
+    event = accepted.event
+    reported_on = day_of(event.time, getattr(event, "region", None))
+    DELAY_DAYS.labels(accepted.type).observe(reported_on - event.occurred_on)
+    for name in accepted.unknown_fields:
+        if name not in _unknown_names and len(_unknown_names) < UNKNOWN_NAMES_MAX:
+            _unknown_names.add(name)
+        UNKNOWN_FIELDS.labels(name if name in _unknown_names else "(other)").inc()
+
+
+def rejected(refusal: Refusal) -> None:
+    """Intake refused an input; its type is not shown, since it may be anything."""
+    EVENTS.labels("", "rejected", refusal.reason.value).inc()
+
+
+def batch(stage: str, seconds: float) -> None:
+    """A stage of a batch took that long."""
+    BATCH.labels(stage).observe(seconds)
+
+
+def counted(fetch: Fetch, events: int, received_at: int | None) -> None:
+    """A ledger worker has stored a fetch; received_at: when intake accepted its last event, in microseconds."""
+    COUNTED.labels(fetch.partition).inc(events)
+    if events and received_at is not None:
+        DELAY_SECONDS.observe(max(0.0, time.time() - received_at / MICROSECONDS_PER_SECOND))
+
+
+def position(topic: str, number: int, next_offset: int, behind: int, last_timestamp_ms: int) -> None:
+    """Where a partition stands."""
+    POSITION.labels(topic, number).set(next_offset)
+    LAG.labels(topic, number).set(behind)
+    if last_timestamp_ms or not behind:
+        LAG_SECONDS.labels(topic, number).set(max(0.0, time.time() - last_timestamp_ms / 1000) if behind else 0.0)
+
+
+def business_day(partition: int, day: int) -> None:
+    """The business day that a partition has reached, as an ordinal."""
+    BUSINESS_DAY.labels(partition).set((day - EPOCH_ORDINAL) * 86_400)
+
+
+def recovery(partition: int, done: float) -> None:
+    """How much of the log of the takeover is applied, 0 to 1."""
+    RECOVERY.labels(partition).set(done)
+
+
+def forget_partition(topic: str, number: int) -> None:
+    """The partition went to another worker: its series end here."""
+    for gauge in (POSITION, LAG, LAG_SECONDS):
+        gauge.remove_by_labels({"topic": topic, "partition": str(number)})
+    for gauge in (BUSINESS_DAY, RECOVERY):
+        gauge.remove_by_labels({"partition": str(number)})

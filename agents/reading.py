@@ -1,0 +1,57 @@
+"""Look at single places of a log, beside the group's own reading.
+
+In: a topic, a partition, an offset. Out: its end, or the record there. Called by the ledger worker when it takes a
+partition over, to see whether the log is still the one its store was made from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import aiokafka
+from aiokafka.structs import ConsumerRecord, TopicPartition
+
+from agents.settings import Settings
+
+READ_SECONDS_MAX: Final = 30.0
+
+
+@asynccontextmanager
+async def reader(settings: Settings) -> AsyncIterator[Any]:
+    """A consumer of no group that reads committed records."""
+    consumer = aiokafka.AIOKafkaConsumer(
+        bootstrap_servers=settings.bootstrap_servers,
+        enable_auto_commit=False,
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=50,
+    )
+    async with consumer:
+        yield consumer
+
+
+async def end_offset(settings: Settings, topic: str, partition: int) -> int:
+    """The end of the committed log."""
+    async with reader(settings) as consumer:
+        tp = TopicPartition(topic, partition)
+        return int((await consumer.end_offsets([tp]))[tp])
+
+
+async def record_at(settings: Settings, topic: str, partition: int, offset: int) -> ConsumerRecord | None:
+    """The record at an offset; None where there is none (any more)."""
+    async with reader(settings) as consumer:
+        tp = TopicPartition(topic, partition)
+        first = (await consumer.beginning_offsets([tp]))[tp]
+        end = (await consumer.end_offsets([tp]))[tp]
+        if not first <= offset < end:
+            return None
+        consumer.assign([tp])
+        consumer.seek(tp, offset)
+        async with asyncio.timeout(READ_SECONDS_MAX):
+            while await consumer.position(tp) < end:
+                for records in (await consumer.getmany(tp, timeout_ms=200, max_records=1)).values():
+                    return records[0] if records[0].offset == offset else None
+    return None

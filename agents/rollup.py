@@ -1,0 +1,175 @@
+"""The roll-up: partial figures of all partitions to coverage records of all regions.
+
+In: `lampit.partials`, from its beginning at every takeover (it is compacted: one record per region and partition). Out:
+`lampit.coverage`, gauges, the view. Started by `lampit run rollup`; the topic has one partition, so of several processes
+one is active and the others wait for it in the group. What an older one still writes is refused by the fence.
+
+Whole batches: partials wait until their partition's head closes the batch, and nothing is given out while the partitions
+stand on different days.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from datetime import date
+from typing import Any, Final
+
+import msgspec
+from faust.types import TP
+
+from agents import metrics
+from agents.app import App, create_app
+from agents.barrier import LedgerIdentity
+from agents.driver import Fetch, Positions, commit, fetches, lag
+from agents.producer import FencedProducer, Record
+from agents.reading import end_offset
+from agents.settings import Settings
+from agents.topics import COVERAGE, PARTIALS
+from agents.view import View
+from stream import coverage
+from stream.calendar import iso_day
+from stream.partials import HeadRecord, PartialRecord, decode
+from stream.regions import COUNTRY, TRANSIT, Reference
+from stream.rollup import Partial, Rollup
+
+TICK_SECONDS: Final = 1.0
+
+_encode = msgspec.json.Encoder().encode
+
+
+class RollupAgent:
+    """The roll-up of one process."""
+
+    def __init__(self, settings: Settings, identity: LedgerIdentity, reference: Reference) -> None:
+        """Not started; `app` is run by the caller."""
+        self.settings = settings
+        self.identity = identity
+        self.reference = reference
+        self.view = View()
+        self._producer: FencedProducer | None = None
+        self._reset(0)
+        self.app: App = create_app("rollup", settings, begin=self.begin, revoked=self.revoked)
+        self.app.health.require("caught_up", "all_partitions")
+        metrics.build_info()
+        self.app.batch_agent(PARTIALS)(self.work)
+        self.app.task(self.tick)
+
+    def _reset(self, caught_up_at: int) -> None:
+        self._rollup = Rollup(self.identity.rules.stale_after_days)
+        self._rollup.apply(0, TRANSIT, Partial())
+        self._waiting: dict[int, list[PartialRecord]] = {}
+        self._heads: dict[int, HeadRecord] = {}
+        self._caught_up_at = caught_up_at
+        self._next_offset = 0
+        self._given_out = False
+        self._as_of: date | None = None
+        self._last_timestamp_ms = 0
+
+    async def begin(self, partitions: frozenset[TP]) -> Positions:
+        """Fence the older roll-up, then read the partials from their beginning."""
+        if not partitions:
+            return {}
+        if self._producer is not None:
+            await self._producer.stop()
+        self._producer = FencedProducer(self.settings, transactional_id=f"{self.identity.ledger_id}-rollup")
+        await self._producer.start()
+        self._reset(await end_offset(self.settings, PARTIALS, 0))
+        return dict.fromkeys(partitions, 0)
+
+    async def revoked(self, partitions: frozenset[TP]) -> None:
+        """Another process is the active one now: figures shown here would grow old."""
+        if partitions:
+            self._reset(0)
+            self.view.clear()
+
+    async def work(self, stream: Any) -> None:
+        """The agent: add up whole batches, publish what changed, commit."""
+        async for fetch in fetches(stream):
+            fetch.require_decodable()
+            began = time.perf_counter()
+            self.add(fetch)
+            metrics.batch("roll_up", time.perf_counter() - began)
+            await self._give_out()
+            await commit(self.app, {TP(PARTIALS, 0): fetch.next_offset})
+
+    def add(self, fetch: Fetch) -> None:
+        """Apply the batches that a fetch closes."""
+        for record in fetch.records:
+            if record.key is None or record.value is None:
+                continue
+            decoded = decode(record.key, record.value)
+            if isinstance(decoded, PartialRecord):
+                self._waiting.setdefault(decoded.partition, []).append(decoded)
+                continue
+            for waiting in self._waiting.pop(decoded.partition, ()):
+                self._rollup.apply(decoded.partition, waiting.region, waiting.partial())
+            self._heads[decoded.partition] = decoded
+            # The country's record says how far the count is, also when nothing moved.
+            self._rollup.touch(COUNTRY)
+        self._next_offset = fetch.next_offset
+        self._last_timestamp_ms = fetch.records[-1].timestamp if fetch.records else self._last_timestamp_ms
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether all that was there at the takeover is applied."""
+        return self._next_offset >= self._caught_up_at
+
+    @property
+    def day(self) -> date | None:
+        """The day all partitions have reached; None while one is missing or they differ in day or epoch."""
+        reached = {(head.day, head.epoch) for head in self._heads.values()}
+        return reached.pop()[0] if len(reached) == 1 and len(self._heads) == self.identity.partitions else None
+
+    async def _give_out(self) -> None:
+        day = self.day
+        if day is None or not self.caught_up or self._producer is None:
+            return
+        if not self._given_out or self._as_of != day:
+            # A takeover may follow on a publication cut short, and a new day is in every record.
+            self._rollup.all_dirty()
+        records = self._records(day)
+        if not records:
+            return
+        began = time.perf_counter()
+        await self._producer.publish(
+            Record(COVERAGE, 0, record["region"].encode(), _encode(record)) for record in records
+        )
+        metrics.batch("publish", time.perf_counter() - began)
+        self._given_out, self._as_of = True, day
+        self.view.update(records)
+
+    def _records(self, day: date) -> list[dict[str, Any]]:
+        number = day.toordinal()
+        text = iso_day(number)
+        stamp = {
+            "epoch": max(head.epoch for head in self._heads.values()),
+            "position": {str(partition): head.offset for partition, head in sorted(self._heads.items())},
+        }
+        return [
+            {**coverage.record(region, figure, text, self.reference), **stamp}
+            for region, figure in self._rollup.take_changed(number)
+        ]
+
+    async def tick(self) -> None:
+        """Measure, and say whether the figures are those of now."""
+        while not self.app.should_stop:
+            await asyncio.sleep(TICK_SECONDS)
+            behind: Mapping[TP, int] = await lag(self.app)
+            records = behind.get(TP(PARTIALS, 0))
+            active = records is not None
+            self.app.health.set("caught_up", active and self.caught_up and self._given_out, self._why(active))
+            missing = sorted(set(range(self.identity.partitions)) - self._heads.keys())
+            self.app.health.set(
+                "all_partitions", self.day is not None, f"partitions {missing} have no head of this day yet"
+            )
+            metrics.position(PARTIALS, 0, self._next_offset, records or 0, self._last_timestamp_ms)
+
+    def _why(self, active: bool) -> str:
+        return "figures are being added up" if active else "another process is the active roll-up"
+
+
+def build(settings: Settings, identity: LedgerIdentity, reference: Reference) -> RollupAgent:
+    """The roll-up; its `app` is to be run, its `view` to be shown."""
+    return RollupAgent(settings, identity, reference)

@@ -1,0 +1,220 @@
+"""The settings of every Lampit process.
+
+In: environment variables LAMPIT_<NAME> and the TOML file named by LAMPIT_CONFIG; the environment wins.
+Out: `load_settings()` gives a checked, frozen `Settings`, or raises ConfigurationError: one sentence with the name of the
+setting and the remedy, never its value. Not in here: what a setting does. Callers: agents/, the command.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from agents.errors import ConfigurationError
+
+PREFIX: Final = "LAMPIT_"
+CONFIG: Final = "LAMPIT_CONFIG"
+KEY_BYTES_MIN: Final = 32
+
+Level = Literal["country", "province", "regency", "district", "village"]
+
+# Kubernetes puts LAMPIT_<SERVICE>_SERVICE_HOST=…, LAMPIT_<SERVICE>_PORT=tcp://… etc. into every pod beside a service whose
+# name begins with "lampit": not settings, and no reason to refuse to start. LAMPIT_TEST_… tell the tests where things are.
+_NO_SETTING: Final = re.compile(
+    r"LAMPIT_TEST_\w+=.*|"
+    r"LAMPIT_(\w+_)?(SERVICE_HOST=.*|SERVICE_PORT(_\w+)?=.*|PORT_\d+_(TCP|UDP)(_\w+)?=.*|PORT=(tcp|udp)://.*)"
+)
+_SERVER: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+
+
+class Settings(BaseSettings):
+    """Every field is LAMPIT_<FIELD> in the environment and <field> in the TOML file."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="forbid", frozen=True, case_sensitive=False, hide_input_in_errors=True
+    )
+
+    bootstrap_servers: str = Field(
+        "127.0.0.1:9092", description="Kafka brokers to ask first, as host:port, several separated by commas"
+    )
+    partitions: int = Field(
+        4,
+        ge=1,
+        le=1000,
+        description="partitions of the intake, ledger and anomaly topics; fixed once the ledger exists",
+    )
+    replication_factor: int = Field(1, ge=1, le=9, description="copies Kafka keeps of every topic; 3 in production")
+    transactions: bool = Field(
+        True, description="fence writers by Kafka transactions; false only for the embedded broker, with one worker"
+    )
+    compression: Literal["none", "lz4", "zstd"] = Field("lz4", description="codec of the records that Lampit writes")
+    data_dir: Path = Field(Path("lampit-data"), description="directory of the stores; one process may use it at a time")
+    web_host: str = Field("127.0.0.1", min_length=1, description="address the web server listens on")
+    web_port: int = Field(6066, ge=1, le=65535, description="port the web server listens on")
+    pseudonym_key_file: Path | None = Field(
+        None, description="file that holds the pseudonym key, 32 bytes or more; this or LAMPIT_PSEUDONYM_KEY"
+    )
+    pseudonym_key: SecretStr | None = Field(
+        None, description="the pseudonym key itself, 32 bytes or more; this or LAMPIT_PSEUDONYM_KEY_FILE"
+    )
+    day_source: Literal["clock", "manual"] = Field(
+        "clock", description='"clock" begins a new day at 00:00 WIB, "manual" waits for `lampit` to be told'
+    )
+    transit_expiry_days: int | None = Field(
+        None,
+        ge=1,
+        le=36_500,
+        description="days in transit without arrival before a person counts at the old home again",
+    )
+    leap_birthday: Literal["mar1", "feb28"] = Field(
+        "mar1", description="the day someone born on 29 February turns 17 in a common year"
+    )
+    session_timeout_seconds: int = Field(
+        30, ge=6, le=300, description="silence after which a worker's partitions go to another one"
+    )
+    heartbeat_seconds: int = Field(
+        3, ge=1, le=100, description="time between two heartbeats; at most a third of the session timeout"
+    )
+    fetch_wait_milliseconds: int = Field(
+        20,
+        ge=1,
+        le=5000,
+        description="how long a broker may hold an empty fetch; adds to the delay of quiet partitions",
+    )
+    max_poll_records: int = Field(2000, ge=1, le=100_000, description="most records an agent gets in one batch")
+    group_instance_id: str | None = Field(
+        None,
+        min_length=1,
+        pattern=r"^[A-Za-z0-9._-]+$",
+        description="fixed name of this worker in its group: a quick restart keeps its partitions",
+    )
+    shutdown_seconds: int = Field(20, ge=1, le=600, description="time to stop in before the process ends regardless")
+    metrics_levels: Annotated[list[Level], NoDecode] = Field(
+        ["country", "province", "regency", "district"],
+        description="levels of regions that /metrics shows, separated by commas",
+    )
+    group_prefix: str = Field(
+        "lampit", pattern=r"^[A-Za-z0-9._-]+$", max_length=100, description="beginning of the consumer groups' names"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the TOML file; no .env and no secrets directory."""
+        path = os.environ.get(CONFIG)
+        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
+        return (*sources, TomlConfigSettingsSource(settings_cls, toml_file=path)) if path else sources
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _servers(cls, value: str) -> str:
+        servers = [server.strip() for server in value.split(",")]
+        for server in servers:
+            match = _SERVER.fullmatch(server)
+            if match is None or not 1 <= int(match[2]) <= 65535:
+                raise ValueError("each server should be host:port")
+        return ",".join(servers)
+
+    @field_validator("metrics_levels", mode="before")
+    @classmethod
+    def _levels(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("heartbeat_seconds")
+    @classmethod
+    def _heartbeat(cls, value: int, info: Any) -> int:
+        session = info.data.get("session_timeout_seconds")
+        if session is not None and value * 3 > session:
+            raise ValueError("it should be at most a third of LAMPIT_SESSION_TIMEOUT_SECONDS")
+        return value
+
+    @field_validator("pseudonym_key")
+    @classmethod
+    def _key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < KEY_BYTES_MIN:
+            raise ValueError(f"it should be {KEY_BYTES_MIN} bytes or more")
+        return value
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.pseudonym_key is not None and self.pseudonym_key_file is not None:
+            raise ValueError("set either LAMPIT_PSEUDONYM_KEY or LAMPIT_PSEUDONYM_KEY_FILE, not both")
+        return self
+
+    def pseudonym_key_bytes(self) -> bytes:
+        """The key, without the end of line that editors put after the last line of a file."""
+        if self.pseudonym_key is not None:
+            return self.pseudonym_key.get_secret_value().encode()
+        if self.pseudonym_key_file is None:
+            raise ConfigurationError(
+                "No pseudonym key is set: name a file of 32 random bytes or more in LAMPIT_PSEUDONYM_KEY_FILE "
+                "(`openssl rand -hex 32 > FILE` makes one)."
+            )
+        try:
+            key = self.pseudonym_key_file.read_bytes().rstrip(b"\r\n")
+        except OSError as error:
+            raise ConfigurationError(
+                f"LAMPIT_PSEUDONYM_KEY_FILE cannot be read ({error.strerror}): "
+                "name a file that this user may read, with 32 bytes or more."
+            ) from None
+        if len(key) < KEY_BYTES_MIN:
+            raise ConfigurationError(
+                f"The file named by LAMPIT_PSEUDONYM_KEY_FILE is too short: it should hold {KEY_BYTES_MIN} bytes or more."
+            )
+        return key
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings of this process; `overrides` (a command's options) go before environment and file."""
+    _refuse_unknown_variables()
+    path = os.environ.get(CONFIG)
+    if path and not Path(path).is_file():
+        raise ConfigurationError("LAMPIT_CONFIG names no file: give the path of a TOML file, or leave it out.")
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise ConfigurationError(_sentence(error)) from None
+    except (SettingsError, ValueError) as error:  # a TOML file that is no TOML
+        raise ConfigurationError(
+            f"The file named by LAMPIT_CONFIG is not valid TOML ({type(error).__name__}): correct it, or leave it out."
+        ) from None
+
+
+def _refuse_unknown_variables() -> None:
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | {CONFIG}
+    for name, value in sorted(os.environ.items()):
+        unknown = name.upper().startswith(PREFIX) and name.upper() not in known
+        if unknown and not _NO_SETTING.fullmatch(f"{name}={value}"):
+            raise ConfigurationError(f"{name} is not a setting: correct the name or unset it.")
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first error as one sentence. pydantic's own messages do not hold the input, neither do ours."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    message = message[:1].lower() + message[1:] if message.startswith("Input") else message
+    if not first["loc"]:
+        return f"{message[:1].upper()}{message[1:]}."
+    field = str(first["loc"][0])
+    name = f"{PREFIX}{field}".upper()
+    if first["type"] == "extra_forbidden":
+        return f"{name} is not a setting: correct the name in the file named by LAMPIT_CONFIG or remove it."
+    return f"{name} cannot be used: {message} ({Settings.model_fields[field].description})."

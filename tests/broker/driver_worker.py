@@ -1,0 +1,85 @@
+"""A worker for test_driver.py, run as a process: a "store" that is a file per partition, and what it is told to do.
+
+Each line of <store>/<partition> is one fetch applied: begin, next offset, records, CRC of the values so far, worker. The
+last line is where the store stands. <store>/begun has a line for every partition and offset `begin` gave.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from faust.types import TP
+
+from agents.app import create_app, run
+from agents.decoding import UndecodableRecord
+from agents.driver import commit, fetches, lag
+from agents.settings import load_settings
+
+
+def stands_at(store: Path, partition: int) -> tuple[int, int]:
+    """(next offset, CRC so far) of a store."""
+    file = store / str(partition)
+    if not file.exists() or not file.read_text():
+        return 0, 0
+    last = json.loads(file.read_text().splitlines()[-1])
+    return last["next"], last["crc"]
+
+
+def main(options: dict[str, Any]) -> int:
+    store = Path(options["store"])
+    store.mkdir(exist_ok=True)
+    settings = load_settings(**options["settings"])
+
+    async def begin(partitions: frozenset[TP]) -> dict[TP, int | None]:
+        await asyncio.sleep(options.get("begin_seconds", 0))
+        if options.get("begin_fails"):
+            raise ValueError("NIK 1605024203190001 is in this message")
+        if options.get("stateless"):
+            return dict.fromkeys(partitions)
+        wanted: dict[TP, int | None] = {tp: stands_at(store, tp.partition)[0] for tp in partitions}
+        with (store / "begun").open("a") as begun:
+            for tp, offset in wanted.items():
+                begun.write(json.dumps([options["name"], tp.partition, offset]) + "\n")
+        return wanted
+
+    app = create_app(options["group"], settings, begin=begin)
+
+    @app.batch_agent(*options["topics"])
+    async def worker(stream: Any) -> None:
+        async for fetch in fetches(stream):
+            if fetch.next_offset > options.get("fail_at", 2**62):
+                raise ValueError("NIK 1605024203190001 is in this message")
+            await asyncio.sleep(options.get("fetch_seconds", 0))
+            _, crc = stands_at(store, fetch.partition)
+            for record in fetch.records:
+                crc = zlib.crc32(record.value or b"-", crc)
+            bad = [[r.offset, r.next_offset] for r in fetch.records if isinstance(r, UndecodableRecord)]
+            line = {
+                "begin": fetch.begin,
+                "next": fetch.next_offset,
+                "records": len(fetch.records),
+                "crc": crc,
+                "bad": bad,
+                "worker": options["name"],
+                "first": fetch.records[0].offset,
+                "sent": fetch.records[-1].timestamp,
+            }
+            with (store / str(fetch.partition)).open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            await commit(app, {fetch.tp: fetch.next_offset})
+
+    async def show_lag(_: web.Request) -> web.Response:
+        return web.json_response({str(tp.partition): behind for tp, behind in (await lag(app)).items()})
+
+    app.web.web_app.router.add_get("/lag", show_lag)
+    return run(app)
+
+
+if __name__ == "__main__":
+    sys.exit(main(json.loads(sys.argv[1])))

@@ -1,0 +1,82 @@
+"""Batches nobody can read: Kafka refuses them, the embedded broker stores some; a consumer passes them, and says so."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Callable
+
+import aiokafka
+from aiokafka.errors import KafkaError
+from aiokafka.record.util import calc_crc32c_py
+from aiokafka.structs import ConsumerRecord
+
+from agents import decoding
+from agents.decoding import UndecodableRecord
+from agents.settings import load_settings
+from agents.topics import Topic, ensure_topics
+from tests.brokers import Broker
+
+ATTRIBUTES, CRC, RECORDS = slice(21, 23), slice(17, 21), slice(61, None)
+LZ4 = 3
+
+
+def wrong_checksum(batch: bytearray) -> None:
+    batch[-3] ^= 0xFF
+
+
+def damaged_payload(batch: bytearray) -> None:
+    batch[ATTRIBUTES] = struct.pack(">h", LZ4)
+    batch[RECORDS] = b"\xff" * (len(batch) - RECORDS.start)
+    batch[CRC] = struct.pack(">I", calc_crc32c_py(bytes(batch[ATTRIBUTES.start :])))
+
+
+async def send(producer: aiokafka.AIOKafkaProducer, spoil: Callable[[bytearray], None] | None) -> bool:
+    batch = producer.create_batch()
+    for number in range(5):
+        batch.append(key=None, value=b"%d" % number, timestamp=None)
+    build = batch._build
+
+    def spoiled() -> bytes:
+        content = bytearray(build())
+        if spoil is not None:
+            spoil(content)
+        return bytes(content)
+
+    batch._build = spoiled
+    try:
+        await (await producer.send_batch(batch, "spoiled", partition=0))
+    except KafkaError:
+        return False
+    return True
+
+
+def test_a_batch_nobody_can_read_is_one_record_and_the_next_ones_follow(broker: Broker) -> None:
+    decoding.install()
+    settings = load_settings(bootstrap_servers=broker.bootstrap_servers, transactions=broker.transactions)
+    ensure_topics(settings, [Topic("spoiled", 1, "delete")])
+
+    async def use() -> tuple[list[bool], list[ConsumerRecord]]:
+        async with aiokafka.AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers) as producer:
+            stored = [await send(producer, spoil) for spoil in (None, wrong_checksum, damaged_payload, None)]
+        records: list[ConsumerRecord] = []
+        good = 10
+        async with aiokafka.AIOKafkaConsumer(
+            "spoiled", bootstrap_servers=broker.bootstrap_servers, auto_offset_reset="earliest", max_poll_records=3
+        ) as consumer:
+            async with asyncio.timeout(20):
+                while sum(not isinstance(record, UndecodableRecord) for record in records) < good:
+                    for rows in (await consumer.getmany(timeout_ms=200)).values():
+                        records.extend(rows)
+        return stored, records
+
+    stored, records = asyncio.run(use())
+    spoiled = [
+        (record.offset, record.next_offset, record.error) for record in records if type(record) is UndecodableRecord
+    ]
+    if broker.name == "kafka":
+        assert stored == [True, False, False, True] and spoiled == []
+    else:
+        assert stored == [True] * 4
+        assert spoiled == [(5, 10, "the checksum does not match"), (10, 15, "DecompressionError")]
+    assert [record.value for record in records if type(record) is ConsumerRecord] == [b"%d" % n for n in range(5)] * 2

@@ -1,0 +1,141 @@
+"""Settings: environment before file, unknown names refused, errors of one sentence that hold no value."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from agents.errors import ConfigurationError
+from agents.settings import Settings, load_settings
+
+SECRET = "hunter2-is-far-too-short"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.upper().startswith("LAMPIT_")]:
+        monkeypatch.delenv(name)
+
+
+def test_defaults_are_safe_for_one_machine() -> None:
+    settings = load_settings()
+    assert (settings.bootstrap_servers, settings.web_host, settings.transactions) == (
+        "127.0.0.1:9092",
+        "127.0.0.1",
+        True,
+    )
+    assert settings.metrics_levels == ["country", "province", "regency", "district"]
+
+
+def test_every_setting_is_documented() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description and len(field.description) > 20, name
+
+
+def test_environment_wins_over_file_and_argument_over_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "lampit.toml"
+    file.write_text('partitions = 8\nweb_port = 7001\nmetrics_levels = ["country"]\n')
+    monkeypatch.setenv("LAMPIT_CONFIG", str(file))
+    monkeypatch.setenv("LAMPIT_WEB_PORT", "7002")
+    settings = load_settings(group_prefix="other")
+    assert (settings.partitions, settings.web_port, settings.group_prefix) == (8, 7002, "other")
+    assert settings.metrics_levels == ["country"]
+    assert load_settings(web_port=7003).web_port == 7003
+
+
+def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMPIT_METRICS_LEVELS", "country, village")
+    monkeypatch.setenv("LAMPIT_BOOTSTRAP_SERVERS", "a.example:9092, b.example:9093")
+    settings = load_settings()
+    assert settings.metrics_levels == ["country", "village"]
+    assert settings.bootstrap_servers == "a.example:9092,b.example:9093"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PARTITIONS", "0"),
+        ("PARTITIONS", "four-or-so"),
+        ("TRANSACTIONS", "perhaps-not"),
+        ("DAY_SOURCE", "sundial"),
+        ("TRANSIT_EXPIRY_DAYS", "-30000"),
+        ("LEAP_BIRTHDAY", "29-february"),
+        ("WEB_PORT", "65536"),
+        ("BOOTSTRAP_SERVERS", "kafka.example"),
+        ("BOOTSTRAP_SERVERS", "a:1,b:99999"),
+        ("METRICS_LEVELS", "country,hamlet"),
+        ("HEARTBEAT_SECONDS", "29"),
+        ("GROUP_PREFIX", "with-a blank"),
+        ("PSEUDONYM_KEY", SECRET),
+        ("COMPRESSION", "gzip-please"),
+    ],
+)
+def test_a_bad_value_is_one_sentence_naming_the_setting(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"LAMPIT_{name}", value)
+    with pytest.raises(ConfigurationError) as raised:
+        load_settings()
+    message = str(raised.value)
+    assert message.startswith(f"LAMPIT_{name} cannot be used: ")
+    assert message.endswith(".") and "\n" not in message
+    assert len(value) < 3 or value not in message
+    assert raised.value.__cause__ is None and raised.value.__suppress_context__
+
+
+def test_unknown_names_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMPIT_PARTITION", "4")
+    with pytest.raises(ConfigurationError, match=r"^LAMPIT_PARTITION is not a setting: .*\.$"):
+        load_settings()
+    monkeypatch.delenv("LAMPIT_PARTITION")
+    file = tmp_path / "lampit.toml"
+    file.write_text("partition = 4\n")
+    monkeypatch.setenv("LAMPIT_CONFIG", str(file))
+    with pytest.raises(ConfigurationError, match=r"^LAMPIT_PARTITION is not a setting: .*LAMPIT_CONFIG.*\.$"):
+        load_settings()
+
+
+def test_variables_of_kubernetes_services_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "LAMPIT_LEDGER_SERVICE_HOST",
+        "LAMPIT_LEDGER_PORT_6067_TCP_ADDR",
+        "LAMPIT_PORT",
+        "LAMPIT_SERVICE_PORT_WEB",
+    ):
+        monkeypatch.setenv(name, "tcp://10.0.0.1:6067")
+    assert load_settings().web_port == 6066
+    monkeypatch.setenv("LAMPIT_WEBB_PORT", "6067")
+    with pytest.raises(ConfigurationError, match="LAMPIT_WEBB_PORT"):
+        load_settings()
+
+
+@pytest.mark.parametrize("content", [None, "partitions = = 4", 'partitions = "four'])
+def test_a_bad_file_is_one_sentence(content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "lampit.toml"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("LAMPIT_CONFIG", str(file))
+    with pytest.raises(ConfigurationError, match=r"LAMPIT_CONFIG.*\.$"):
+        load_settings()
+
+
+def test_the_key_comes_from_one_place_and_never_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError, match="LAMPIT_PSEUDONYM_KEY_FILE"):
+        load_settings().pseudonym_key_bytes()
+    file = tmp_path / "key"
+    file.write_bytes(b"k" * 32 + b"\n")
+    monkeypatch.setenv("LAMPIT_PSEUDONYM_KEY_FILE", str(file))
+    assert load_settings().pseudonym_key_bytes() == b"k" * 32
+    file.write_bytes(b"k" * 31 + b"\n")
+    with pytest.raises(ConfigurationError, match="LAMPIT_PSEUDONYM_KEY_FILE"):
+        load_settings().pseudonym_key_bytes()
+    file.unlink()
+    with pytest.raises(ConfigurationError, match="LAMPIT_PSEUDONYM_KEY_FILE"):
+        load_settings().pseudonym_key_bytes()
+    monkeypatch.setenv("LAMPIT_PSEUDONYM_KEY", "z" * 32)
+    with pytest.raises(ConfigurationError, match="not both"):
+        load_settings()
+    monkeypatch.delenv("LAMPIT_PSEUDONYM_KEY_FILE")
+    settings = load_settings()
+    assert settings.pseudonym_key_bytes() == b"z" * 32
+    assert "zzzz" not in repr(settings) and "zzzz" not in settings.model_dump_json()
