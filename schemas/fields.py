@@ -27,7 +27,7 @@ _INSTANT: Final = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
     r"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$"
 )
-_CODE: Final = r"[0-9]{2}(?:\.[0-9]{2}(?:\.[0-9]{2}(?:\.[0-9]{4})?)?)?"
+CODE: Final = r"[0-9]{2}(?:\.[0-9]{2}(?:\.[0-9]{2}(?:\.[0-9]{4})?)?)?"
 
 
 class _DayText:
@@ -64,16 +64,16 @@ Subject = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 Village = Annotated[str, StringConstraints(pattern=r"^[0-9]{2}\.[0-9]{2}\.[0-9]{2}\.[0-9]{4}$")]
 """Kemendagri code of a desa or kelurahan, `PP.KK.CC.VVVV`."""
 
-RegionCode = Annotated[str, StringConstraints(pattern=rf"^{_CODE}$")]
+RegionCode = Annotated[str, StringConstraints(pattern=rf"^{CODE}$")]
 """Kemendagri code at any level: province, regency, district or village."""
 
-BalanceRegion = Annotated[str, StringConstraints(pattern=rf"^(?:ID|{_CODE})$")]
+BalanceRegion = Annotated[str, StringConstraints(pattern=rf"^(?:ID|{CODE})$")]
 """Kemendagri code at any level, or `ID` for the country."""
 
-Elsewhere = Annotated[str, StringConstraints(pattern=rf"^(?:abroad|{_CODE})$")]
+Elsewhere = Annotated[str, StringConstraints(pattern=rf"^(?:abroad|{CODE})$")]
 """The other end of a move: a code at any level, or `abroad`."""
 
-PlaceOut = Annotated[str, StringConstraints(pattern=rf"^(?:ID|ID-transit|{_CODE})$")]
+PlaceOut = Annotated[str, StringConstraints(pattern=rf"^(?:ID|ID-transit|{CODE})$")]
 """A region of the published figures: a code, `ID`, or `ID-transit` (left one home, not yet arrived in another)."""
 
 Sex = Literal["M", "F"]

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
+
 from schemas import events as sent_events
 from schemas import facts
 from stream.events import (
@@ -36,6 +38,15 @@ from stream.pseudonym import Pseudonymise
 from stream.tally import MEASURES
 
 _NOTHING_SAID: Final = PersonData()
+
+
+class Admitted(msgspec.Struct, frozen=True, gc=False):
+    """An accepted event. subject: the person id, None for a balance; unknown_fields: dotted names that were dropped."""
+
+    subject: str | None
+    event: PersonEvent | OpeningBalance
+    type: str
+    unknown_fields: tuple[str, ...] = ()
 
 
 def permit_of(permit: facts.Permit | None) -> Permit | None:

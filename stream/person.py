@@ -131,11 +131,11 @@ def attributes(sources: Sequence[Event], entry: Event | None, corrections: Seque
 
 
 class Fold(NamedTuple):
-    """One fold of a person: spans ascending by day, the obligation, the attributes, and the anomalies of the fold."""
+    """One fold of a person: spans ascending by day, the obligation, the recordings that have effect, sex, anomalies."""
 
     spans: list[Span]
-    stays: list[home.Stay]
     obliged: Steps
+    recordings: Sequence[Recording]
     sex: int
     anomalies: list[Anomaly]
 
@@ -149,7 +149,7 @@ def fold(
 ) -> Fold:
     """Fold sorted standing events from NEW, or from the home someone is presumed to have had for ever.
 
-    first_stages: the recordings that tell whether someone presumed inside was recorded before; those of `parts` if None.
+    first_stages: the recordings that tell whether someone presumed inside was recorded before; None: those with effect.
     """
     anomalies: list[Anomaly] = list(parts.anomalies)
 
@@ -160,7 +160,7 @@ def fold(
         for fact in (*parts.facts, *parts.recordings):
             report(fact, "unplaced")
         _suspect(parts.recordings, report)
-        return Fold([], [], [], 2, anomalies)
+        return Fold([], [], [], SEX[None], anomalies)
     stays = home.fold(parts.facts, presumed_home, rules.transit_expiry_days, report)
     recordings, marriages, permits = parts.recordings, parts.marriages, parts.permits
     died_on = next((fact.occurred_on for fact in parts.facts if isinstance(fact, Death)), None)
@@ -178,13 +178,14 @@ def fold(
         recordings,
         person.recorded_on,
         recorded_before=presumed_home is not None
-        and _beyond_capture(parts.recordings if first_stages is None else first_stages),
+        and _beyond_capture(recordings if first_stages is None else first_stages),
     )
     sex = SEX[person.sex]
+    spans = _spans(stays, duty, stages, sex)
     first = min((*parts.facts, *parts.recordings), key=home.order, default=None)
-    if first is not None and person.birth_date is None and any(stay.place for stay in stays):
+    if first is not None and person.birth_date is None and any(span.place for span in spans):
         report(first, "birth_date_unknown")
-    return Fold(_spans(stays, duty, stages, sex), stays, duty, sex, anomalies)
+    return Fold(spans, duty, recordings, sex, anomalies)
 
 
 def _arrives(facts: Sequence[Event]) -> bool:

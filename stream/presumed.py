@@ -35,9 +35,13 @@ class View(NamedTuple):
     events: Sequence[Event]
     entries: bool
 
+    def is_presumed(self, balance: Balance) -> bool:
+        """Whether the person, of whatever NIKs, is presumed inside under this balance."""
+        return self.presumed is not None and not (self.entries and _entered(balance, self.events))
+
     def under(self, balance: Balance) -> Sequence[Span]:
         """V for the balance's own total."""
-        if self.presumed is None or (self.entries and _entered(balance, self.events)):
+        if self.presumed is None or not self.is_presumed(balance):
             return self.plain.spans
         return self.presumed.spans
 
@@ -64,9 +68,9 @@ def view(plain: Fold, presumed: Fold | None, home: str | None, events: Sequence[
     eras = sorted(
         ((balance.day, len(balance.region), balance) for balance in book.above(home)), key=lambda era: era[:2]
     )
-    chosen = [(day, now.under(balance)) for day, _, balance in eras]
-    if all(of_era is plain.spans for _, of_era in chosen):
+    if not any(now.is_presumed(balance) for of_region in book.by_region.values() for balance in of_region):
         return now._replace(spans=plain.spans, anomalies=plain.anomalies)
+    chosen = [(day, now.under(balance)) for day, _, balance in eras]
     spans = chosen[0][1]
     for (_, before), (day, after) in pairwise(chosen):
         if after is not before:
@@ -97,7 +101,7 @@ def held(
     places = places_named(standing.accepted)
     concerned = {balance.column: balance for place in places for balance in book.above(place)}
     for _, balance in sorted(concerned.items()):
-        befores = [_before(events, standing, balance, rules, book) for events in _apart(groups, balance)]
+        befores = [_before(events, standing, balance, rules, book, now) for events in _apart(groups, balance)]
         found += _postings(balance, now.spans, now.under(balance), [before for before in befores if before])
     return found
 
@@ -144,20 +148,25 @@ def _apart(groups: Mapping[str, Sequence[Event]], balance: Balance) -> list[Sequ
     return [[event for subject in sorted(component) for event in groups[subject]] for component in components]
 
 
-def _before(events: Sequence[Event], now: Standing, balance: Balance, rules: Rules, book: Book) -> Fold | None:
-    """The fold of what was reported in time; person data are taken from all events that stand now or stood then."""
+def _before(
+    events: Sequence[Event], standing: Standing, balance: Balance, rules: Rules, book: Book, now: View
+) -> Fold | None:
+    """The fold of what was reported in time; person data are taken from all events that stand now or stood then.
+
+    A NIK first heard of after D0 is nobody new to the balance when its person was entered in time under another NIK.
+    """
     in_time = resolve([event for event in events if balance.in_time(event)])
     parts = sort_out(in_time.events)
-    accepted = resolve(events).accepted
-    home = presumed_home(accepted, book.is_governed) if parts.entry is None else None
+    may_presume = parts.entry is None and (now.is_presumed(balance) or bool(in_time.accepted))
+    home = presumed_home(resolve(events).accepted, book.is_governed) if may_presume else None
     if home is None and not in_time.events:
         return None
+    sources: Sequence[Event] = standing.accepted if home else _union(in_time.events, standing.events)
+    entry = parts.entry or sort_out(standing.events).entry
+    known = attributes(sources, entry, parts.corrections)
     mine = {id(event) for event in events}
-    standing = [event for event in now.events if id(event) in mine]
-    sources: Sequence[Event] = accepted if home else _union(in_time.events, standing)
-    entry = parts.entry or sort_out(standing).entry
-    recordings = sort_out(standing).recordings
-    return fold(parts, attributes(sources, entry, parts.corrections), rules, home, first_stages=recordings)
+    effective = (now.presumed or now.plain).recordings
+    return fold(parts, known, rules, home, [event for event in effective if id(event) in mine])
 
 
 def _union(first: Sequence[Event], second: Sequence[Event]) -> list[Event]:

@@ -70,6 +70,10 @@ class Rollup:
                 self._children.setdefault(above, set()).add(code)
         self._opened.add(region)
 
+    def touch(self, region: str) -> None:
+        """Give a region out again, whether or not its figures moved."""
+        self._dirty.add(region)
+
     def all_dirty(self) -> None:
         """Mark every region as to be given out again: after a takeover, or when the day turns."""
         self._dirty.update(self._known)
@@ -110,9 +114,9 @@ class Rollup:
         balance = self._balances.get(code)
         if balance is not None:
             return "balance" if balance.governs else "none"
-        if any(above in self._balances for above in lineage(code)):
-            return "parent"
-        return "partial" if code in self._children else "register"
+        if code in self._children:
+            return "partial"
+        return "parent" if any(above in self._balances for above in lineage(code)) else "register"
 
     def figure(self, code: str, day: int) -> Figure:
         """The figures of one region; on the day of the last `take_changed`."""

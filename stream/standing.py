@@ -60,9 +60,14 @@ def _without_conflicts(events: Sequence[Event]) -> tuple[dict[tuple[str, str], E
         name = (event.source, event.id)
         other = accepted.setdefault(name, event)
         if other is not event and other != event:
-            first, second = sorted((other, event), key=lambda one: (one.time, content_digest(one)))
+            first, second = sorted((other, event), key=_precedence)
             accepted[name], losers[name] = first, second
     return accepted, [(loser, "conflicting_duplicate") for loser in losers.values()]
+
+
+def _precedence(event: Event) -> tuple[int, bytes, str]:
+    """Which of two contents stands; two changes of NIK can differ in the new one alone, which is not in the digest."""
+    return (event.time, content_digest(event), event.new_subject if isinstance(event, NikChange) else "")
 
 
 def _effective(

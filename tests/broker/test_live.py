@@ -1,0 +1,110 @@
+"""The live agents count what `lampit count` counts: every scenario, shuffled and repeated, by two workers."""
+
+from __future__ import annotations
+
+import json
+import random
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.topics import ANOMALIES, LEDGER, REJECTED
+from stream.admission import Admitted, admit
+from stream.pseudonym import Pseudonymiser
+from tests.brokers import Broker
+from tests.live import KEY, Live
+from tests.scenario_files import load_scenarios
+
+CASES = Path(__file__).parent.parent / "scenarios" / "cases"
+
+DAYS = (date(2018, 12, 31), date(2019, 2, 28), date(2019, 3, 1), date(2019, 3, 28), date(2020, 6, 30))
+
+
+def case_events() -> list[dict[str, Any]]:
+    """The events of all cases; a person of one case is not one of another."""
+    events = []
+    for number, case in enumerate(sorted(CASES.iterdir())):
+        for line in (case / "events.jsonl").read_text().splitlines():
+            event = json.loads(line)
+            if "nik" in event["data"]:
+                event["data"]["nik"] = f"{event['data']['nik'][:10]}{number:02}{event['data']['nik'][12:]}"
+            events.append(event)
+    return events
+
+
+def scenario_events() -> list[dict[str, Any]]:
+    """The events of all scenarios that need no setting of their own and no merging of NIKs."""
+    return [
+        event
+        for scenario in load_scenarios()
+        if not scenario.settings and not any(event["type"] == "lampit.nik_change.v1" for event in scenario.events)
+        for event in scenario.events
+    ]
+
+
+@pytest.mark.timeout(300)
+def test_all_scenarios_by_two_workers_in_any_order(empty_broker: Broker, tmp_path: Path) -> None:
+    """Day by day the coverage of every region equals the count of the same events; anomalies too; no NIK anywhere."""
+    events = case_events() + scenario_events()
+    random.Random(20190328).shuffle(events)
+    repeated = random.Random(1).sample(events, 100)
+    with Live(empty_broker, tmp_path) as live:
+        live.start("intake")
+        live.start("ledger", "ledger-a")
+        if empty_broker.transactions:  # the embedded broker knows no fence: one worker
+            live.start("ledger", "ledger-b")
+        live.start("rollup")
+        live.publish(events[: len(events) // 2])
+        live.turn_day(DAYS[0])
+        live.publish(events[len(events) // 2 :] + repeated)
+        for day in DAYS:
+            live.turn_day(day)
+            found = live.differences(day, live.wait_until_counted(day))
+            assert not found, "\n".join(found[:20])
+        assert_anomalies_equal(live)
+        assert_no_nik(live)
+
+
+def assert_anomalies_equal(live: Live) -> None:
+    """The newest list of each person is the engine's."""
+    from lampit import reference
+    from stream.engine import Engine
+    from stream.rules import Rules
+
+    engine = Engine(Rules(), reference.load())
+    pseudonymise = Pseudonymiser(KEY.encode())
+    for event in live.sent:
+        admitted = admit(json.dumps(event).encode(), pseudonymise)
+        if isinstance(admitted, Admitted):
+            engine.add(admitted.subject, admitted.event)
+    expected: dict[str, set[tuple[str, str, str]]] = {}
+    for anomaly in engine.count(DAYS[-1]).anomalies:
+        if anomaly.subject is not None:
+            expected.setdefault(anomaly.subject, set()).add((anomaly.source, anomaly.id, anomaly.kind))
+    found: dict[str, set[tuple[str, str, str]]] = {}
+    for record in live.read(ANOMALIES, live.partitions):
+        value = json.loads(record.value)
+        found[record.key.decode()] = {
+            (one["event"]["source"], one["event"]["id"], one["kind"]) for one in value["anomalies"]
+        }
+    assert {subject: kinds for subject, kinds in found.items() if kinds} == expected
+
+
+def assert_no_nik(live: Live) -> None:
+    """No NIK that was sent is in any topic behind intake, in a log or in the metrics."""
+    niks = {
+        str(event["data"][name]).encode()
+        for event in live.sent
+        for name in ("nik", "new_nik")
+        if event["data"].get(name)
+    }
+    assert niks
+    told = [record.value or b"" for topic in (LEDGER, ANOMALIES) for record in live.read(topic, live.partitions)]
+    told += [
+        record.value or b"" for topic in ("lampit.partials", "lampit.coverage", REJECTED) for record in live.read(topic)
+    ]
+    told += [process.log.read_bytes() for process in live.processes]
+    everything = b"\n".join(told)
+    assert not [nik for nik in niks if nik in everything]

@@ -1,0 +1,94 @@
+"""The counters that scenarios are held against: the core, and the SQL recount.
+
+In: events as producers send them. Out: coverage records by region, the anomalies, the number of rejects.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from lampit import reference
+from lampit.audit.sql_count import CountSettings, sql_count
+from stream.admission import Admitted, admit
+from stream.engine import Engine
+from stream.ledger import encode_record
+from stream.pseudonym import Pseudonymiser
+from stream.rules import Rules
+
+KEY = b"a key that only the tests use, 32 bytes or more"
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Count:
+    """What a counter says of one day."""
+
+    regions: dict[str, Json]
+    anomalies: list[tuple[str, str, str]]
+    rejected: int
+
+
+Counter = Callable[[Sequence[Json], Rules, Sequence[date]], list[Count]]
+
+
+def accept(events: Iterable[Json]) -> tuple[list[Admitted], int]:
+    """The accepted events and the number of rejects."""
+    pseudonymise = Pseudonymiser(KEY)
+    outcomes = [admit(json.dumps(event).encode(), pseudonymise) for event in events]
+    accepted = [outcome for outcome in outcomes if isinstance(outcome, Admitted)]
+    return accepted, len(outcomes) - len(accepted)
+
+
+def by_core(events: Sequence[Json], rules: Rules, days: Sequence[date]) -> list[Count]:
+    """By `stream.engine`."""
+    accepted, rejected = accept(events)
+    engine = Engine(rules, reference.load())
+    for admitted in accepted:
+        engine.add(admitted.subject, admitted.event)
+    counts = []
+    for day in days:
+        counted = engine.count(day)
+        anomalies = sorted((one.source, one.id, one.kind) for one in counted.anomalies)
+        counts.append(Count({record["region"]: record for record in counted.regions}, anomalies, rejected))
+    return counts
+
+
+def by_sql(events: Sequence[Json], rules: Rules, days: Sequence[date]) -> list[Count]:
+    """By `lampit/audit/count.sql`."""
+    accepted, rejected = accept(events)
+    records = [(one.subject, encode_record(one.subject, one.event, 0)) for one in accepted]
+    counts = []
+    for day in days:
+        counted = sql_count(
+            records,
+            as_of=day,
+            regions=reference.DATA / "regions",
+            region_changes=reference.DATA / "region_changes.csv",
+            settings=CountSettings(transit_expiry_days=rules.transit_expiry_days, leap_birthday=rules.leap_birthday),
+        )
+        anomalies = sorted((one["event"]["source"], one["event"]["id"], one["kind"]) for one in counted.anomalies)
+        counts.append(Count({record["region"]: record for record in counted.regions}, anomalies, rejected))
+    return counts
+
+
+def disagreements(first: Count, second: Count) -> list[str]:
+    """One line a difference of two counters; a region that only one names counts as nobody there."""
+    found = []
+    nobody = dict.fromkeys(("M", "F", "unknown", "total"), 0)
+    for region in sorted(first.regions.keys() | second.regions.keys()):
+        one, other = first.regions.get(region), second.regions.get(region)
+        for name in ("population", "obliged", "recorded", "recorded_early", "print_ready", "issued", "unrecorded"):
+            left, right = (record[name] if record else nobody for record in (one, other))
+            if left != right:
+                found.append(f"{region} {name}: {left} / {right}")
+        if one and other:
+            names = ("level", "name", "as_of", "coverage", "opening", "stale_denominator")
+            found += [f"{region} {name}: {one[name]} / {other[name]}" for name in names if one[name] != other[name]]
+    if first.anomalies != second.anomalies:
+        found.append(f"anomalies: {first.anomalies} / {second.anomalies}")
+    return found

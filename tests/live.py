@@ -1,0 +1,278 @@
+"""The whole job as processes on a broker: what the tests of the live path start, feed, kill and ask.
+
+In: a broker, settings, events. Out: coverage as a subscriber sees it. Processes are real ones (`python -m lampit run …`);
+waiting is for conditions that the topics themselves show.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from agents.barrier import day_record, ensure_ledger
+from agents.settings import Settings
+from agents.topics import COVERAGE, INTAKE_TOPICS, LEDGER, PARTIALS
+from lampit import reference
+from lampit.broker import free_port
+from stream.admission import Admitted, admit
+from stream.engine import Engine
+from stream.pseudonym import Pseudonymiser
+from stream.regions import COUNTRY
+from stream.rules import Rules
+from tests.brokers import Broker
+
+KEY: Final = "a key that only the tests use, 32 bytes or more"
+WAIT_SECONDS_MAX: Final = 90.0
+
+Event = dict[str, Any]
+
+
+@dataclass
+class Process:
+    """One `lampit run`, with its log."""
+
+    role: str
+    popen: subprocess.Popen[bytes]
+    log: Path
+    port: int
+
+    def kill(self) -> None:
+        """SIGKILL, as a power cut would."""
+        self.popen.kill()
+        self.popen.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        self.popen.send_signal(signal.SIGTERM)
+        return self.popen.wait(timeout=40)
+
+    def pause(self) -> None:
+        """SIGSTOP: a zombie, once another worker has taken over."""
+        self.popen.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self.popen.send_signal(signal.SIGCONT)
+
+
+@dataclass
+class Live:
+    """A ledger on a broker, the processes that count it, and what was sent."""
+
+    broker: Broker
+    folder: Path
+    partitions: int = 4
+    settings: dict[str, str] = field(default_factory=dict)
+    processes: list[Process] = field(default_factory=list)
+    sent: list[Event] = field(default_factory=list)
+
+    def environment(self, name: str, port: int) -> dict[str, str]:
+        """Settings of one process; each has a store and a web port of its own."""
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith("LAMPIT_")},
+            "LAMPIT_BOOTSTRAP_SERVERS": self.broker.bootstrap_servers,
+            "LAMPIT_TRANSACTIONS": str(self.broker.transactions).lower(),
+            "LAMPIT_PARTITIONS": str(self.partitions),
+            "LAMPIT_PSEUDONYM_KEY": KEY,
+            "LAMPIT_DAY_SOURCE": "manual",
+            "LAMPIT_SESSION_TIMEOUT_SECONDS": "9",
+            "LAMPIT_HEARTBEAT_SECONDS": "1",
+            "LAMPIT_DATA_DIR": str(self.folder / name),
+            "LAMPIT_WEB_PORT": str(port),
+            **self.settings,
+        }
+
+    def start(self, role: str, name: str | None = None) -> Process:
+        """Start a process; `name` chooses its store, so that a restart finds it again."""
+        name = name or role
+        port = free_port()
+        log = self.folder / f"{name}-{len(self.processes)}.log"
+        with log.open("wb") as stream:
+            popen = subprocess.Popen(
+                [sys.executable, "-m", "lampit", "run", role],
+                env=self.environment(name, port),
+                stderr=stream,
+                stdout=stream,
+            )
+        process = Process(role, popen, log, port)
+        self.processes.append(process)
+        return process
+
+    def __enter__(self) -> Self:
+        settings = Settings(
+            bootstrap_servers=self.broker.bootstrap_servers,
+            transactions=self.broker.transactions,
+            partitions=self.partitions,
+        )
+        asyncio.run(ensure_ledger(settings, Pseudonymiser(KEY.encode()).fingerprint, reference.load()))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self.processes:
+            if process.popen.poll() is None:
+                process.resume()
+                process.kill()
+        if error is not None:
+            for process in self.processes:
+                print(f"--- {process.log.name}\n{process.log.read_text()[-3000:]}")
+
+    @contextmanager
+    def producer(self) -> Iterator[KafkaProducer]:
+        """A producer as an office has one."""
+        producer = KafkaProducer(
+            bootstrap_servers=self.broker.bootstrap_servers, enable_idempotence=self.broker.transactions, linger_ms=5
+        )
+        try:
+            yield producer
+            producer.flush()
+        finally:
+            producer.close()
+
+    def publish(self, events: Iterable[Event]) -> None:
+        """Send events to intake, spread over its topics and partitions."""
+        with self.producer() as producer:
+            for number, event in enumerate(events):
+                self.sent.append(event)
+                producer.send(INTAKE_TOPICS[number % len(INTAKE_TOPICS)], json.dumps(event).encode())
+
+    def publish_raw(self, payloads: Iterable[bytes | None]) -> None:
+        """Send what may not be an event."""
+        with self.producer() as producer:
+            for payload in payloads:
+                producer.send(INTAKE_TOPICS[-1], payload, key=b"any")
+
+    def turn_day(self, day: date) -> None:
+        """Append the day to every partition."""
+        with self.producer() as producer:
+            for partition in range(self.partitions):
+                record = day_record(partition, day)
+                producer.send(LEDGER, record.value, key=record.key, partition=partition)
+
+    def wait_until_counted(self, as_of: date) -> dict[str, Event]:
+        """Wait until every event sent is in the coverage of the country; the newest record of every region."""
+        self.wait_until(self._intake_is_done, "intake to take in everything")
+        ends = self._last_offsets(LEDGER, self.partitions)
+
+        def counted() -> bool:
+            country = self.coverage().get(COUNTRY)
+            if country is None or country["as_of"] != as_of.isoformat():
+                return False
+            return all(country["position"].get(str(partition), 0) >= end for partition, end in ends.items())
+
+        self.wait_until(counted, f"coverage of {as_of} to reach {ends}")
+        return self.coverage()
+
+    def counted_events(self) -> int:
+        """Ledger offsets that the newest heads cover, over all partitions."""
+        newest = {
+            record.key: json.loads(record.value)["offset"]
+            for record in self.read(PARTIALS)
+            if record.key[:5] == b"head|"
+        }
+        return sum(newest.values())
+
+    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait for a condition, or fail with what was waited for."""
+        deadline = time.monotonic() + WAIT_SECONDS_MAX
+        while not condition():
+            assert time.monotonic() < deadline, f"waited {WAIT_SECONDS_MAX} s for {what}"
+            time.sleep(0.2)
+
+    def _intake_is_done(self) -> bool:
+        consumer = KafkaConsumer(bootstrap_servers=self.broker.bootstrap_servers, group_id="lampit.intake")
+        try:
+            partitions = [TopicPartition(topic, number) for topic in INTAKE_TOPICS for number in range(self.partitions)]
+            ends = consumer.end_offsets(partitions)
+            return all((consumer.committed(tp) or 0) >= ends[tp] for tp in partitions if ends[tp])
+        finally:
+            consumer.close(autocommit=False)
+
+    def _last_offsets(self, topic: str, partitions: int) -> dict[int, int]:
+        """Per partition, the offset behind the last record (markers behind it are nobody's)."""
+        last = dict.fromkeys(range(partitions), 0)
+        for record in self.read(topic, partitions):
+            last[record.partition] = record.offset + 1
+        return last
+
+    def read(self, topic: str, partitions: int = 1) -> list[Any]:
+        """All committed records of a topic, by partition and offset."""
+        consumer = KafkaConsumer(
+            bootstrap_servers=self.broker.bootstrap_servers,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=50,
+        )
+        try:
+            assigned = [TopicPartition(topic, number) for number in range(partitions)]
+            consumer.assign(assigned)
+            consumer.seek_to_beginning()
+            ends = consumer.end_offsets(assigned)
+            records: list[Any] = []
+            while any(consumer.position(tp) < ends[tp] for tp in assigned):
+                for batch in consumer.poll(timeout_ms=200).values():
+                    records += batch
+            return sorted(records, key=lambda record: (record.partition, record.offset))
+        finally:
+            consumer.close(autocommit=False)
+
+    def coverage(self) -> dict[str, Event]:
+        """The newest coverage record of every region."""
+        return {record.key.decode(): json.loads(record.value) for record in self.read(COVERAGE)}
+
+    def differences(self, as_of: date, live: dict[str, Event]) -> list[str]:
+        """Where the live figures are not those of the counting engine over what was sent."""
+        expected = expected_coverage(self.sent, as_of, rules_of(self.settings))
+        return compare(expected, live)
+
+
+def rules_of(settings: dict[str, str]) -> Rules:
+    """The rules that the settings of the processes stand for."""
+    expiry = settings.get("LAMPIT_TRANSIT_EXPIRY_DAYS")
+    leap = settings.get("LAMPIT_LEAP_BIRTHDAY", "mar1")
+    return Rules(int(expiry) if expiry else None, "feb28" if leap == "feb28" else "mar1")
+
+
+def expected_coverage(events: Iterable[Event], as_of: date, rules: Rules) -> dict[str, Event]:
+    """Coverage by the engine of `lampit count`."""
+    engine = Engine(rules, reference.load())
+    pseudonymise = Pseudonymiser(KEY.encode())
+    for event in events:
+        admitted = admit(json.dumps(event).encode(), pseudonymise)
+        if isinstance(admitted, Admitted):
+            engine.add(admitted.subject, admitted.event)
+    return {record["region"]: record for record in engine.count(as_of).regions}
+
+
+def compare(expected: dict[str, Event], live: dict[str, Event]) -> list[str]:
+    """One line a difference; a region that one side does not name counts as nobody there."""
+    found = []
+    for region in sorted(expected.keys() | live.keys()):
+        ours, theirs = expected.get(region), live.get(region)
+        for name in ("population", "obliged", "recorded", "recorded_early", "print_ready", "issued", "unrecorded"):
+            one = ours[name] if ours else dict.fromkeys(("M", "F", "unknown", "total"), 0)
+            other = theirs[name] if theirs else dict.fromkeys(("M", "F", "unknown", "total"), 0)
+            if one != other:
+                found.append(f"{region} {name}: expected {one}, live {other}")
+        if ours and theirs:
+            found += [
+                f"{region} {name}: expected {ours[name]}, live {theirs[name]}"
+                for name in ("coverage", "opening", "stale_denominator", "as_of", "name", "level")
+                if ours[name] != theirs[name]
+            ]
+    return found
