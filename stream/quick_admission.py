@@ -29,6 +29,7 @@ _BACKSLASH: Final = ord("\\")
 _DELETE: Final = 0x7F
 _VILLAGE_LENGTH: Final = len("16.05.02.2001")
 _UUID_LENGTH: Final = 36
+_DROPPED: Final = ("datacontenttype",)
 _NO_NIK: Final = "0" * 16
 _COMMAS: Final = 5 + 2
 """Of an event of the six fields that every one has, with the three in its data that all have here."""
@@ -181,8 +182,7 @@ def admit_quickly(raw: bytes, pseudonymise: Pseudonymise) -> Admitted | None:
         return None
     try:
         sent = _decode(raw)
-        data = sent.data
-        nik = data.nik
+        data, nik = sent.data, sent.data.nik
         region = _place(data.region)
         if not nik.isdigit() or nik == _NO_NIK or len(region) != _VILLAGE_LENGTH:
             return None
@@ -193,6 +193,7 @@ def admit_quickly(raw: bytes, pseudonymise: Pseudonymise) -> Admitted | None:
             _text(sent.id)
     except (MsgspecError, RecursionError, LookupError, ValueError, _Unusual):
         return None
-    if raw.count(b",") != _COMMAS + person_fields + own_fields:
+    unknown_fields = () if sent.datacontenttype is UNSET else _DROPPED
+    if raw.count(b",") != _COMMAS + person_fields + own_fields + len(unknown_fields):
         return None
-    return Admitted(pseudonymise(nik), event, sent.type)
+    return Admitted(pseudonymise(nik), event, sent.type, unknown_fields)

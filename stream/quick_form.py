@@ -55,3 +55,5 @@ class Sent(Struct, forbid_unknown_fields=True, gc=False):
     type: str
     time: str
     data: Data
+    datacontenttype: str | UnsetType = UNSET
+    """Dropped like every field that `schemas.events` does not know; but libraries for CloudEvents send it."""

@@ -143,7 +143,19 @@ PERSONS: Final = [
 ODD: Final = [*ODD_TIMES, *ODD_DAYS, *ODD_DAYS_TOO, *ODD_NIKS, *ODD_PLACES, *ODD_TEXTS, *ODD_VALUES, *PERSONS]
 
 NAMES: Final = sorted(
-    {"specversion", "id", "source", "type", "time", "data", "person", "in_opening", "stillborn", "already_registered"}
+    {
+        "datacontenttype",
+        "specversion",
+        "id",
+        "source",
+        "type",
+        "time",
+        "data",
+        "person",
+        "in_opening",
+        "stillborn",
+        "already_registered",
+    }
     | {"birth_date", "sex", "ever_married_on", "recorded_on", "citizen", "permanent_permit", "name", "x", ""}
     | {name for kind in COMMON for name in DATA[kind]}
 )
@@ -188,6 +200,8 @@ def common_events(draw: st.DrawFn) -> dict[str, Any]:
         sent["id"], sent["source"] = draw(st.just(UUID) | _ASCII), draw(st.just("/siak/1605") | _ASCII)
         if sent["data"].get("letter"):
             sent["data"]["letter"] = draw(_ASCII)
+    if not draw(st.integers(0, 3)):
+        sent["datacontenttype"] = "application/json"
     return sent
 
 

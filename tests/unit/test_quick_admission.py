@@ -93,6 +93,7 @@ def test_ordinary_events_are_admitted_quickly(sent: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "payload",
     [
+        raw("death", {"datacontenttype": "application/cloudevents+json"}),
         raw("death", {"id": "15 digits 160502420319000"}),
         raw("death", {"time": "2019-03-05t02:12:00.123456789z"}),
         raw("death", person={"recorded_on": "2012-05-05", "citizen": False}),
