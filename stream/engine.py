@@ -47,7 +47,7 @@ class Engine:
         self._rules = rules
         self._reference = reference
         self._events: defaultdict[str, list[Event]] = defaultdict(list)
-        self._changes: list[tuple[str, NikChange]] = []
+        self._changed: set[str] = set()
         self._balances: list[OpeningBalance] = []
 
     def add(self, subject: str | None, event: Event | OpeningBalance) -> None:
@@ -57,7 +57,7 @@ class Engine:
         elif subject is not None:
             self._events[subject].append(event)
             if type(event) is NikChange:
-                self._changes.append((subject, event))
+                self._changed.add(subject)
 
     def count(self, as_of: date) -> Counted:
         """The figures at the end of a day."""
@@ -87,7 +87,7 @@ class Engine:
         return Counted(sorted(records, key=lambda one: str(one["region"])), sorted(anomalies, key=_by_name))
 
     def _parts(self, context: Context) -> Iterable[tuple[str, Part]]:
-        merged = persons(self._events, self._changes)
+        merged = persons(self._events, self._changed)
         others = {subject for subjects in merged.values() for subject in subjects}
         for subject, events in self._events.items():
             if subject not in others:

@@ -172,7 +172,10 @@ def data_of(event: Event | OpeningBalance) -> EventData:
     """The accepted form of the data of an event."""
     data = EventData(iso_day(event.occurred_on))
     for name in _FIELDS[type(event)]:
-        setattr(data, name, getattr(event, name))
+        value = getattr(event, name)
+        # Left out by value: msgspec omits a default only where it is the very same object.
+        if value != getattr(data, name):
+            setattr(data, name, value)
     if isinstance(event, OpeningBalance):
         data.counts = {measure: _write_count(count) for measure, count in event.counts.items()}
         if event.turning_17:

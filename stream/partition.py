@@ -138,8 +138,9 @@ class Draft:
             day, column = cell
             if tally:
                 self.cells[cell] += tally
-            if self.day is not None and day <= self.day:
-                sums[column] = sums.get(column, 0) + tally
+            reached = self.day is not None and day <= self.day
+            # A column named for the first time is given out, even while it holds nobody.
+            sums[column] = sums.get(column, 0) + (tally if reached else 0)
         self._add_totals(sums)
 
     def _add_totals(self, sums: Mapping[str, int]) -> None:

@@ -42,6 +42,11 @@ def resolve(events: Sequence[Event]) -> Standing:
     return Standing(standing, everything, anomalies)
 
 
+def without_conflicts(events: Sequence[Event]) -> Sequence[Event]:
+    """The events that stand before cancellations: one for each (source, id)."""
+    return list(_without_conflicts(events)[0].values())
+
+
 def _is_plain(events: Sequence[Event]) -> bool:
     """Whether no event repeats another's name and none cancels: nearly everybody."""
     names = set()

@@ -1,0 +1,89 @@
+"""Batch by batch through a real store, the figures are those of the whole set counted at once."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agents.store import FORMAT, Meta, Store
+from lampit import reference
+from stream import coverage
+from stream.admission import Admitted
+from stream.engine import Engine
+from stream.events import OpeningBalance
+from stream.opening import Book
+from stream.partition import Draft
+from stream.regions import TRANSIT
+from stream.rollup import Partial, Rollup
+from stream.rules import Rules
+from tests.counters import accept
+from tests.property.lives import histories
+
+DAYS = (date(2018, 12, 31), date(2019, 2, 28), date(2019, 3, 1), date(2019, 3, 28), date(2020, 6, 30))
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@given(histories(with_nik_changes=False), st.randoms(use_true_random=False), st.integers(1, 7))
+def test_batches_add_up_to_the_count(events: list[dict[str, Any]], chance: Any, size: int) -> None:
+    """Events in any order and any batches, the day turned between them: every region's record equals the engine's."""
+    accepted, _ = accept(events)
+    chance.shuffle(accepted)
+    turns = sorted(chance.randrange(len(accepted) + 1) for _ in DAYS)
+    engine = Engine(Rules(), reference.load())
+    for admitted in accepted:
+        engine.add(admitted.subject, admitted.event)
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder) / "store")
+        partition = Partition(store)
+        for number, day in enumerate(DAYS):
+            begin = turns[number - 1] if number else 0
+            for start in range(begin, turns[number], size):
+                partition.write(accepted[start : min(start + size, turns[number])], None)
+            partition.write([], day)
+            if number == len(DAYS) - 1:
+                partition.write(accepted[turns[number] :], None)
+        expected = {record["region"]: record for record in engine.count(DAYS[-1]).regions}
+        live = partition.records(DAYS[-1])
+        store.close()
+    for region, record in expected.items():
+        assert live.get(region) == record
+
+
+class Partition:
+    """What a desk does, without Kafka: drafts over a store, and everything ever due."""
+
+    def __init__(self, store: Store) -> None:
+        """Nothing applied."""
+        self.store = store
+        self.book = Book()
+        self.day: int | None = None
+        self.columns: set[str] = set()
+
+    def write(self, batch: list[Admitted], day: date | None) -> None:
+        """Apply events in runs between balances, then the day, and write it all."""
+        draft = Draft(self.store, Rules(), reference.load(), self.book, self.day)
+        for admitted in batch:
+            if isinstance(admitted.event, OpeningBalance):
+                draft.add_balance(admitted.event)
+            else:
+                draft.add_events([(admitted.subject or "", admitted.event)])
+        if day is not None:
+            draft.advance(day.toordinal())
+        self.store.write(draft, Meta(FORMAT, "ledger", 0, "settings", day=draft.day), draft.columns)
+        self.book, self.day = draft.book, draft.day
+        self.columns |= draft.columns
+
+    def records(self, day: date) -> dict[str, dict[str, Any]]:
+        """The coverage records by the roll-up, of everything that was ever due."""
+        rollup = Rollup()
+        rollup.apply(0, TRANSIT, Partial())
+        draft = Draft(self.store, Rules(), reference.load(), self.book, self.day)
+        for region, part in draft.partials(self.columns).items():
+            rollup.apply(0, region, part)
+        figures = rollup.take_changed(day.toordinal())
+        return {code: coverage.record(code, figure, day.isoformat(), reference.load()) for code, figure in figures}

@@ -1,0 +1,76 @@
+"""The core and the SQL recount agree on random lives; order and repetition change nothing; the sums add up."""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from stream.regions import parent
+from stream.rules import Rules
+from stream.tally import MEASURES
+from tests.counters import Count, by_core, by_sql, disagreements
+from tests.property.lives import histories
+
+DAYS = [date(2018, 12, 31), date(2019, 2, 28), date(2019, 3, 1), date(2019, 3, 28), date(2020, 6, 30)]
+_rules = st.builds(Rules, st.none() | st.integers(1, 60), st.sampled_from(("mar1", "feb28")))
+
+LONG = int(os.environ.get("LAMPIT_TEST_EXAMPLES", "2000"))
+
+
+@settings(deadline=None, max_examples=120, suppress_health_check=list(HealthCheck))
+@given(histories(), _rules, st.sampled_from(DAYS))
+def test_core_and_sql_agree(events: list[dict[str, Any]], rules: Rules, day: date) -> None:
+    """Every region and every anomaly."""
+    agree(events, rules, day)
+
+
+@pytest.mark.fuzz
+@settings(deadline=None, max_examples=LONG, suppress_health_check=list(HealthCheck))
+@given(histories(), _rules, st.sampled_from(DAYS))
+def test_core_and_sql_agree_for_long(events: list[dict[str, Any]], rules: Rules, day: date) -> None:
+    """The same, as long as is asked for."""
+    agree(events, rules, day)
+
+
+def agree(events: list[dict[str, Any]], rules: Rules, day: date) -> None:
+    """Both counters say the same."""
+    (core,), (sql,) = by_core(events, rules, [day]), by_sql(events, rules, [day])
+    assert not disagreements(core, sql)
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
+@given(histories(), _rules, st.randoms(use_true_random=False))
+def test_order_and_repetition_change_nothing(events: list[dict[str, Any]], rules: Rules, chance: Any) -> None:
+    """A shuffled list with repeats is the same set."""
+    again = events + chance.choices(events, k=len(events))
+    chance.shuffle(again)
+    for one, other in zip(by_core(events, rules, DAYS), by_core(again, rules, DAYS), strict=True):
+        assert not disagreements(one, other)
+
+
+@settings(deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
+@given(histories(), _rules)
+def test_sums(events: list[dict[str, Any]], rules: Rules) -> None:
+    """Sexes add up to totals; of regions without a balance the children add up to the parent."""
+    for counted in by_core(events, rules, DAYS):
+        for record in counted.regions.values():
+            for measure in MEASURES:
+                value = record[measure]
+                if None not in value.values():
+                    assert value["M"] + value["F"] + value["unknown"] == value["total"]
+        children_add_up(counted)
+
+
+def children_add_up(counted: Count) -> None:
+    """For parents whose figure is only the sum of their children's: nobody lives at a code above the villages here."""
+    for code, record in counted.regions.items():
+        children = [child for name, child in counted.regions.items() if parent(name) == code]
+        if record["opening"] != "register" or not children or record["level"] == "village":
+            continue
+        for measure in MEASURES:
+            assert record[measure]["total"] == sum(child[measure]["total"] for child in children)
