@@ -39,4 +39,7 @@ def _changes(file: Path) -> Iterator[Change]:
 
 def _rows(file: Path) -> Iterator[dict[str, str]]:
     with file.open(encoding="utf-8", newline="") as lines:
-        yield from csv.DictReader(lines)
+        rows = csv.reader(lines)
+        header = next(rows)
+        for row in rows:
+            yield dict(zip(header, row, strict=True))

@@ -30,6 +30,8 @@ def walk(recordings: Sequence[Recording], recorded_on: int | None, *, recorded_b
     recordings: sorted by (occurred_on, time, source, id). recorded_on: a capture on that day, before the recordings of
     the day. recorded_before: recorded since for ever (somebody presumed inside a balance).
     """
+    if not recordings and recorded_on is None and not recorded_before:
+        return []
     steps: list[tuple[int, str]] = [(recording.occurred_on, recording.status) for recording in recordings]
     if recorded_on is not None:
         place = next((index for index, (day, _) in enumerate(steps) if day >= recorded_on), len(steps))

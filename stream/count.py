@@ -8,11 +8,13 @@ Out: `Part`: spans at places, postings to the columns of balances, anomalies. Ca
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+import msgspec
 
 from stream.events import Event, Placed
 from stream.opening import Book
-from stream.person import Fold, Parts, Span, attributes, fold, presumed_home, sort_out
+from stream.person import NOWHERE, Fold, Parts, Span, at, attributes, fold, presumed_home, sort_out
 from stream.presumed import held, places_named, view
 from stream.regions import Reference
 from stream.rules import Rules
@@ -25,13 +27,49 @@ Posting = tuple[str, int, int]
 """(column, day, tally): a column's figure on D is the sum of its tallies of days up to D."""
 
 
-class Part(NamedTuple):
-    """A person's part: where and as what they count, what balances already hold of them, what was odd about the events.
+class Timeline(Protocol):
+    """Where and as what a person counts."""
+
+    def spans(self) -> Sequence[Span]:
+        """The changes of place and tally, ascending by day."""
+
+    def at(self, day: int) -> Span:
+        """The span in force on a day."""
+
+
+class Spliced(NamedTuple):
+    """A timeline put together from two folds."""
+
+    changes: Sequence[Span]
+
+    def spans(self) -> Sequence[Span]:
+        """The changes."""
+        return self.changes
+
+    def at(self, day: int) -> Span:
+        """The span in force on a day."""
+        return at(self.changes, day)
+
+
+class Nowhere(NamedTuple):
+    """The timeline of somebody without any event."""
+
+    def spans(self) -> Sequence[Span]:
+        """None."""
+        return ()
+
+    def at(self, day: int) -> Span:
+        """Counted nowhere."""
+        return NOWHERE
+
+
+class Part(msgspec.Struct, frozen=True, gc=False):
+    """A person's part: their timeline, what balances already hold of them, what was odd about the events.
 
     standing: the events that stand, for those who ask which regions are concerned.
     """
 
-    spans: Sequence[Span]
+    timeline: Timeline
     held: Sequence[Posting]
     anomalies: Sequence[Anomaly]
     standing: Sequence[Event]
@@ -47,20 +85,22 @@ class Context(NamedTuple):
 
 def count(groups: Groups, context: Context) -> Part:
     """Fold one person's events to their part in every figure; a pure function of the set."""
-    events: Sequence[Event] = (
-        next(iter(groups.values())) if len(groups) == 1 else [event for group in groups.values() for event in group]
-    )
+    events: Sequence[Event]
+    if len(groups) == 1:
+        (events,) = groups.values()
+    else:
+        events = [event for group in groups.values() for event in group]
     standing = resolve(events)
     parts = sort_out(standing.events)
-    anomalies: list[Anomaly] = [*standing.anomalies, *_unknown_regions(standing.events, context.reference)]
+    anomalies = standing.anomalies + _unknown_regions(standing.events, context.reference)
     plain = fold(parts, attributes(standing.events, parts.entry, parts.corrections), context.rules)
     if not context.book or not _concerns(context.book, standing.accepted):
-        return Part(plain.spans, (), anomalies + plain.anomalies, standing.events)
+        return Part(plain, (), anomalies + plain.anomalies, standing.events)
     presumed_at = presumed_home(standing.accepted, context.book.is_governed)
     presumed = _presumed(standing.accepted, parts, presumed_at, context.rules)
-    now = view(plain, presumed, presumed_at, events, context.book)
+    now = view(plain, presumed, presumed_at, standing.accepted, context.book)
     postings = held(groups, standing, now, context.rules, context.book)
-    return Part(now.spans, postings, [*anomalies, *now.anomalies], standing.events)
+    return Part(Spliced(now.spans), postings, [*anomalies, *now.anomalies], standing.events)
 
 
 def _presumed(accepted: Sequence[Event], parts: Parts, home: str | None, rules: Rules) -> Fold | None:
@@ -74,11 +114,14 @@ def _concerns(book: Book, events: Iterable[Event]) -> bool:
 
 
 def _unknown_regions(events: Iterable[Event], reference: Reference) -> list[Anomaly]:
-    found: list[Anomaly] = []
-    for event in events:
-        if isinstance(event, Placed) and not reference.known(event.region, event.occurred_on):
-            found.append((event, "unknown_region"))
-    return found
+    always = reference.always
+    return [
+        (event, "unknown_region")
+        for event in events
+        if isinstance(event, Placed)
+        and event.region not in always
+        and not reference.known(event.region, event.occurred_on)
+    ]
 
 
 def postings(spans: Sequence[Span]) -> Iterable[Posting]:

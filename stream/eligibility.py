@@ -7,7 +7,8 @@ Called by `stream.person`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from stream.calendar import birthday_17
 from stream.events import Marriage, Permit, ResidencePermit
@@ -20,7 +21,7 @@ Steps = list[tuple[int, bool]]
 ALWAYS: Steps = [(FOREVER, True)]
 
 
-class Attributes(NamedTuple):
+class Attributes(msgspec.Struct, frozen=True, gc=False):
     """What is known of a person once every source has been asked in its order; days are ordinals, None is not known."""
 
     birth_date: int | None
@@ -55,14 +56,14 @@ def obliged(
 
 
 def _since(person: Attributes, marriages: Sequence[Marriage], rules: Rules, *, presumed: bool) -> int | None:
-    days = [marriage.occurred_on for marriage in marriages]
-    if person.birth_date is not None:
-        days.append(birthday_17(person.birth_date, rules.leap_birthday))
-    elif presumed:
+    if person.birth_date is None and presumed:
         return FOREVER
-    if person.ever_married_on is not None:
-        days.append(person.ever_married_on)
-    return min(days, default=None)
+    since = None if person.birth_date is None else birthday_17(person.birth_date, rules.leap_birthday)
+    if not marriages and person.ever_married_on is None:
+        return since
+    days = [marriage.occurred_on for marriage in marriages]
+    days += [day for day in (since, person.ever_married_on) if day is not None]
+    return min(days)
 
 
 def _entitled(person: Attributes, permits: Sequence[ResidencePermit]) -> Steps:

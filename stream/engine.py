@@ -17,7 +17,6 @@ from stream.events import Event, NikChange, OpeningBalance, Placed
 from stream.identity import persons
 from stream.opening import Book
 from stream.opening_figures import part as balance_part
-from stream.person import at
 from stream.regions import TRANSIT, Reference
 from stream.rollup import Partial, Rollup
 from stream.rules import Rules
@@ -68,14 +67,17 @@ class Engine:
         named: set[str] = {TRANSIT}
         anomalies: list[Anomaly] = []
         for subject, counted in self._parts(context):
-            span = at(counted.spans, day)
+            span = counted.timeline.at(day)
             if span.place:
                 columns[span.place] += span.tally
             for column, on, tally in counted.held:
                 if on <= day:
                     columns[column] += tally
-            named.update(event.region for event in counted.standing if isinstance(event, Placed))
-            anomalies += [Anomaly(subject, event.source, event.id, kind) for event, kind in counted.anomalies]
+            for event in counted.standing:
+                if isinstance(event, Placed):
+                    named.add(event.region)
+            if counted.anomalies:
+                anomalies += [Anomaly(subject, event.source, event.id, kind) for event, kind in counted.anomalies]
         named.update(place for place in columns if "@" not in place)
         for balance, kind in book.all_anomalies(self._reference):
             anomalies.append(Anomaly(None, balance.source, balance.id, kind))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from stream.count import Context, Part, count, postings
+from stream.count import Context, Nowhere, Part, count, postings
 from stream.engine import partial
 from stream.events import Event, OpeningBalance, Placed
 from stream.opening import Book
@@ -165,7 +165,7 @@ class Draft:
         return {region: partial(region, self.day, totals, self.book) for region in regions}
 
 
-NO_PART = Part((), (), [], ())
+NO_PART = Part(Nowhere(), (), [], ())
 
 
 def _unlike(events: Sequence[Event]) -> list[Event]:
@@ -184,7 +184,7 @@ def _post(moved: dict[Cell, int], before: Part, after: Part) -> None:
     for event in after.standing:
         if isinstance(event, Placed):
             moved.setdefault((event.occurred_on, event.region), 0)
-    for column, day, tally in (*postings(after.spans), *after.held):
+    for column, day, tally in (*postings(after.timeline.spans()), *after.held):
         moved[day, column] = moved.get((day, column), 0) + tally
-    for column, day, tally in (*postings(before.spans), *before.held):
+    for column, day, tally in (*postings(before.timeline.spans()), *before.held):
         moved[day, column] = moved.get((day, column), 0) - tally

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+import msgspec
+
 from stream import card, eligibility, home
 from stream.eligibility import Attributes, Steps
 from stream.events import (
@@ -43,7 +45,10 @@ class Span(NamedTuple):
     tally: int
 
 
-class Parts(NamedTuple):
+NOWHERE = Span(home.FOREVER, "", 0)
+
+
+class Parts(msgspec.Struct, frozen=True, gc=False):
     """A person's standing events by what they are about, each list in its order of the contract."""
 
     entry: Event | None
@@ -72,36 +77,46 @@ def is_flow_only(event: Event) -> bool:
 
 def sort_out(events: Iterable[Event]) -> Parts:
     """Standing events by kind; of several register and birth events the earliest by time is the `entry`."""
-    parts: dict[type[Event], list[Any]] = {Recording: [], Marriage: [], ResidencePermit: [], Correction: []}
     facts: list[Placed] = []
     entries: list[Placed] = []
+    recordings: list[Recording] = []
+    others: list[Event] = []
     for event in events:
-        kind = type(event)
-        if isinstance(event, Register | Birth):
-            if kind is Register or not is_flow_only(event):
+        if isinstance(event, Recording):
+            recordings.append(event)
+        elif isinstance(event, Register):
+            entries.append(event)
+        elif isinstance(event, Birth):
+            if not is_flow_only(event):
                 entries.append(event)
-        elif kind in parts:
-            parts[kind].append(event)
         elif isinstance(event, Placed):
             facts.append(event)
+        else:
+            others.append(event)
     entry: Placed | None = None
     anomalies: list[Anomaly] = []
     if entries:
-        entry = entries[0] if len(entries) == 1 else min(entries, key=by_time)
-        anomalies = [(event, "already_born") for event in entries if event is not entry]
+        entry = entries[0]
+        if len(entries) > 1:
+            entry = min(entries, key=by_time)
+            anomalies = [(event, "already_born") for event in entries if event is not entry]
         facts.append(entry)
     if len(facts) > 1:
         facts.sort(key=home.order)
-    for kind in (Recording, ResidencePermit):
-        if len(parts[kind]) > 1:
-            parts[kind].sort(key=by_day)
-    return Parts(entry, facts, parts[Recording], parts[Marriage], parts[ResidencePermit], parts[Correction], anomalies)
+    if len(recordings) > 1:
+        recordings.sort(key=by_day)
+    if not others:
+        return Parts(entry, facts, recordings, [], [], [], anomalies)
+    marriages = [event for event in others if isinstance(event, Marriage)]
+    permits = sorted((event for event in others if isinstance(event, ResidencePermit)), key=by_day)
+    corrections = [event for event in others if isinstance(event, Correction)]
+    return Parts(entry, facts, recordings, marriages, permits, corrections, anomalies)
 
 
 def attributes(sources: Sequence[Event], entry: Event | None, corrections: Sequence[Correction]) -> Attributes:
     """What is known of the person: the entry's word first, then the others' by time; corrections override both."""
-    if len(sources) == 1 and type(sources[0]) is Register and sources[0].person is not None:
-        said = sources[0].person
+    saying = [event for event in sources if event.person is not None or type(event) is Birth]
+    if len(saying) == 1 and not corrections and type(saying[0]) is not Birth and (said := saying[0].person) is not None:
         return Attributes(
             said.birth_date,
             said.sex,
@@ -111,7 +126,7 @@ def attributes(sources: Sequence[Event], entry: Event | None, corrections: Seque
             said.permanent_permit,
         )
     known: list[PersonData] = []
-    for event in sources if len(sources) == 1 else sorted(sources, key=lambda one: (one is not entry, *by_time(one))):
+    for event in sorted(saying, key=lambda one: (one is not entry, *by_time(one))):
         if isinstance(event, Birth):
             known.append(PersonData(event.occurred_on, event.sex))
         if event.person is not None:
@@ -130,14 +145,38 @@ def attributes(sources: Sequence[Event], entry: Event | None, corrections: Seque
     return Attributes(birth_date, sex, married, recorded, citizen is not False, permit)
 
 
-class Fold(NamedTuple):
-    """One fold of a person: spans ascending by day, the obligation, the recordings that have effect, sex, anomalies."""
+class Fold(msgspec.Struct, frozen=True, gc=False):
+    """One fold of a person: home, obligation and card, each by day; sex; the recordings that have effect; anomalies."""
 
-    spans: list[Span]
+    stays: list[home.Stay]
     obliged: Steps
-    recordings: Sequence[Recording]
+    stages: list[tuple[int, int]]
     sex: int
+    recordings: Sequence[Recording]
     anomalies: list[Anomaly]
+
+    def spans(self) -> list[Span]:
+        """The changes of place and tally, ascending by day."""
+        return _spans(self.stays, self.obliged, self.stages, self.sex)
+
+    def at(self, day: int) -> Span:
+        """The span in force on a day, without making the others."""
+        place, is_obliged, held = "", False, 0
+        for begins, value in self.stays:
+            if begins > day:
+                break
+            place = value
+        if not place:
+            return NOWHERE
+        for begins, due in self.obliged:
+            if begins > day:
+                break
+            is_obliged = due
+        for begins, stage in self.stages:
+            if begins > day:
+                break
+            held = stage
+        return Span(day, place, UNITS[self.sex][_mask(is_obliged, held)])
 
 
 def fold(
@@ -160,10 +199,14 @@ def fold(
         for fact in (*parts.facts, *parts.recordings):
             report(fact, "unplaced")
         _suspect(parts.recordings, report)
-        return Fold([], [], [], SEX[None], anomalies)
+        return Fold([], [], [], SEX[None], [], anomalies)
     stays = home.fold(parts.facts, presumed_home, rules.transit_expiry_days, report)
     recordings, marriages, permits = parts.recordings, parts.marriages, parts.permits
-    died_on = next((fact.occurred_on for fact in parts.facts if isinstance(fact, Death)), None)
+    died_on = None
+    for fact in parts.facts:
+        if isinstance(fact, Death):
+            died_on = fact.occurred_on
+            break
     if died_on is not None:
         for event in (*recordings, *marriages, *permits):
             if event.occurred_on >= died_on:
@@ -181,11 +224,12 @@ def fold(
         and _beyond_capture(recordings if first_stages is None else first_stages),
     )
     sex = SEX[person.sex]
-    spans = _spans(stays, duty, stages, sex)
-    first = min((*parts.facts, *parts.recordings), key=home.order, default=None)
-    if first is not None and person.birth_date is None and any(span.place for span in spans):
-        report(first, "birth_date_unknown")
-    return Fold(spans, duty, recordings, sex, anomalies)
+    folded = Fold(stays, duty, stages, sex, recordings, anomalies)
+    if person.birth_date is None:
+        first = min((*parts.facts, *parts.recordings), key=home.order, default=None)
+        if first is not None and any(span.place for span in folded.spans()):
+            report(first, "birth_date_unknown")
+    return folded
 
 
 def _arrives(facts: Sequence[Event]) -> bool:
@@ -219,12 +263,7 @@ def _spans(stays: Sequence[home.Stay], duty: Steps, stages: Sequence[tuple[int, 
     for day, kind, value in changes:
         if day != current:
             place, is_obliged, held = state
-            if not place:
-                mask = 0
-            elif is_obliged:
-                mask = POPULATION | OBLIGED | held
-            else:
-                mask = POPULATION | (RECORDED_EARLY if held & RECORDED else 0)
+            mask = _mask(is_obliged, held) if place else 0
             if mask != last_mask or place != last_place:
                 spans.append(Span(current, place, units[mask]))
                 last_place, last_mask = place, mask
@@ -233,13 +272,20 @@ def _spans(stays: Sequence[home.Stay], duty: Steps, stages: Sequence[tuple[int, 
     return spans
 
 
+def _mask(is_obliged: bool, held: int) -> int:
+    """As what someone with a home counts, whose card has come as far as `held`."""
+    if is_obliged:
+        return POPULATION | OBLIGED | held
+    return POPULATION | RECORDED_EARLY if held & RECORDED else POPULATION
+
+
 _first = itemgetter(0)
 _END = 1 << 60
 
 
 def at(spans: Sequence[Span], day: int) -> Span:
     """The span in force on a day."""
-    current = Span(home.FOREVER, "", 0)
+    current = NOWHERE
     for span in spans:
         if span.day > day:
             break

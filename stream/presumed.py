@@ -16,7 +16,7 @@ from stream.opening import Balance, Book
 from stream.person import Fold, Span, at, attributes, fold, presumed_home, sort_out
 from stream.regions import within
 from stream.rules import Rules
-from stream.standing import Anomaly, Standing, resolve
+from stream.standing import Anomaly, Standing, resolve, without_conflicts
 from stream.tally import OBLIGED, UNITS
 
 
@@ -37,13 +37,17 @@ class View(NamedTuple):
 
     def is_presumed(self, balance: Balance) -> bool:
         """Whether the person, of whatever NIKs, is presumed inside under this balance."""
-        return self.presumed is not None and not (self.entries and _entered(balance, self.events))
+        return self.presumed is not None and not self.is_entered(balance)
+
+    def is_entered(self, balance: Balance) -> bool:
+        """Whether a register entry or birth of the person stands in time for this balance."""
+        return self.entries and _entered(balance, self.events)
 
     def under(self, balance: Balance) -> Sequence[Span]:
         """V for the balance's own total."""
         if self.presumed is None or not self.is_presumed(balance):
-            return self.plain.spans
-        return self.presumed.spans
+            return self.plain.spans()
+        return self.presumed.spans()
 
 
 def places_named(events: Iterable[Event]) -> set[str]:
@@ -61,19 +65,19 @@ def view(plain: Fold, presumed: Fold | None, home: str | None, events: Sequence[
     """The fold that counts on each day: the presumed one while the balance of the presumed home has no entry in time."""
     entries = any(isinstance(event, Register | Birth) for event in events)
     if presumed is None or home is None:
-        return View(plain.spans, plain.anomalies, plain, None, events, entries)
-    now = View(presumed.spans, presumed.anomalies, plain, presumed, events, entries)
+        return View(plain.spans(), plain.anomalies, plain, None, events, entries)
+    now = View(presumed.spans(), presumed.anomalies, plain, presumed, events, entries)
     if not entries:
         return now
     eras = sorted(
         ((balance.day, len(balance.region), balance) for balance in book.above(home)), key=lambda era: era[:2]
     )
     if not any(now.is_presumed(balance) for of_region in book.by_region.values() for balance in of_region):
-        return now._replace(spans=plain.spans, anomalies=plain.anomalies)
+        return now._replace(spans=plain.spans(), anomalies=plain.anomalies)
     chosen = [(day, now.under(balance)) for day, _, balance in eras]
     spans = chosen[0][1]
     for (_, before), (day, after) in pairwise(chosen):
-        if after is not before:
+        if after != before:
             spans = _switched(spans, day, after)
     return now._replace(spans=spans)
 
@@ -99,6 +103,11 @@ def held(
     """Postings (column, day, tally) to the columns of the balances: what each already holds of the person."""
     found: list[tuple[str, int, int]] = []
     places = places_named(standing.accepted)
+    # Conflicts are decided over all events before anything else: what lost one is in no balance either.
+    if len(groups) == 1:
+        groups = dict.fromkeys(groups, standing.accepted)
+    else:
+        groups = {subject: without_conflicts(events) for subject, events in groups.items()}
     concerned = {balance.column: balance for place in places for balance in book.above(place)}
     for _, balance in sorted(concerned.items()):
         befores = [_before(events, standing, balance, rules, book, now) for events in _apart(groups, balance)]
@@ -118,7 +127,7 @@ def _postings(
     days = {balance.day, balance.day + 1}
     if balance.event.turning_17:
         days |= {day for before in inside for day, _ in before.obliged if day > balance.day}
-    if own is not spans:
+    if own != spans:
         days |= {span.day for span in (*spans, *own) if span.day > balance.day and balance.governs(span.day)}
     postings: list[tuple[str, int, int]] = []
     last = 0
@@ -155,10 +164,11 @@ def _before(
 
     A NIK first heard of after D0 is nobody new to the balance when its person was entered in time under another NIK.
     """
-    in_time = resolve([event for event in events if balance.in_time(event)])
+    accepted = without_conflicts(events)
+    in_time = resolve([event for event in accepted if balance.in_time(event)])
     parts = sort_out(in_time.events)
-    may_presume = parts.entry is None and (now.is_presumed(balance) or bool(in_time.accepted))
-    home = presumed_home(resolve(events).accepted, book.is_governed) if may_presume else None
+    may_presume = parts.entry is None and (bool(in_time.accepted) or not now.is_entered(balance))
+    home = presumed_home(accepted, book.is_governed) if may_presume else None
     if home is None and not in_time.events:
         return None
     sources: Sequence[Event] = standing.accepted if home else _union(in_time.events, standing.events)
@@ -175,13 +185,13 @@ def _union(first: Sequence[Event], second: Sequence[Event]) -> list[Event]:
 
 
 def _is_inside(before: Fold, balance: Balance) -> bool:
-    span = at(before.spans, balance.day)
+    span = before.at(balance.day)
     return bool(span.place) and within(span.place, balance.region)
 
 
 def _v0(before: Fold, balance: Balance, day: int) -> int:
     """What the balance holds of someone inside: the tally of D0; with a schedule, obliged or not as on `day`."""
-    tally = at(before.spans, balance.day).tally
+    tally = before.at(balance.day).tally
     if balance.event.turning_17:
         tally += UNITS[before.sex][OBLIGED] * (_obliged(before, day) - _obliged(before, balance.day))
     return tally

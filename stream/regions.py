@@ -67,11 +67,12 @@ class Reference:
         self.names: Mapping[str, str] = {COUNTRY: "Indonesia", TRANSIT: "In transit", **names}
         self.digest = digest
         self._periods = _periods(names, changes)
-        self._always = frozenset(names) - self._periods.keys() | {COUNTRY}
+        # Codes in force on every day: nearly all, so a fold asks this set first.
+        self.always = frozenset(names) - self._periods.keys() | {COUNTRY}
 
     def known(self, code: str, day: int) -> bool:
         """Whether the code is in the reference on that day (`unknown_region` when not)."""
-        if code in self._always:
+        if code in self.always:
             return True
         return any(begins <= day < ends for begins, ends in self._periods.get(code, ()))
 

@@ -7,7 +7,8 @@ anomalies of delivery. Called by `stream.person`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from stream.events import Cancellation, Event, NikChange
 from stream.ledger import content_digest
@@ -16,7 +17,7 @@ Anomaly = tuple[Event, str]
 """An event and the kind of its anomaly."""
 
 
-class Standing(NamedTuple):
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """events: those that stand; accepted: those and the cancelled ones; anomalies: of conflicts and cancellations."""
 
     events: Sequence[Event]
@@ -49,6 +50,8 @@ def without_conflicts(events: Sequence[Event]) -> Sequence[Event]:
 
 def _is_plain(events: Sequence[Event]) -> bool:
     """Whether no event repeats another's name and none cancels: nearly everybody."""
+    if len(events) == 1:
+        return type(events[0]) is not Cancellation
     names = set()
     for event in events:
         if type(event) is Cancellation:

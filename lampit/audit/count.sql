@@ -724,13 +724,14 @@ CREATE OR REPLACE TEMP TABLE part AS
     FROM above LEFT JOIN stopped USING (node, lowest)
     WHERE above.height >= lowest AND (stopped.height IS NULL OR above.height < stopped.height);
 
--- The regions with any standing event or balance in their subtree, and ID-transit.
+-- The regions with any standing event or balance in their subtree, those where somebody is (a presumed home is named by
+-- no event that stands in it), and ID-transit.
 CREATE OR REPLACE TEMP TABLE shown AS
     WITH named AS (
         SELECT DISTINCT data.region AS code FROM standing WHERE variant = 0 AND data.region IS NOT NULL
-        UNION SELECT home FROM presumed_person
+        UNION SELECT place FROM known
         UNION SELECT region FROM balance)
-    SELECT DISTINCT unnest(lineage(code)) AS region FROM named UNION SELECT 'ID-transit';
+    SELECT DISTINCT unnest(lineage(code)) AS region FROM named UNION SELECT unnest(lineage('ID-transit'));
 
 -- The known people of each region they are added into.
 CREATE OR REPLACE TEMP TABLE region_row AS

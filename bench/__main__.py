@@ -1,0 +1,139 @@
+"""`python -m bench NAME`: measure, show a table, append a line to bench/results.jsonl."""
+
+from __future__ import annotations
+
+import click
+
+from bench import results
+from bench.results import Result
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def main() -> None:
+    """Benchmarks. Each shows a table and appends one line to bench/results.jsonl.
+
+    \b
+    Examples:
+      python -m bench count
+      python -m bench live --events 100000
+      python -m bench table
+    """
+
+
+_repeats = click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Times to measure.")
+_seed = click.option("--seed", type=int, default=1, show_default=True, help="Seed of the made-up events.")
+
+
+def _events(default: int) -> object:
+    return click.option(
+        "--events", "count", type=click.IntRange(1000), default=default, show_default=True, help="How many events."
+    )
+
+
+@main.command()
+@_events(500_000)
+@_repeats
+@_seed
+@click.option("--sql/--no-sql", default=True, show_default=True, help="Also run the SQL engine once, and compare.")
+def count(count: int, repeats: int, seed: int, sql: bool) -> None:
+    """`lampit count` on one core, beside a loop of json.loads and counters over the same lines.
+
+    \b
+    Examples:
+      python -m bench count
+      python -m bench count --events 2000000 --repeats 5 --no-sql
+    """
+    from bench import counting
+
+    _finish(counting.measure(count, repeats, seed, sql))
+
+
+@main.command("catch_up")
+@_events(400_000)
+@_repeats
+@_seed
+def catch_up(count: int, repeats: int, seed: int) -> None:
+    """One ledger worker on one core reads a whole ledger into an empty store, on Kafka.
+
+    \b
+    Examples:
+      python -m bench catch_up
+      python -m bench catch_up --events 1000000 --repeats 1
+    """
+    from bench import catching_up
+
+    _finish(catching_up.measure(count, repeats, seed))
+
+
+@main.command()
+@_events(200_000)
+@_repeats
+@_seed
+@click.option("--peer-events", type=click.IntRange(100), default=20_000, show_default=True, help="Events of the peer.")
+def live(count: int, repeats: int, seed: int, peer_events: int) -> None:
+    """Intake, ledger worker and roll-up work off a backlog of raw events, on Kafka, until the country's figure is exact.
+
+    \b
+    Examples:
+      python -m bench live
+      python -m bench live --events 50000 --repeats 1
+    """
+    from bench import whole_job
+
+    _finish(whole_job.measure(count, repeats, seed, peer_events))
+
+
+@main.command()
+@click.option("--rate", type=click.IntRange(1), default=500, show_default=True, help="Events a second.")
+@click.option("--seconds", type=click.IntRange(1), default=30, show_default=True, help="How long.")
+@_seed
+def latency(rate: int, seconds: int, seed: int) -> None:
+    """Time from sending an event until a subscriber can read the country's figure that holds it.
+
+    \b
+    Examples:
+      python -m bench latency
+      python -m bench latency --rate 1000 --seconds 60
+    """
+    from bench import delay
+
+    _finish(delay.measure(rate, seconds, seed))
+
+
+@main.command("all")
+@click.pass_context
+def everything(context: click.Context) -> None:
+    """Every benchmark with its defaults, one after the other.
+
+    \b
+    Example:
+      python -m bench all
+    """
+    for command in (count, catch_up, live, latency):
+        results.say(f"--- {command.name}")
+        context.invoke(command)
+
+
+@main.command()
+@click.option("--write", is_flag=True, help="Put it into bench/README.md instead of showing it.")
+def table(write: bool) -> None:
+    """The last figures of each benchmark as a table in Markdown.
+
+    \b
+    Examples:
+      python -m bench table
+      python -m bench table --write
+    """
+    shown = results.table(results.read())
+    if write:
+        results.write_table(shown)
+    else:
+        click.echo(shown)
+
+
+def _finish(result: Result) -> None:
+    results.record(result)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m bench")

@@ -1,0 +1,1 @@
+"""What is measured beside Lampit: the least that any program would do, and the same job done plainly."""
