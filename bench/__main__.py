@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import click
 
 from bench import results
@@ -18,6 +20,8 @@ def main() -> None:
       python -m bench live --events 100000
       python -m bench table
     """
+    # What is expected while topics are new; a failure raises.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 _repeats = click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Times to measure.")

@@ -51,9 +51,10 @@ class Engine:
 
     def add(self, subject: str | None, event: Event | OpeningBalance) -> None:
         """Take one accepted event; order and repetition do not matter."""
-        if isinstance(event, OpeningBalance):
-            self._balances.append(event)
-        elif subject is not None:
+        if subject is None:
+            if isinstance(event, OpeningBalance):
+                self._balances.append(event)
+        elif isinstance(event, Event):
             self._events[subject].append(event)
             if type(event) is NikChange:
                 self._changed.add(subject)

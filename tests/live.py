@@ -136,7 +136,10 @@ class Live:
     def producer(self) -> Iterator[KafkaProducer]:
         """A producer as an office has one."""
         producer = KafkaProducer(
-            bootstrap_servers=self.broker.bootstrap_servers, enable_idempotence=self.broker.transactions, linger_ms=5
+            bootstrap_servers=self.broker.bootstrap_servers,
+            enable_idempotence=self.broker.transactions,
+            linger_ms=5,
+            max_request_size=8 * 1024 * 1024,
         )
         try:
             yield producer

@@ -1,0 +1,166 @@
+"""Intake, ledger worker and roll-up work off a backlog of raw events, beside the job as first written with Faust.
+
+In: events, written to the intake topics before intake starts. Out: events a second from the first record that intake has
+written to the ledger until the coverage of the country covers the last one. Fences on, all processes and the broker on all
+cores.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from aiokafka.structs import TopicPartition
+from kafka import KafkaAdminClient
+
+from agents.topics import COVERAGE, LEDGER
+from bench import expected
+from bench.kafka_job import WAIT_SECONDS_MAX, BenchKafka, consumer, ends, fill, follow, job, start
+from bench.machine import cpu_seconds
+from bench.people import events
+from bench.results import ROOT, Figures, Result, round_all, say, shown
+from lampit.publish import address
+from stream.regions import COUNTRY
+from tests.live import Live, Process, compare
+
+PARTITIONS: Final = 4
+NAIVE_TOPIC: Final = "bench.naive"
+
+
+def measure(count: int, repeats: int, seed: int, peer_events: int) -> Result:
+    """Each repeat has a broker and a ledger of its own."""
+    parameters = {
+        "events": count,
+        "repeats": repeats,
+        "seed": seed,
+        "partitions": PARTITIONS,
+        "processes": "one intake, one ledger, one rollup",
+        "published": "before intake starts",
+        "measured": "first ledger record to coverage of the last",
+        "peer_events": peer_events,
+    }
+    mark = ("events_per_second", "at_least", 10_000.0)
+    result = Result("live", parameters, [], "Faust, two agents, Tables in memory", [], mark, exact=True)
+    lines = list(events(count, seed))
+    wanted = expected.by_engine(expected.admitted_events(lines))
+    for number in range(repeats):
+        with (
+            tempfile.TemporaryDirectory(prefix="lampit-bench-") as folder,
+            BenchKafka() as kafka,
+            job(kafka, Path(folder)) as running,
+        ):
+            figures, coverage = _work_off(running, kafka.pid, lines)
+            for process in running.processes:
+                process.kill()
+            found = compare(wanted, coverage)
+            result.exact = result.exact and not found
+            result.repeats.append(figures)
+            result.peer.append(_naive(kafka.bootstrap_servers, lines[:peer_events]))
+        ours, theirs = figures["events_per_second"], result.peer[-1]["events_per_second"]
+        say(f"{number + 1} of {repeats}: lampit {shown(ours)}, peer {shown(theirs)} events/s; {found[:3] or 'exact'}")
+    return result
+
+
+def by_topic(lines: Iterable[bytes]) -> dict[tuple[str, int], list[tuple[bytes | None, bytes]]]:
+    """Events in the topics and partitions that producers would send them to: by type and NIK."""
+    rows: dict[tuple[str, int], list[tuple[bytes | None, bytes]]] = {}
+    for line in lines:
+        topic, key = address(line)
+        assert key is not None, "made-up events have a NIK"
+        rows.setdefault((topic, int(key) % PARTITIONS), []).append((key, line))
+    return rows
+
+
+def start_counting(running: Live) -> dict[str, Process]:
+    """A ledger worker and a roll-up that are ready for the first event."""
+    running.turn_day(expected.AS_OF)
+    processes = {role: start(running, role, role) for role in ("ledger", "rollup")}
+    for process in processes.values():
+        wait_until_ready(process)
+    return processes
+
+
+def wait_until_ready(process: Process) -> None:
+    """Wait for its own word that it is."""
+    deadline = time.monotonic() + WAIT_SECONDS_MAX
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{process.port}/health/ready", timeout=5).close()
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.05)
+    raise TimeoutError(f"{process.role} was not ready in {WAIT_SECONDS_MAX:.0f} s")
+
+
+def _work_off(running: Live, broker_pid: int, lines: list[bytes]) -> tuple[Figures, expected.Coverage]:
+    servers = running.broker.bootstrap_servers
+    processes = start_counting(running)
+    asyncio.run(fill(servers, by_topic(lines)))
+    before = sum(asyncio.run(ends(servers, LEDGER, PARTITIONS)).values())
+    processes["intake"] = start(running, "intake", "intake")
+    pids = {role: process.popen.pid for role, process in processes.items()} | {"broker": broker_pid}
+    return asyncio.run(_until_counted(servers, before, len(lines), pids))
+
+
+async def _until_counted(
+    servers: str, before: int, count: int, pids: dict[str, int]
+) -> tuple[Figures, expected.Coverage]:
+    async with consumer(servers) as reader:
+        ledger = [TopicPartition(LEDGER, number) for number in range(PARTITIONS)]
+        deadline = time.monotonic() + WAIT_SECONDS_MAX
+        while sum((await reader.end_offsets(ledger)).values()) == before:
+            if time.monotonic() > deadline:
+                raise TimeoutError("intake wrote nothing")
+            await asyncio.sleep(0.005)
+        began = time.monotonic()
+        spent = {role: cpu_seconds(pid) for role, pid in pids.items()}
+        coverage: dict[str, Any] = {}
+        counted = 0
+        async for records in follow(reader, COVERAGE, 0, 0):
+            for record in records:
+                coverage[record.key.decode()] = json.loads(record.value)
+            # Intake writes without transactions: its records are all that comes behind what was there.
+            counted = sum(coverage[COUNTRY]["position"].values()) if COUNTRY in coverage else 0
+            if counted >= before + count:
+                break
+    seconds = time.monotonic() - began
+    figures = {"events_per_second": count / seconds, "seconds": seconds}
+    for role, pid in pids.items():
+        figures[f"{role}_cpu_seconds_per_million"] = (cpu_seconds(pid) - spent[role]) / count * 1_000_000
+    return round_all(figures), coverage
+
+
+def _naive(servers: str, lines: list[bytes]) -> Figures:
+    admin = KafkaAdminClient(bootstrap_servers=servers)
+    admin.create_topics({NAIVE_TOPIC: {"num_partitions": PARTITIONS, "replication_factor": 1}})
+    admin.close()
+    rows: dict[tuple[str, int], list[tuple[bytes | None, bytes]]] = {}
+    for line in lines:
+        nik = json.loads(line)["data"]["nik"]
+        rows.setdefault((NAIVE_TOPIC, int(nik) % PARTITIONS), []).append((nik.encode(), line))
+    asyncio.run(fill(servers, rows))
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.peers.naive_faust", servers, NAIVE_TOPIC, str(len(lines))],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=WAIT_SECONDS_MAX,
+    )
+    read = json.loads(done.stdout.splitlines()[-1])
+    return round_all(
+        {
+            "events_per_second": read["records"] / read["seconds"],
+            "seconds": read["seconds"],
+            "cpu_seconds_per_million": read["cpu_seconds"] / read["records"] * 1_000_000,
+        }
+    )
