@@ -15,7 +15,7 @@ import msgspec
 from stream.events import Event, Placed
 from stream.opening import Book
 from stream.person import NOWHERE, Fold, Parts, Span, at, attributes, fold, presumed_home, sort_out
-from stream.presumed import held, places_named, view
+from stream.presumed import by_pseudonym, held, places_named, view
 from stream.regions import Reference
 from stream.rules import Rules
 from stream.standing import Anomaly, resolve
@@ -98,8 +98,8 @@ def count(groups: Groups, context: Context) -> Part:
         return Part(plain, (), anomalies + plain.anomalies, standing.events)
     presumed_at = presumed_home(standing.accepted, context.book.is_governed)
     presumed = _presumed(standing.accepted, parts, presumed_at, context.rules)
-    now = view(plain, presumed, presumed_at, standing.accepted, context.book)
-    postings = held(groups, standing, now, context.rules, context.book)
+    now = view(plain, presumed, presumed_at, by_pseudonym(groups, standing.accepted), context.book)
+    postings = held(standing, now, context.rules, context.book)
     return Part(Spliced(now.spans), postings, [*anomalies, *now.anomalies], standing.events)
 
 
@@ -124,15 +124,20 @@ def _unknown_regions(events: Iterable[Event], reference: Reference) -> list[Anom
     ]
 
 
-def postings(spans: Sequence[Span]) -> Iterable[Posting]:
-    """What spans add to each place's column."""
+def post(moved: dict[tuple[int, str], int], part: Part, sign: int) -> None:
+    """Add a person's part to cells (day, column), or take it away (sign -1); a column's figure on D sums days up to D."""
     place, tally = "", 0
-    for span in spans:
-        if place == span.place:
-            yield place, span.day, span.tally - tally
+    for day, there, now in part.timeline.spans():
+        if there == place:
+            cell = (day, place)
+            moved[cell] = moved.get(cell, 0) + sign * (now - tally)
         else:
             if place:
-                yield place, span.day, -tally
-            if span.place:
-                yield span.place, span.day, span.tally
-        place, tally = span.place, span.tally
+                cell = (day, place)
+                moved[cell] = moved.get(cell, 0) - sign * tally
+            if there:
+                cell = (day, there)
+                moved[cell] = moved.get(cell, 0) + sign * now
+        place, tally = there, now
+    for column, day, held_tally in part.held:
+        moved[day, column] = moved.get((day, column), 0) + sign * held_tally

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from stream.count import Context, Nowhere, Part, count, postings
+from stream.count import Context, Nowhere, Part, count, post
 from stream.engine import partial
 from stream.events import Event, OpeningBalance, Placed
 from stream.opening import Book
@@ -62,6 +62,7 @@ class Draft:
         self.columns: set[str] = set()
         self.anomalies: dict[str, Sequence[Anomaly]] = {}
         self.balances: list[OpeningBalance] = []
+        self._named: set[str] = set()
 
     def add_events(self, arrivals: Iterable[tuple[str, Event]]) -> None:
         """Add events to their persons' sets; post what each set now counts as, less what it counted as before."""
@@ -78,8 +79,7 @@ class Draft:
             before = count({subject: held}, context) if held else NO_PART
             after = count({subject: events}, context)
             self.persons[subject] = events
-            _post(moved, before, after)
-            self._compare(subject, before, after)
+            self._replace(subject, moved, before, after)
         self._move(moved)
 
     def add_balance(self, event: OpeningBalance) -> None:
@@ -94,13 +94,11 @@ class Draft:
         for subject, stored in self._reader.every_person():
             held = self.persons.get(subject, stored)
             before, after = count({subject: held}, old), count({subject: held}, new)
-            _post(moved, before, after)
-            self._compare(subject, before, after)
+            self._replace(subject, moved, before, after)
         for subject, held in self.persons.items():
             if self._reader.persons([subject])[0] is None:
                 before, after = count({subject: held}, old), count({subject: held}, new)
-                _post(moved, before, after)
-                self._compare(subject, before, after)
+                self._replace(subject, moved, before, after)
         self._move(moved)
         self.columns.add(event.region)
 
@@ -125,23 +123,31 @@ class Draft:
         for subject in by_person:
             yield subject, self.persons.get(subject) or stored.get(subject) or ()
 
-    def _compare(self, subject: str, before: Part, after: Part) -> None:
+    def _replace(self, subject: str, moved: dict[Cell, int], before: Part, after: Part) -> None:
+        """Post what a person's part changed by; a region that a standing event names is given out even if nothing moves."""
+        for event in after.standing:
+            if isinstance(event, Placed):
+                self._named.add(event.region)
+        if before is not NO_PART:
+            post(moved, before, -1)
+        post(moved, after, 1)
         if before.anomalies != after.anomalies:
             self.anomalies[subject] = after.anomalies
 
     def _move(self, moved: Mapping[Cell, int]) -> None:
         """Add tallies to cells; those of days reached go into the totals too."""
-        unread = [cell for cell in moved if cell not in self.cells and moved[cell]]
+        unread = [cell for cell, tally in moved.items() if tally and cell not in self.cells]
         self.cells.update(zip(unread, self._reader.cells(unread), strict=True))
         sums: dict[str, int] = {}
         for cell, tally in moved.items():
             day, column = cell
             if tally:
                 self.cells[cell] += tally
-            reached = self.day is not None and day <= self.day
-            # A column named for the first time is given out, even while it holds nobody.
-            sums[column] = sums.get(column, 0) + (tally if reached else 0)
+            if self.day is not None and day <= self.day:
+                sums[column] = sums.get(column, 0) + tally
         self._add_totals(sums)
+        self.columns |= self._named
+        self._named.clear()
 
     def _add_totals(self, sums: Mapping[str, int]) -> None:
         unread = [column for column in sums if column not in self.totals]
@@ -177,14 +183,3 @@ def _unlike(events: Sequence[Event]) -> list[Event]:
         if event not in kept:
             kept.append(event)
     return kept
-
-
-def _post(moved: dict[Cell, int], before: Part, after: Part) -> None:
-    """Add what a person's part changed by; a region named by a standing event is touched even if nothing moves."""
-    for event in after.standing:
-        if isinstance(event, Placed):
-            moved.setdefault((event.occurred_on, event.region), 0)
-    for column, day, tally in (*postings(after.timeline.spans()), *after.held):
-        moved[day, column] = moved.get((day, column), 0) + tally
-    for column, day, tally in (*postings(before.timeline.spans()), *before.held):
-        moved[day, column] = moved.get((day, column), 0) - tally

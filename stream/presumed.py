@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from stream.events import Birth, Event, MoveIn, NikChange, Placed, Register
 from stream.opening import Balance, Book
-from stream.person import Fold, Span, at, attributes, fold, presumed_home, sort_out
+from stream.person import Fold, Parts, Span, at, attributes, fold, presumed_home, sort_out
 from stream.regions import within
 from stream.rules import Rules
 from stream.standing import Anomaly, Standing, resolve, without_conflicts
@@ -25,14 +25,14 @@ class View(NamedTuple):
 
     spans, anomalies: of the fold that counts everywhere but inside a balance's own total.
     plain, presumed: the folds from NEW and from the presumed home (None: not presumed inside any balance).
-    entries: the events that could have entered the person before a balance; with none of them in time they are presumed.
+    groups: the accepted events by pseudonym. entries: whether a register entry or birth is among them.
     """
 
     spans: Sequence[Span]
     anomalies: Sequence[Anomaly]
     plain: Fold
     presumed: Fold | None
-    events: Sequence[Event]
+    groups: Mapping[str, Sequence[Event]]
     entries: bool
 
     def is_presumed(self, balance: Balance) -> bool:
@@ -41,7 +41,7 @@ class View(NamedTuple):
 
     def is_entered(self, balance: Balance) -> bool:
         """Whether a register entry or birth of the person stands in time for this balance."""
-        return self.entries and _entered(balance, self.events)
+        return self.entries and _entered(balance, self.groups)
 
     def under(self, balance: Balance) -> Sequence[Span]:
         """V for the balance's own total."""
@@ -61,12 +61,21 @@ def places_named(events: Iterable[Event]) -> set[str]:
     return places
 
 
-def view(plain: Fold, presumed: Fold | None, home: str | None, events: Sequence[Event], book: Book) -> View:
+def by_pseudonym(groups: Mapping[str, Sequence[Event]], accepted: Sequence[Event]) -> Mapping[str, Sequence[Event]]:
+    """The events of each pseudonym once conflicts are decided: what lost one is in no balance either."""
+    if len(groups) == 1:
+        return dict.fromkeys(groups, accepted)
+    return {subject: without_conflicts(events) for subject, events in groups.items()}
+
+
+def view(
+    plain: Fold, presumed: Fold | None, home: str | None, groups: Mapping[str, Sequence[Event]], book: Book
+) -> View:
     """The fold that counts on each day: the presumed one while the balance of the presumed home has no entry in time."""
-    entries = any(isinstance(event, Register | Birth) for event in events)
+    entries = any(isinstance(event, Register | Birth) for events in groups.values() for event in events)
     if presumed is None or home is None:
-        return View(plain.spans(), plain.anomalies, plain, None, events, entries)
-    now = View(presumed.spans(), presumed.anomalies, plain, presumed, events, entries)
+        return View(plain.spans(), plain.anomalies, plain, None, groups, entries)
+    now = View(presumed.spans(), presumed.anomalies, plain, presumed, groups, entries)
     if not entries:
         return now
     eras = sorted(
@@ -82,9 +91,15 @@ def view(plain: Fold, presumed: Fold | None, home: str | None, events: Sequence[
     return now._replace(spans=spans)
 
 
-def _entered(balance: Balance, events: Iterable[Event]) -> bool:
-    """Whether a register entry or birth stands among the events in time for the balance."""
-    return sort_out(resolve([event for event in events if balance.in_time(event)]).events).entry is not None
+def _entered(balance: Balance, groups: Mapping[str, Sequence[Event]]) -> bool:
+    """Whether a register entry or birth stood among the events in time for the balance."""
+    return any(_in_time(balance, without_conflicts(events))[1].entry is not None for events in _apart(groups, balance))
+
+
+def _in_time(balance: Balance, accepted: Sequence[Event]) -> tuple[Standing, Parts]:
+    """What stood among the events in time for the balance."""
+    standing = resolve([event for event in accepted if balance.in_time(event)])
+    return standing, sort_out(standing.events)
 
 
 def _switched(before: Sequence[Span], day: int, after: Sequence[Span]) -> list[Span]:
@@ -97,20 +112,13 @@ def _switched(before: Sequence[Span], day: int, after: Sequence[Span]) -> list[S
     return spans + [span for span in after if span.day > day]
 
 
-def held(
-    groups: Mapping[str, Sequence[Event]], standing: Standing, now: View, rules: Rules, book: Book
-) -> list[tuple[str, int, int]]:
+def held(standing: Standing, now: View, rules: Rules, book: Book) -> list[tuple[str, int, int]]:
     """Postings (column, day, tally) to the columns of the balances: what each already holds of the person."""
     found: list[tuple[str, int, int]] = []
     places = places_named(standing.accepted)
-    # Conflicts are decided over all events before anything else: what lost one is in no balance either.
-    if len(groups) == 1:
-        groups = dict.fromkeys(groups, standing.accepted)
-    else:
-        groups = {subject: without_conflicts(events) for subject, events in groups.items()}
     concerned = {balance.column: balance for place in places for balance in book.above(place)}
     for _, balance in sorted(concerned.items()):
-        befores = [_before(events, standing, balance, rules, book, now) for events in _apart(groups, balance)]
+        befores = [_before(events, standing, balance, rules, book, now) for events in _apart(now.groups, balance)]
         found += _postings(balance, now.spans, now.under(balance), [before for before in befores if before])
     return found
 
@@ -165,23 +173,18 @@ def _before(
     A NIK first heard of after D0 is nobody new to the balance when its person was entered in time under another NIK.
     """
     accepted = without_conflicts(events)
-    in_time = resolve([event for event in accepted if balance.in_time(event)])
-    parts = sort_out(in_time.events)
+    in_time, parts = _in_time(balance, accepted)
     may_presume = parts.entry is None and (bool(in_time.accepted) or not now.is_entered(balance))
     home = presumed_home(accepted, book.is_governed) if may_presume else None
     if home is None and not in_time.events:
         return None
-    sources: Sequence[Event] = standing.accepted if home else _union(in_time.events, standing.events)
+    # The present word comes first: of two contents with one name and time it is the one with the smaller digest.
+    sources = [*(standing.accepted if home else standing.events), *in_time.events]
     entry = parts.entry or sort_out(standing.events).entry
     known = attributes(sources, entry, parts.corrections)
-    mine = {id(event) for event in events}
+    mine = {(event.source, event.id): event for event in accepted}
     effective = (now.presumed or now.plain).recordings
-    return fold(parts, known, rules, home, [event for event in effective if id(event) in mine])
-
-
-def _union(first: Sequence[Event], second: Sequence[Event]) -> list[Event]:
-    names = {(event.source, event.id) for event in first}
-    return [*first, *(event for event in second if (event.source, event.id) not in names)]
+    return fold(parts, known, rules, home, [event for event in effective if event == mine.get((event.source, event.id))])
 
 
 def _is_inside(before: Fold, balance: Balance) -> bool:

@@ -182,7 +182,7 @@ CREATE OR REPLACE TEMP TABLE contested AS
 -- Every event that stands in its NIK. event_no is the order (time, source, id), used wherever the contract says so.
 -- flow_only: "flow-only births (stillborn, already_registered)", which give birth date and sex and nobody a home.
 CREATE OR REPLACE TEMP TABLE nik_event AS
-    SELECT row_number() OVER (ORDER BY time, source, id) AS event_no, *,
+    SELECT row_number() OVER (ORDER BY time, source, id, sha256(canonical), subject) AS event_no, *,
            kind = 'birth' AND (coalesce(data.stillborn, false) OR coalesce(data.already_registered, false)) AS flow_only
     FROM (SELECT *, CAST(NULL AS VARCHAR) AS canonical
           FROM accepted ANTI JOIN repeated USING (subject, source, id) ANTI JOIN linked USING (subject)
@@ -579,7 +579,10 @@ CREATE OR REPLACE TEMP TABLE first_stage AS
                    walk_position(person_event.data.occurred_on, 0, event_no)) AS status
     FROM person_event JOIN presumable USING (variant, person)
     WHERE kind = 'recording' AND person_event.data.status IS DISTINCT FROM 'duplicate'
-        AND event_no IN (SELECT event_no FROM effective WHERE variant = 0 AND kind = 'recording')
+        AND (event_no IN (SELECT event_no FROM effective WHERE variant = 0 AND kind = 'recording')
+             -- sent under two NIKs alike, it is the same event of each
+             OR (person_event.person_now, source, id, canonical)
+                 IN (SELECT (person, source, id, canonical) FROM effective WHERE variant = 0 AND kind = 'recording'))
     GROUP BY person_event.variant, person_event.person;
 
 -- "Walk the recordings up to D in the order (occurred_on, time, source, id), recorded_on being a capture on its day":
