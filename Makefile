@@ -52,7 +52,7 @@ chaos: system-packages setup-dev ## Tests that kill, stop and starve processes
 
 bench: system-packages setup-dev ## Benchmarks; results are added to bench/results.jsonl
 	scripts/kafka-distribution
-	$(BIN)/python -m bench $(ARGS)
+	$(BIN)/python -m bench $(or $(ARGS),all)
 
 lock: setup-dev ## Write the lock files again from pyproject.toml
 	scripts/lock

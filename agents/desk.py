@@ -150,7 +150,10 @@ class Desk:
         day = self.meta.day
         if day is None:
             return 0
-        columns, subjects = frozenset(self.due_columns), frozenset(self.due_subjects)
+        # From here to the first await everything is as of one offset; batches applied during the transaction come after it.
+        columns, subjects = self.due_columns, self.due_subjects
+        self.due_columns, self.due_subjects, self.head_due = set(), set(), False
+        offset = self.meta.next_offset
         draft = Draft(self.store, self.rules, self.reference, self.book, day)
         stamp = (self.partition, self.meta.epoch, self.meta.next_offset, date.fromordinal(day))
         records = [
@@ -162,11 +165,8 @@ class Desk:
         head = partials.encode_head(partials.HeadRecord(*stamp, self.worker))
         records.append(Record(PARTIALS, 0, partials.head_key(self.partition), head))
         await self.producer.publish(records)
-        self.store.published(columns, subjects, self.meta.next_offset)
+        self.store.published(columns - self.due_columns, subjects - self.due_subjects, offset)
         self.meta = self.store.meta or self.meta
-        self.due_columns -= columns
-        self.due_subjects -= subjects
-        self.head_due = False
         return regions
 
     def _anomalies(self, subject: str) -> Record:

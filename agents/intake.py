@@ -6,8 +6,9 @@ is committed. Started by `lampit run intake`, as often as wanted; a repeated wri
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from faust.types import TP
@@ -15,8 +16,9 @@ from faust.types import TP
 from agents import metrics
 from agents.app import App, create_app
 from agents.barrier import LedgerIdentity
+from agents.courier import Courier
 from agents.decoding import UndecodableRecord
-from agents.driver import Fetch, commit, fetches
+from agents.driver import Fetch, commit, fetches, lag, positions
 from agents.producer import Producer, Record
 from agents.settings import Settings
 from agents.topics import INTAKE_TOPICS, LEDGER, REJECTED
@@ -28,6 +30,14 @@ from stream.ledger import encode_record
 from stream.pseudonym import Pseudonymiser
 from stream.refusal import Refusal
 
+DELIVERY_SECONDS_MAX: Final = 0.25
+"""Also with nothing to send: offsets are committed, lag is measured."""
+
+MEASURE_SECONDS: Final = 1.0
+
+WAITING_RECORDS_MAX: Final = 20_000
+"""With more than that admitted and not yet acknowledged, intake waits for Kafka."""
+
 
 class IntakeAgent:
     """One process of the intake group."""
@@ -37,21 +47,60 @@ class IntakeAgent:
         self._partitions = identity.partitions
         self._pseudonymise = pseudonymise
         self._producer = Producer(settings, name="lampit-intake")
-        self.app: App = create_app("intake", settings)
+        self._waiting: list[Record] = []
+        self._admitted: dict[TP, int] = {}
+        self._sent: dict[TP, int] = {}
+        self._timestamps_ms: dict[TP, int] = {}
+        self._delivery = asyncio.Lock()
+        self._measured = 0.0
+        self.app: App = create_app("intake", settings, revoked=self.revoked)
         metrics.build_info()
         self.app.batch_agent(*INTAKE_TOPICS)(self.work)
+        self._courier = Courier(self.app, self._deliver, DELIVERY_SECONDS_MAX)
 
     async def work(self, stream: Any) -> None:
-        """The agent: every record to the ledger or the rejects, then the offset."""
-        await self._producer.start()
+        """The agent: admit or refuse every record and hand it on; the offset follows when it is acknowledged."""
+        async with self._delivery:
+            await self._producer.start()
         async for fetch in fetches(stream):
             began = time.perf_counter()
-            records = self._records(fetch, int(time.time() * 1_000_000))
+            self._waiting += self._records(fetch, int(time.time() * 1_000_000))
+            tp = TP(fetch.topic, fetch.partition)
+            self._admitted[tp] = fetch.next_offset
+            self._timestamps_ms[tp] = fetch.records[-1].timestamp
             metrics.batch("admit", time.perf_counter() - began)
-            began = time.perf_counter()
-            await self._producer.send_all(records)
-            metrics.batch("send", time.perf_counter() - began)
-            await commit(self.app, {TP(fetch.topic, fetch.partition): fetch.next_offset})
+            self._courier.wake()
+            while len(self._waiting) > WAITING_RECORDS_MAX:
+                await self._deliver()
+
+    async def _deliver(self) -> None:
+        """Send what waits; only what is acknowledged is committed."""
+        async with self._delivery:
+            records, admitted = self._waiting, self._admitted
+            self._waiting, self._admitted = [], {}
+            if records:
+                began = time.perf_counter()
+                await self._producer.send_all(records)
+                metrics.batch("send", time.perf_counter() - began)
+            self._sent |= admitted
+            if self._sent and await commit(self.app, self._sent):
+                self._sent = {}
+        await self._measure()
+
+    async def revoked(self, partitions: frozenset[TP]) -> None:
+        """Finish what is in hand; what could not be committed will be taken in again, which changes no figure."""
+        await self._deliver()
+        self._sent = {}
+        for tp in partitions:
+            self._timestamps_ms.pop(tp, None)
+            metrics.forget_position(tp.topic, tp.partition)
+
+    async def _measure(self) -> None:
+        if time.monotonic() - self._measured >= MEASURE_SECONDS:
+            self._measured = time.monotonic()
+            for tp, behind in (await lag(self.app)).items():
+                position = positions(self.app).get(tp, 0)
+                metrics.position(tp.topic, tp.partition, position, behind, self._timestamps_ms.get(tp, 0))
 
     def _records(self, fetch: Fetch, now: int) -> list[Record]:
         records: list[Record] = []

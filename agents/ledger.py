@@ -20,8 +20,9 @@ from faust.types import TP
 from agents import metrics
 from agents.app import App, create_app
 from agents.barrier import LedgerIdentity, day_record, today
+from agents.courier import Courier
 from agents.desk import Desk, record_digest, store_path
-from agents.driver import Fetch, Positions, commit, fetches, lag
+from agents.driver import Positions, commit, fetches, lag
 from agents.errors import ConfigurationError
 from agents.producer import FencedProducer
 from agents.reading import end_offset, record_at
@@ -34,10 +35,12 @@ logger = logging.getLogger("lampit.ledger")
 
 TICK_SECONDS: Final = 0.5
 PUBLISH_SECONDS_MAX: Final = 0.25
-"""With more waiting in the log, publish at least that often, not after every batch: a batch of 2,000 costs a transaction."""
+"""With more waiting in the log, publish that often, not after every batch: each time costs a transaction."""
 
-COMMIT_SECONDS: Final = 1.0
-"""The group's offsets are for lag tools; the store says where to begin."""
+LATE_SECONDS: Final = 30.0
+
+MEASURE_SECONDS: Final = 1.0
+"""Also of commits: the group's offsets are for lag tools, the store says where to begin."""
 
 
 class LedgerAgent:
@@ -50,14 +53,16 @@ class LedgerAgent:
         self.reference = reference
         self.desks: dict[int, Desk] = {}
         self._locks: dict[int, asyncio.Lock] = {}
-        self._published: dict[int, float] = {}
-        self._committed = 0.0
+        self._waiting = False
+        self._applied: dict[int, int] = {}
+        self._published = 0.0
+        self._measured = 0.0
         self._day_sent: dict[int, int] = {}
         self.app: App = create_app("ledger", settings, begin=self.begin, revoked=self.revoked)
         self.app.health.require("caught_up")
         metrics.build_info()
         self.app.batch_agent(LEDGER)(self.work)
-        self.app.task(self.tick)
+        self._courier = Courier(self.app, self._deliver, TICK_SECONDS)
 
     async def begin(self, partitions: frozenset[TP]) -> Positions:
         """Open the stores of the partitions now ours; say where each goes on."""
@@ -82,34 +87,37 @@ class LedgerAgent:
         """Fence older owners first; then nobody else can publish what the store is opened for."""
         producer = FencedProducer(self.settings, transactional_id=f"{self.identity.ledger_id}-{partition}")
         await producer.start()
+        store: Store | None = None
+        try:
+            store = await self._store(partition)
+            end = await end_offset(self.settings, LEDGER, partition)
+        except BaseException:  # also when the next rebalance comes first
+            if store is not None:
+                store.close()
+            await producer.stop()
+            raise
+        rules, name = self.identity.rules, socket.gethostname()
+        desk = Desk(partition, store, producer, self.identity, rules, self.reference, name, end)
+        logger.info("partition %d: begins at %d of %d", partition, desk.meta.next_offset, end)
+        return desk
+
+    async def _store(self, partition: int) -> Store:
+        """The partition's store, or an empty one where it does not fit the log."""
         path = store_path(self.settings.data_dir, partition)
         try:
             store = Store(path)
         except Exception as error:
-            await producer.stop()
             raise ConfigurationError(
                 f"The store in {path} cannot be opened: give each worker a LAMPIT_DATA_DIR of its own, "
                 "or delete a damaged store."
             ) from error
         why = await self._misfit(store, partition)
-        if why:
-            store.close()
-            logger.warning("partition %d: %s; the store is set aside and rebuilt from the log", partition, why)
-            set_aside(path)
-            store = Store(path)
-        end = await end_offset(self.settings, LEDGER, partition)
-        desk = Desk(
-            partition,
-            store,
-            producer,
-            self.identity,
-            self.identity.rules,
-            self.reference,
-            socket.gethostname(),
-            end,
-        )
-        logger.info("partition %d: begins at %d of %d", partition, desk.meta.next_offset, end)
-        return desk
+        if why is None:
+            return store
+        store.close()
+        logger.warning("partition %d: %s; the store is set aside and rebuilt from the log", partition, why)
+        set_aside(path)
+        return Store(path)
 
     async def _misfit(self, store: Store, partition: int) -> str | None:
         """Why a store cannot go on with this log, or None."""
@@ -127,50 +135,39 @@ class LedgerAgent:
         return None
 
     async def work(self, stream: Any) -> None:
-        """The agent: apply, publish, commit, in this order; then ask for more."""
+        """The agent: apply every fetch to its store; what that changed is published beside it."""
         async for fetch in fetches(stream):
             fetch.require_decodable()
-            async with self._lock(fetch.partition):
-                desk = self.desks[fetch.partition]
-                await self._batch(desk, fetch)
+            desk = self.desks[fetch.partition]
+            began = time.perf_counter()
+            events = desk.apply(fetch)
+            metrics.batch("apply", time.perf_counter() - began)
+            metrics.counted(fetch, events, desk.received_at if desk.caught_up else None)
+            self._waiting = len(fetch.records) >= self.settings.max_poll_records
+            self._courier.wake()
+            await asyncio.sleep(0)  # let the courier have its turn between two long batches
 
-    async def _batch(self, desk: Desk, fetch: Fetch) -> None:
-        began = time.perf_counter()
-        events = desk.apply(fetch)
-        metrics.batch("apply", time.perf_counter() - began)
-        metrics.counted(fetch, events, desk.received_at if desk.caught_up else None)
-        waiting = len(fetch.records) >= self.settings.max_poll_records
-        if desk.caught_up and (not waiting or self._is_time(desk)):
-            await self._publish(desk)
-        if time.monotonic() - self._committed >= COMMIT_SECONDS:
-            self._committed = time.monotonic()
-            await self._commit()
-
-    def _is_time(self, desk: Desk) -> bool:
-        return time.monotonic() - self._published.get(desk.partition, 0.0) >= PUBLISH_SECONDS_MAX
-
-    async def _publish(self, desk: Desk) -> None:
-        if not desk.due:
-            return
-        began = time.perf_counter()
-        await desk.publish()
-        self._published[desk.partition] = time.monotonic()
-        metrics.batch("publish", time.perf_counter() - began)
-
-    async def _commit(self) -> None:
-        await commit(self.app, {TP(LEDGER, number): desk.meta.next_offset for number, desk in self.desks.items()})
-
-    async def tick(self) -> None:
-        """Beside the batches: publish what is due on a quiet partition, turn the day at midnight, measure the lag."""
-        while not self.app.should_stop:
-            await asyncio.sleep(TICK_SECONDS)
-            for partition in sorted(self.desks):
-                async with self._lock(partition):
-                    desk = self.desks.get(partition)
-                    if desk is not None and desk.caught_up:
-                        await self._publish(desk)
-                        await self._turn_day(desk)
+    async def _deliver(self) -> None:
+        """Publish what is due, all partitions at once; commit and measure from time to time."""
+        now = time.monotonic()
+        if not self._waiting or now - self._published >= PUBLISH_SECONDS_MAX:
+            self._published = now
+            await asyncio.gather(*(self._publish(partition) for partition in list(self.desks)))
+        if now - self._measured >= MEASURE_SECONDS:
+            self._measured = now
+            await commit(self.app, {TP(LEDGER, number): desk.meta.next_offset for number, desk in self.desks.items()})
             await self._measure()
+
+    async def _publish(self, partition: int) -> None:
+        async with self._lock(partition):
+            desk = self.desks.get(partition)
+            if desk is None or not desk.caught_up:
+                return
+            if desk.due:
+                began = time.perf_counter()
+                await desk.publish()
+                metrics.batch("publish", time.perf_counter() - began)
+            await self._turn_day(desk)
 
     async def _turn_day(self, desk: Desk) -> None:
         if self.settings.day_source != "clock":
@@ -183,7 +180,7 @@ class LedgerAgent:
 
     async def _measure(self) -> None:
         behind = {tp.partition: records for tp, records in (await lag(self.app)).items() if tp.topic == LEDGER}
-        late = [partition for partition, desk in self.desks.items() if not desk.caught_up or desk.due]
+        late = [partition for partition, desk in self.desks.items() if self._is_late(desk, behind.get(partition, 0))]
         self.app.health.set("caught_up", not late, f"partitions {late} are behind the log" if late else "")
         for partition, desk in self.desks.items():
             metrics.position(LEDGER, partition, desk.meta.next_offset, behind.get(partition, 0), desk.last_timestamp_ms)
@@ -191,6 +188,14 @@ class LedgerAgent:
                 metrics.business_day(partition, desk.meta.day)
             done = 1.0 if desk.caught_up_at <= 0 else min(1.0, desk.meta.next_offset / desk.caught_up_at)
             metrics.recovery(partition, done)
+
+    def _is_late(self, desk: Desk, behind: int) -> bool:
+        """Whether the figures given out are not those of now: what was applied a measure ago has to be out by now."""
+        before = self._applied.get(desk.partition, 0)
+        self._applied[desk.partition] = desk.meta.next_offset
+        unpublished = desk.meta.day is not None and desk.meta.published_through < before
+        old = behind > 0 and time.time() - desk.last_timestamp_ms / 1000 > LATE_SECONDS
+        return not desk.caught_up or unpublished or old
 
     def _lock(self, partition: int) -> asyncio.Lock:
         return self._locks.setdefault(partition, asyncio.Lock())

@@ -99,9 +99,14 @@ def recovery(partition: int, done: float) -> None:
     RECOVERY.labels(partition).set(done)
 
 
-def forget_partition(topic: str, number: int) -> None:
-    """The partition went to another worker: its series end here."""
+def forget_position(topic: str, number: int) -> None:
+    """The partition is read elsewhere now."""
     for gauge in (POSITION, LAG, LAG_SECONDS):
         gauge.remove_by_labels({"topic": topic, "partition": str(number)})
+
+
+def forget_partition(topic: str, number: int) -> None:
+    """The partition went to another worker: its series end here."""
+    forget_position(topic, number)
     for gauge in (BUSINESS_DAY, RECOVERY):
         gauge.remove_by_labels({"partition": str(number)})

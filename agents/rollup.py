@@ -22,6 +22,7 @@ from faust.types import TP
 from agents import metrics
 from agents.app import App, create_app
 from agents.barrier import LedgerIdentity
+from agents.courier import Courier
 from agents.driver import Fetch, Positions, commit, fetches, lag
 from agents.producer import FencedProducer, Record
 from agents.reading import end_offset
@@ -34,7 +35,8 @@ from stream.partials import HeadRecord, PartialRecord, decode
 from stream.regions import COUNTRY, TRANSIT, Reference
 from stream.rollup import Partial, Rollup
 
-TICK_SECONDS: Final = 1.0
+TICK_SECONDS: Final = 0.5
+MEASURE_SECONDS: Final = 1.0
 
 _encode = msgspec.json.Encoder().encode
 
@@ -49,12 +51,14 @@ class RollupAgent:
         self.reference = reference
         self.view = View()
         self._producer: FencedProducer | None = None
+        self._delivery = asyncio.Lock()
+        self._measured = 0.0
         self._reset(0)
         self.app: App = create_app("rollup", settings, begin=self.begin, revoked=self.revoked)
         self.app.health.require("caught_up", "all_partitions")
         metrics.build_info()
         self.app.batch_agent(PARTIALS)(self.work)
-        self.app.task(self.tick)
+        self._courier = Courier(self.app, self._deliver, TICK_SECONDS)
 
     def _reset(self, caught_up_at: int) -> None:
         self._rollup = Rollup(self.identity.rules.stale_after_days)
@@ -71,28 +75,39 @@ class RollupAgent:
         """Fence the older roll-up, then read the partials from their beginning."""
         if not partitions:
             return {}
-        if self._producer is not None:
-            await self._producer.stop()
-        self._producer = FencedProducer(self.settings, transactional_id=f"{self.identity.ledger_id}-rollup")
-        await self._producer.start()
-        self._reset(await end_offset(self.settings, PARTIALS, 0))
+        async with self._delivery:
+            if self._producer is not None:
+                await self._producer.stop()
+            self._producer = FencedProducer(self.settings, transactional_id=f"{self.identity.ledger_id}-rollup")
+            await self._producer.start()
+            self._reset(await end_offset(self.settings, PARTIALS, 0))
         return dict.fromkeys(partitions, 0)
 
     async def revoked(self, partitions: frozenset[TP]) -> None:
         """Another process is the active one now: figures shown here would grow old."""
         if partitions:
-            self._reset(0)
-            self.view.clear()
+            async with self._delivery:
+                self._reset(0)
+                self.view.clear()
 
     async def work(self, stream: Any) -> None:
-        """The agent: add up whole batches, publish what changed, commit."""
+        """The agent: add up whole batches; what changed is given out beside it."""
         async for fetch in fetches(stream):
             fetch.require_decodable()
             began = time.perf_counter()
             self.add(fetch)
             metrics.batch("roll_up", time.perf_counter() - began)
+            self._courier.wake()
+            await asyncio.sleep(0)  # let the courier have its turn between two long batches
+
+    async def _deliver(self) -> None:
+        async with self._delivery:
             await self._give_out()
-            await commit(self.app, {TP(PARTIALS, 0): fetch.next_offset})
+        if time.monotonic() - self._measured >= MEASURE_SECONDS:
+            self._measured = time.monotonic()
+            if self._next_offset:
+                await commit(self.app, {TP(PARTIALS, 0): self._next_offset})
+            await self._measure()
 
     def add(self, fetch: Fetch) -> None:
         """Apply the batches that a fetch closes."""
@@ -152,19 +167,17 @@ class RollupAgent:
             for region, figure in self._rollup.take_changed(number)
         ]
 
-    async def tick(self) -> None:
+    async def _measure(self) -> None:
         """Measure, and say whether the figures are those of now."""
-        while not self.app.should_stop:
-            await asyncio.sleep(TICK_SECONDS)
-            behind: Mapping[TP, int] = await lag(self.app)
-            records = behind.get(TP(PARTIALS, 0))
-            active = records is not None
-            self.app.health.set("caught_up", active and self.caught_up and self._given_out, self._why(active))
-            missing = sorted(set(range(self.identity.partitions)) - self._heads.keys())
-            self.app.health.set(
-                "all_partitions", self.day is not None, f"partitions {missing} have no head of this day yet"
-            )
-            metrics.position(PARTIALS, 0, self._next_offset, records or 0, self._last_timestamp_ms)
+        behind: Mapping[TP, int] = await lag(self.app)
+        records = behind.get(TP(PARTIALS, 0))
+        active = records is not None
+        self.app.health.set("caught_up", active and self.caught_up and self._given_out, self._why(active))
+        missing = sorted(set(range(self.identity.partitions)) - self._heads.keys())
+        self.app.health.set(
+            "all_partitions", self.day is not None, f"partitions {missing} have no head of this day yet"
+        )
+        metrics.position(PARTIALS, 0, self._next_offset, records or 0, self._last_timestamp_ms)
 
     def _why(self, active: bool) -> str:
         return "figures are being added up" if active else "another process is the active roll-up"

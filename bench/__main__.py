@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import signal
+import sys
+from collections.abc import Callable
 
 import click
 
@@ -22,13 +25,15 @@ def main() -> None:
     """
     # What is expected while topics are new; a failure raises.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    # A run that is stopped ends what it has started.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 _repeats = click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Times to measure.")
 _seed = click.option("--seed", type=int, default=1, show_default=True, help="Seed of the made-up events.")
 
 
-def _events(default: int) -> object:
+def _events(default: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return click.option(
         "--events", "count", type=click.IntRange(1000), default=default, show_default=True, help="How many events."
     )

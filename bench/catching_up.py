@@ -17,7 +17,7 @@ from agents.barrier import day_record
 from agents.topics import LEDGER, PARTIALS
 from bench import expected
 from bench.kafka_job import BenchKafka, consumer, ends, fill, follow, job, start, wait_for_line
-from bench.machine import cpu_seconds, forget_children, memory_mib, on_cores, run_python
+from bench.machine import cpu_seconds, forget_children, memory_mib, on_cores, run_python, wait_until_quiet
 from bench.people import events
 from bench.results import Figures, Result, round_all, say, shown
 from stream.admission import Admitted
@@ -54,6 +54,7 @@ def measure(count: int, repeats: int, seed: int) -> Result:
         asyncio.run(fill(kafka.bootstrap_servers, _ledger(admitted)))
         del admitted
         for number in range(repeats):
+            result.busy.append(wait_until_quiet())
             figures, differences = _catch_up(running, count, number)
             peer = _peer(kafka.bootstrap_servers)
             result.repeats.append(figures)
@@ -61,7 +62,9 @@ def measure(count: int, repeats: int, seed: int) -> Result:
             found = compare(wanted, differences)
             result.exact = result.exact and not found
             ours, theirs = figures["events_per_second"], peer["events_per_second"]
-            say(f"{number + 1} of {repeats}: lampit {shown(ours)}, peer {shown(theirs)} events/s; {found[:3] or 'exact'}")
+            say(
+                f"{number + 1} of {repeats}: lampit {shown(ours)}, peer {shown(theirs)} events/s; {found[:3] or 'exact'}"
+            )
     return result
 
 

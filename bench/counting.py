@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.machine import forget_children, run_python
+from bench.machine import forget_children, run_python, wait_until_quiet
 from bench.people import events
 from bench.results import Figures, Result, round_all, say, shown
 
@@ -27,6 +27,7 @@ def measure(count: int, repeats: int, seed: int, with_sql: bool) -> Result:
         lampit = ["-m", "lampit", "count", str(path), "--as-of", AS_OF, "--json"]
         output = b""
         for number in range(repeats):
+            result.busy.append(wait_until_quiet())
             figures, output = _once(lampit, count)
             peer, _ = _once(["-m", "bench.peers.plain_count", str(path)], count)
             result.repeats.append(figures)

@@ -125,7 +125,9 @@ def wait_for_line(process: Process, text: str) -> float:
     return time.monotonic()
 
 
-def spread(values: Iterable[bytes], targets: Sequence[tuple[str, int]]) -> dict[tuple[str, int], list[tuple[None, bytes]]]:
+def spread(
+    values: Iterable[bytes], targets: Sequence[tuple[str, int]]
+) -> dict[tuple[str, int], list[tuple[None, bytes]]]:
     """Records without a key, dealt out in turn."""
     rows: dict[tuple[str, int], list[tuple[None, bytes]]] = {target: [] for target in targets}
     for number, value in enumerate(values):

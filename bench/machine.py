@@ -12,10 +12,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import psutil
 
-from bench.results import ROOT
+from bench.results import ROOT, say
+
+QUIET_SECONDS: Final = 2.0
+QUIET_SECONDS_MAX: Final = 60.0
+BUSY_PERCENT_MAX: Final = 15.0
 
 
 @contextmanager
@@ -60,6 +65,14 @@ def run_python(
     if child.returncode != 0:
         raise RuntimeError(f"{' '.join(arguments[:3])} ended with {child.returncode}: {errors.decode()[-2000:]}")
     return Finished(wall, _waited_for.take(), output)
+
+
+def wait_until_quiet() -> int:
+    """Wait, not for ever, until other programs leave the processor alone; how busy it was at last, in percent."""
+    deadline = time.monotonic() + QUIET_SECONDS_MAX
+    while (busy := psutil.cpu_percent(interval=QUIET_SECONDS)) > BUSY_PERCENT_MAX and time.monotonic() < deadline:
+        say(f"the machine is {busy:.0f} % busy with something else; waiting")
+    return round(busy)
 
 
 class _Children:

@@ -10,8 +10,7 @@ import os
 import platform
 import statistics
 import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +23,8 @@ import psutil
 ROOT: Final = Path(__file__).resolve().parent.parent
 RESULTS: Final = Path(__file__).resolve().parent / "results.jsonl"
 README: Final = Path(__file__).resolve().parent / "README.md"
+TABLE_BEGINS: Final = "<!-- table: python -m bench table --write -->"
+TABLE_ENDS: Final = "<!-- end of table -->"
 PACKAGES: Final = (
     "lampit",
     "faust-streaming",
@@ -44,7 +45,8 @@ class Result:
     """What one run of a benchmark found.
 
     repeats: figures of each repeat. peer: figures of what was measured beside it, of each of its repeats. mark: the figure
-    that decides, its limit, and whether it is a ceiling ("at_most") or a floor ("at_least"). exact: whether the figures that
+    that decides, its limit, and whether it is a ceiling ("at_most") or a floor ("at_least"). busy: how busy the machine was
+    before each repeat, in percent. exact: whether the figures that
     were counted are those of a second count; None where nothing is counted.
     """
 
@@ -55,8 +57,9 @@ class Result:
     peer: list[Figures]
     mark: tuple[str, str, float]
     exact: bool | None = None
+    busy: list[int] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
-    load_before: float = field(default_factory=lambda: os.getloadavg()[0])
+    load_before: float = field(default_factory=lambda: round(os.getloadavg()[0], 2))
 
     def as_line(self) -> dict[str, Any]:
         """The object that is written."""
@@ -67,7 +70,7 @@ class Result:
             "name": self.name,
             "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "commit": commit(),
-            "machine": machine() | {"load_before": round(self.load_before, 2), "load_after": _load()},
+            "machine": machine() | {"load_before": self.load_before, "busy_percent": self.busy},
             "versions": versions(),
             "parameters": self.parameters,
             "figures": ours,
@@ -142,10 +145,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _load() -> float:
-    return round(os.getloadavg()[0], 2)
-
-
 def say(line: str) -> None:
     """Progress, on standard error."""
     click.echo(line, err=True)
@@ -165,7 +164,8 @@ def show(line: Mapping[str, Any]) -> None:
     peer = line["peer"]["figures"]
     names = dict.fromkeys([*line["figures"], *peer])
     width = max(len(name) for name in names)
-    click.echo(f"{line['name']} at {line['commit']}; load {line['machine']['load_before']} before")
+    busy = line["machine"].get("busy_percent", "unknown")
+    click.echo(f"{line['name']} at {line['commit']}; other programs before each repeat: {busy} % of the machine")
     click.echo(f"  {'':{width}}  {'lampit':>12}  {line['peer']['name']}")
     for name in names:
         click.echo(f"  {name:{width}}  {shown(line['figures'].get(name)):>12}  {shown(peer.get(name)):>12}")
@@ -198,7 +198,10 @@ def latest(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def table(lines: Sequence[dict[str, Any]]) -> str:
     """The last figures as a table in Markdown."""
-    rows = ["| benchmark | figure | Lampit | beside it | mark | date, commit |", "| --- | --- | ---: | ---: | --- | --- |"]
+    rows = [
+        "| benchmark | figure | Lampit | beside it | mark | date, commit |",
+        "| --- | --- | ---: | ---: | --- | --- |",
+    ]
     for line in latest(lines):
         mark = line["mark"]
         bound = "≥" if "at_least" in mark else "≤"
@@ -213,14 +216,8 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
-def repeat(times: int, what: str, measure: Callable[[], Figures]) -> list[Figures]:
-    """Measure several times."""
-    found = []
-    for number in range(times):
-        found.append(round_all(measure()))
-        say(f"{what}, {number + 1} of {times}: " + ", ".join(f"{name} {shown(one)}" for name, one in found[-1].items()))
-    return found
-
-
-if __name__ == "__main__":
-    sys.exit("python -m bench")
+def write_table(text: str, readme: Path = README) -> None:
+    """Put the table between its two marks in the README."""
+    before, _, rest = readme.read_text(encoding="utf-8").partition(TABLE_BEGINS)
+    _, _, after = rest.partition(TABLE_ENDS)
+    readme.write_text(f"{before}{TABLE_BEGINS}\n{text}\n{TABLE_ENDS}{after}", encoding="utf-8")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,15 +26,17 @@ from kafka import KafkaAdminClient
 from agents.topics import COVERAGE, LEDGER
 from bench import expected
 from bench.kafka_job import WAIT_SECONDS_MAX, BenchKafka, consumer, ends, fill, follow, job, start
-from bench.machine import cpu_seconds
+from bench.machine import cpu_seconds, wait_until_quiet
 from bench.people import events
 from bench.results import ROOT, Figures, Result, round_all, say, shown
+from lampit.children import end_with_parent
 from lampit.publish import address
 from stream.regions import COUNTRY
 from tests.live import Live, Process, compare
 
 PARTITIONS: Final = 4
-NAIVE_TOPIC: Final = "bench.naive"
+NAIVE_TOPIC: Final = "naive-events"
+NAIVE_TOPICS: Final = (NAIVE_TOPIC, "naive-by-village", "naive-seen-changelog", "naive-sums-changelog")
 
 
 def measure(count: int, repeats: int, seed: int, peer_events: int) -> Result:
@@ -58,12 +61,14 @@ def measure(count: int, repeats: int, seed: int, peer_events: int) -> Result:
             BenchKafka() as kafka,
             job(kafka, Path(folder)) as running,
         ):
+            result.busy.append(wait_until_quiet())
             figures, coverage = _work_off(running, kafka.pid, lines)
             for process in running.processes:
                 process.kill()
             found = compare(wanted, coverage)
             result.exact = result.exact and not found
             result.repeats.append(figures)
+            say(f"lampit: {shown(figures['events_per_second'])} events/s, {found[:3] or 'exact'}; now the peer")
             result.peer.append(_naive(kafka.bootstrap_servers, lines[:peer_events]))
         ours, theirs = figures["events_per_second"], result.peer[-1]["events_per_second"]
         say(f"{number + 1} of {repeats}: lampit {shown(ours)}, peer {shown(theirs)} events/s; {found[:3] or 'exact'}")
@@ -141,7 +146,8 @@ async def _until_counted(
 
 def _naive(servers: str, lines: list[bytes]) -> Figures:
     admin = KafkaAdminClient(bootstrap_servers=servers)
-    admin.create_topics({NAIVE_TOPIC: {"num_partitions": PARTITIONS, "replication_factor": 1}})
+    admin.create_topics({name: {"num_partitions": PARTITIONS, "replication_factor": 1} for name in NAIVE_TOPICS})
+    admin.wait_for_topics(NAIVE_TOPICS)
     admin.close()
     rows: dict[tuple[str, int], list[tuple[bytes | None, bytes]]] = {}
     for line in lines:
@@ -155,8 +161,10 @@ def _naive(servers: str, lines: list[bytes]) -> Figures:
         text=True,
         check=True,
         timeout=WAIT_SECONDS_MAX,
+        preexec_fn=end_with_parent(signal.SIGKILL),  # it can hang, and then does not hear SIGTERM
     )
-    read = json.loads(done.stdout.splitlines()[-1])
+    # Faust's worker writes to the terminal around it.
+    read = json.loads(done.stdout[done.stdout.index('{"records"') :].splitlines()[0])
     return round_all(
         {
             "events_per_second": read["records"] / read["seconds"],

@@ -13,23 +13,26 @@ import resource
 import sys
 import tempfile
 import time
+from typing import Any
 
 import faust
 
 SERVERS, TOPIC, COUNT = sys.argv[1], sys.argv[2], int(sys.argv[3])
 
 app = faust.App(
-    f"naive-{os.getpid()}",
+    "naive",
     broker=f"kafka://{SERVERS}",
     store="memory://",
     datadir=tempfile.mkdtemp(prefix="lampit-bench-naive-"),
     topic_partitions=4,
     topic_disable_leader=True,
+    topic_allow_declare=False,  # they are there: Faust sends to topics that it has just declared before they exist
     web_enabled=False,
+    worker_redirect_stdouts=False,
     stream_wait_empty=False,
 )
 events = app.topic(TOPIC, key_type=bytes, value_type=bytes, value_serializer="raw", key_serializer="raw")
-by_village = app.topic(f"naive-{os.getpid()}-by-village", key_type=str, value_serializer="json", partitions=4)
+by_village = app.topic("naive-by-village", key_type=str, value_serializer="json", partitions=4)
 seen = app.Table("seen", default=int, partitions=4)
 sums = app.Table("sums", default=int, partitions=4)
 began: list[float] = []
@@ -43,7 +46,7 @@ def cpu_seconds() -> float:
 
 
 @app.agent(events)
-async def dedupe(stream: faust.StreamT) -> None:
+async def dedupe(stream: Any) -> None:
     """Drop repeats, send on by village."""
     async for raw in stream:
         if not began:
@@ -58,7 +61,7 @@ async def dedupe(stream: faust.StreamT) -> None:
 
 
 @app.agent(by_village)
-async def add_up(stream: faust.StreamT) -> None:
+async def add_up(stream: Any) -> None:
     """Add up per village and type."""
     async for village, value in stream.items():
         sums[f"{village} {value['type']}"] += 1

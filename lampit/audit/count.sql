@@ -234,11 +234,14 @@ CREATE OR REPLACE TEMP TABLE merged AS
     SELECT variant, subject, min(member) AS person FROM connected GROUP BY ALL;
 
 -- Whose events belong to whom: person within the variant, person_now with all that is known. Conflicts are resolved
--- "again after merging", there without the NIKs: what differs in new_nik alone is then one event.
+-- "again after merging", there whichever NIK they came under; another new_nik is another content there too.
 CREATE OR REPLACE TEMP MACRO contest(members) AS TABLE
-    SELECT *, row_number() OVER first_comes AS place, first(canonical) OVER first_comes = canonical AS same_content
+    SELECT *, row_number() OVER first_comes AS place,
+           first(canonical) OVER first_comes = canonical
+               AND first(data.new_subject) OVER first_comes IS NOT DISTINCT FROM data.new_subject AS same_content
     FROM query_table(members)
-    WINDOW first_comes AS (PARTITION BY variant, person, source, id ORDER BY time, sha256(canonical), event_no);
+    WINDOW first_comes AS (PARTITION BY variant, person, source, id
+                           ORDER BY time, sha256(canonical), data.new_subject, event_no);
 
 CREATE OR REPLACE TEMP TABLE merged_now AS
     SELECT 0 AS variant, merged.person, merged.person AS person_now, true AS in_time, nik_event.*
@@ -279,7 +282,9 @@ CREATE OR REPLACE TEMP TABLE variant_person AS
     UNION
     SELECT balance_no, person_now
     FROM presumable, balance
-    WHERE person_now IN (SELECT person_now FROM person_event WHERE kind IN ('register', 'birth') AND NOT flow_only);
+    WHERE person_now IN (SELECT person_now FROM person_event WHERE kind IN ('register', 'birth') AND NOT flow_only
+                         -- one that lost a conflict after merging stood before it
+                         UNION SELECT person FROM merged_now WHERE kind IN ('register', 'birth') AND NOT flow_only);
 
 -- The same events once more for each of them. in_time: "those whose time is by the end of D0 …; plus a register entry
 -- with in_opening whatever its time".

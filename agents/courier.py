@@ -1,0 +1,39 @@
+"""What runs beside an agent: one delivery at a time, of everything that gathered while the last one was under way.
+
+In: an app, what to deliver, how long to sleep at most. Out: `wake`, called by the agent whenever there is something. The
+agents use it to write to Kafka: a transaction costs 12 to 24 ms, and without it every batch waited for its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from agents.app import App, die
+
+
+class Courier:
+    """Calls `deliver` when woken, and every `idle_seconds`; whatever it raises ends the process."""
+
+    def __init__(self, app: App, deliver: Callable[[], Awaitable[None]], idle_seconds: float) -> None:
+        """Starts and ends with the app."""
+        self._app = app
+        self._deliver = deliver
+        self._idle_seconds = idle_seconds
+        self._woken = asyncio.Event()
+        app.task(self._run)
+
+    def wake(self) -> None:
+        """There is something to deliver."""
+        self._woken.set()
+
+    async def _run(self) -> None:
+        while not self._app.should_stop:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), self._idle_seconds)
+            self._woken.clear()
+            try:
+                await self._deliver()
+            except Exception as error:
+                die(error)
