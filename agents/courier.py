@@ -16,11 +16,14 @@ from agents.app import App, die
 class Courier:
     """Calls `deliver` when woken, and every `idle_seconds`; whatever it raises ends the process."""
 
-    def __init__(self, app: App, deliver: Callable[[], Awaitable[None]], idle_seconds: float) -> None:
-        """Starts and ends with the app."""
+    def __init__(
+        self, app: App, deliver: Callable[[], Awaitable[None]], idle_seconds: float, pause_seconds: float = 0.0
+    ) -> None:
+        """Starts and ends with the app. pause_seconds: between two deliveries, so that more gathers for each."""
         self._app = app
         self._deliver = deliver
         self._idle_seconds = idle_seconds
+        self._pause_seconds = pause_seconds
         self._woken = asyncio.Event()
         app.task(self._run)
 
@@ -37,3 +40,4 @@ class Courier:
                 await self._deliver()
             except Exception as error:
                 die(error)
+            await asyncio.sleep(self._pause_seconds)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -32,6 +33,7 @@ from stream.opening import Book
 from stream.partition import Draft
 from stream.regions import Reference
 from stream.rules import Rules
+from stream.standing import Anomaly
 
 logger = logging.getLogger("lampit.ledger")
 
@@ -41,7 +43,7 @@ class Desk:
     """A partition's store and what this process knows beside it.
 
     caught_up_at: end of the log when the partition was taken over; before that nothing is published.
-    book: the balances taken in. due_columns, due_subjects: changed and not yet published.
+    book: the balances taken in. due_columns, due_subjects: changed and not yet published; of a subject, its present list.
     """
 
     partition: int
@@ -55,7 +57,7 @@ class Desk:
     meta: Meta = field(init=False)
     book: Book = field(init=False)
     due_columns: set[str] = field(init=False)
-    due_subjects: set[str] = field(init=False)
+    due_subjects: dict[str, Sequence[Anomaly] | None] = field(init=False)
     head_due: bool = True
     last_timestamp_ms: int = 0
     received_at: int | None = None
@@ -65,7 +67,8 @@ class Desk:
         """Take up where the store stands."""
         self.meta = self.store.meta or self.new_meta()
         self.book = Book(self.store.balances())
-        self.due_columns, self.due_subjects = self.store.due()
+        self.due_columns, subjects = self.store.due()
+        self.due_subjects = dict.fromkeys(subjects)
 
     def new_meta(self) -> Meta:
         """A store that has applied nothing."""
@@ -100,7 +103,7 @@ class Desk:
         self.meta, self.book = meta, draft.book
         self.last_timestamp_ms = last.timestamp if last else self.last_timestamp_ms
         self.due_columns |= draft.columns
-        self.due_subjects |= draft.anomalies.keys()
+        self.due_subjects |= draft.anomalies
         if self.caught_up and self.epoch_differs:
             raise ConfigurationError(
                 "The settings that change figures (LAMPIT_TRANSIT_EXPIRY_DAYS, LAMPIT_LEAP_BIRTHDAY) or the region reference "
@@ -152,7 +155,7 @@ class Desk:
             return 0
         # From here to the first await everything is as of one offset; batches applied during the transaction come after it.
         columns, subjects = self.due_columns, self.due_subjects
-        self.due_columns, self.due_subjects, self.head_due = set(), set(), False
+        self.due_columns, self.due_subjects, self.head_due = set(), {}, False
         offset = self.meta.next_offset
         draft = Draft(self.store, self.rules, self.reference, self.book, day)
         stamp = (self.partition, self.meta.epoch, self.meta.next_offset, date.fromordinal(day))
@@ -161,18 +164,19 @@ class Desk:
             for region, part in draft.partials(columns).items()
         ]
         regions = len(records)
-        records += [self._anomalies(subject) for subject in sorted(subjects)]
+        records += [self._anomalies(subject, found) for subject, found in sorted(subjects.items())]
         head = partials.encode_head(partials.HeadRecord(*stamp, self.worker))
         records.append(Record(PARTIALS, 0, partials.head_key(self.partition), head))
         await self.producer.publish(records)
-        self.store.published(columns - self.due_columns, subjects - self.due_subjects, offset)
+        self.store.published(columns - self.due_columns, subjects.keys() - self.due_subjects.keys(), offset)
         self.meta = self.store.meta or self.meta
         return regions
 
-    def _anomalies(self, subject: str) -> Record:
-        """The person's present list, folded again: a list is short and rarely asked for."""
-        (events,) = self.store.persons([subject])
-        found = count({subject: events or []}, Context(self.rules, self.reference, self.book)).anomalies
+    def _anomalies(self, subject: str, found: Sequence[Anomaly] | None) -> Record:
+        """The person's present list; what was due when the store was opened is folded again."""
+        if found is None:
+            (events,) = self.store.persons([subject])
+            found = count({subject: events or []}, Context(self.rules, self.reference, self.book)).anomalies
         value = {
             "subject": subject,
             "anomalies": [

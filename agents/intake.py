@@ -104,6 +104,7 @@ class IntakeAgent:
 
     def _records(self, fetch: Fetch, now: int) -> list[Record]:
         records: list[Record] = []
+        accepted: list[Admitted] = []
         for record in fetch.records:
             if isinstance(record, UndecodableRecord):
                 refusal = Refusal(Reason.UNKNOWN_CODEC, "the record batch cannot be read", "", None, 0, "")
@@ -112,9 +113,10 @@ class IntakeAgent:
             admitted = admit(record.value, self._pseudonymise)
             if isinstance(admitted, Admitted):
                 records += self._accepted(admitted, now)
-                metrics.admitted(admitted)
+                accepted.append(admitted)
             else:
                 records.append(self._rejected(admitted, fetch, record.offset, now))
+        metrics.admitted(accepted)
         return records
 
     def _accepted(self, admitted: Admitted, now: int) -> list[Record]:

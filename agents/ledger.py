@@ -34,6 +34,9 @@ from stream.regions import Reference
 logger = logging.getLogger("lampit.ledger")
 
 TICK_SECONDS: Final = 0.5
+PAUSE_SECONDS: Final = 0.03
+"""Between two publications: each is a transaction, and the broker is slower with many small ones."""
+
 PUBLISH_SECONDS_MAX: Final = 0.25
 """With more waiting in the log, publish that often, not after every batch: each time costs a transaction."""
 
@@ -62,7 +65,7 @@ class LedgerAgent:
         self.app.health.require("caught_up")
         metrics.build_info()
         self.app.batch_agent(LEDGER)(self.work)
-        self._courier = Courier(self.app, self._deliver, TICK_SECONDS)
+        self._courier = Courier(self.app, self._deliver, TICK_SECONDS, PAUSE_SECONDS)
 
     async def begin(self, partitions: frozenset[TP]) -> Positions:
         """Open the stores of the partitions now ours; say where each goes on."""

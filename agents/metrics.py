@@ -7,6 +7,8 @@ is ever a label. The gauges of regions are not here but in `agents.figures`.
 from __future__ import annotations
 
 import time
+from collections import Counter as Counts
+from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Final
 
@@ -15,6 +17,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from agents.driver import Fetch
 from stream.admission import Admitted
 from stream.calendar import EPOCH_ORDINAL, MICROSECONDS_PER_SECOND, day_of
+from stream.events import OpeningBalance, Placed
 from stream.refusal import Refusal
 
 _DAYS: Final = (0, 1, 3, 7, 14, 30, 60, 90, 180, 365, 1825)
@@ -52,16 +55,29 @@ def build_info() -> None:
     BUILD_INFO.labels(version("lampit")).set(1)
 
 
-def admitted(accepted: Admitted) -> None:
-    """Intake accepted an event."""
-    EVENTS.labels(accepted.type, "accepted", "").inc()
-    event = accepted.event
-    reported_on = day_of(event.time, getattr(event, "region", None))
-    DELAY_DAYS.labels(accepted.type).observe(reported_on - event.occurred_on)
-    for name in accepted.unknown_fields:
-        if name not in _unknown_names and len(_unknown_names) < UNKNOWN_NAMES_MAX:
-            _unknown_names.add(name)
-        UNKNOWN_FIELDS.labels(name if name in _unknown_names else "(other)").inc()
+def admitted(accepted: Iterable[Admitted]) -> None:
+    """Intake accepted the events of a fetch."""
+    types: Counts[str] = Counts()
+    delays: Counts[tuple[str, int]] = Counts()
+    for one in accepted:
+        event = one.event
+        region = event.region if isinstance(event, Placed | OpeningBalance) else None
+        types[one.type] += 1
+        delays[one.type, day_of(event.time, region) - event.occurred_on] += 1
+        for name in one.unknown_fields:
+            _unknown_field(name)
+    for kind, number in types.items():
+        EVENTS.labels(kind, "accepted", "").inc(number)
+    for (kind, days), number in delays.items():
+        histogram = DELAY_DAYS.labels(kind)
+        for _ in range(number):
+            histogram.observe(days)
+
+
+def _unknown_field(name: str) -> None:
+    if name not in _unknown_names and len(_unknown_names) < UNKNOWN_NAMES_MAX:
+        _unknown_names.add(name)
+    UNKNOWN_FIELDS.labels(name if name in _unknown_names else "(other)").inc()
 
 
 def rejected(refusal: Refusal) -> None:

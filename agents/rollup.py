@@ -36,6 +36,7 @@ from stream.regions import COUNTRY, TRANSIT, Reference
 from stream.rollup import Partial, Rollup
 
 TICK_SECONDS: Final = 0.5
+PAUSE_SECONDS: Final = 0.03
 MEASURE_SECONDS: Final = 1.0
 
 _encode = msgspec.json.Encoder().encode
@@ -58,7 +59,7 @@ class RollupAgent:
         self.app.health.require("caught_up", "all_partitions")
         metrics.build_info()
         self.app.batch_agent(PARTIALS)(self.work)
-        self._courier = Courier(self.app, self._deliver, TICK_SECONDS)
+        self._courier = Courier(self.app, self._deliver, TICK_SECONDS, PAUSE_SECONDS)
 
     def _reset(self, caught_up_at: int) -> None:
         self._rollup = Rollup(self.identity.rules.stale_after_days)

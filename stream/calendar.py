@@ -107,6 +107,7 @@ def _ending(text: str) -> int:
     return _SECONDS[text[:3]] + int(digits) - offset
 
 
+@lru_cache(maxsize=10_000)
 def format_instant(instant: int) -> str:
     """The instant in UTC, `YYYY-MM-DDTHH:MM:SS[.ffffff]Z`."""
     days, within = divmod(instant, MICROSECONDS_PER_DAY)

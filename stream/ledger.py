@@ -8,6 +8,7 @@ record: intake wrote it, so it is damage, not bad input.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import msgspec
@@ -191,7 +192,11 @@ def decode_record(raw: bytes) -> LedgerRecord | ControlRecord:
     event = reader(read.source, read.id, parse_instant(read.time), _READ_DATA.decode(read.data))
     if read.subject is None and not isinstance(event, OpeningBalance):
         raise ValueError("a ledger record of a person without subject")
-    return LedgerRecord(read.subject, event, parse_instant(read.receivedat), read.forwardedfrom)
+    return LedgerRecord(read.subject, event, _received_at(read.receivedat), read.forwardedfrom)
+
+
+# Intake stamps a whole batch with one instant.
+_received_at = lru_cache(maxsize=1_000)(parse_instant)
 
 
 def _control(kind: str, data: msgspec.Raw) -> Control:

@@ -184,7 +184,9 @@ def _before(
     known = attributes(sources, entry, parts.corrections)
     mine = {(event.source, event.id): event for event in accepted}
     effective = (now.presumed or now.plain).recordings
-    return fold(parts, known, rules, home, [event for event in effective if event == mine.get((event.source, event.id))])
+    return fold(
+        parts, known, rules, home, [event for event in effective if event == mine.get((event.source, event.id))]
+    )
 
 
 def _is_inside(before: Fold, balance: Balance) -> bool:
