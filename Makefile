@@ -43,7 +43,8 @@ format: setup-dev ## Let ruff rewrite what it can
 	$(BIN)/ruff check --quiet --fix
 	$(BIN)/ruff format --quiet
 
-fuzz: setup-dev ## The long random searches
+# LAMPIT_FUZZ_SECONDS, LAMPIT_FUZZ_EXAMPLES and LAMPIT_FUZZ_BATCHES bound it; LAMPIT_FUZZ_SEED repeats a search.
+fuzz: setup-dev ## The long random searches, about 20 minutes
 	$(BIN)/python -m pytest -m fuzz $(ARGS)
 
 chaos: system-packages setup-dev ## Tests that kill, stop and starve processes

@@ -146,7 +146,7 @@ def attributes(sources: Sequence[Event], entry: Event | None, corrections: Seque
 
 
 class Fold(msgspec.Struct, frozen=True, gc=False):
-    """One fold of a person: home, obligation and card, each by day; sex; the recordings that have effect; anomalies."""
+    """One fold of a person: home, obligation and card, each by day; sex; the recordings before any death; anomalies."""
 
     stays: list[home.Stay]
     obliged: Steps
@@ -199,19 +199,15 @@ def fold(
         for fact in (*parts.facts, *parts.recordings):
             report(fact, "unplaced")
         _suspect(parts.recordings, report)
-        return Fold([], [], [], SEX[None], [], anomalies)
+        return Fold([], [], [], SEX[None], _before(_death(parts.facts), parts.recordings), anomalies)
     stays = home.fold(parts.facts, presumed_home, rules.transit_expiry_days, report)
     recordings, marriages, permits = parts.recordings, parts.marriages, parts.permits
-    died_on = None
-    for fact in parts.facts:
-        if isinstance(fact, Death):
-            died_on = fact.occurred_on
-            break
+    died_on = _death(parts.facts)
     if died_on is not None:
         for event in (*recordings, *marriages, *permits):
             if event.occurred_on >= died_on:
                 report(event, "after_death")
-        recordings = [event for event in recordings if event.occurred_on < died_on]
+        recordings = _before(died_on, recordings)
         marriages = [event for event in marriages if event.occurred_on < died_on]
         permits = [event for event in permits if event.occurred_on < died_on]
     if recordings:
@@ -230,6 +226,17 @@ def fold(
         if first is not None and any(span.place for span in folded.spans()):
             report(first, "birth_date_unknown")
     return folded
+
+
+def _death(facts: Sequence[Event]) -> int | None:
+    for fact in facts:
+        if isinstance(fact, Death):
+            return fact.occurred_on
+    return None
+
+
+def _before(day: int | None, recordings: list[Recording]) -> list[Recording]:
+    return recordings if day is None else [event for event in recordings if event.occurred_on < day]
 
 
 def _arrives(facts: Sequence[Event]) -> bool:

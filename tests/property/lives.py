@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 VILLAGES = ("16.09.01.1013", "16.09.01.2001", "16.09.02.2002", "16.05.02.2001", "51.71.01.1001", "16.09.99.2001")
 REGIONS = ("16.09", "16.09.01", "16", "16.05.02.2001", "ID", "51.71")
-ORIGINS = (*VILLAGES, "16.09", "15.03", "abroad", None)
+ORIGINS = (*VILLAGES, "16.09", "15.03", "abroad", None, None)
 DAYS = tuple(date(2018, 6, 1) + timedelta(days=day) for day in (0, 100, 213, 271, 272, 273, 274, 300, 301, 400, 700))
 BIRTHS = (date(1950, 1, 1), date(2001, 9, 9), date(2002, 2, 28), date(2002, 3, 1), date(2004, 2, 29))
 SOURCES = ("/siak/1605", "/siak/1609")
@@ -23,7 +23,13 @@ _days = st.sampled_from(DAYS).map(date.isoformat)
 _births = st.sampled_from(BIRTHS).map(date.isoformat)
 _villages = st.sampled_from(VILLAGES)
 _clocks = st.sampled_from(("00:30:00+07:00", "10:00:00+07:00", "23:30:00+07:00", "23:30:00+08:00"))
-_permit = st.builds(lambda first, last: {"from": min(first, last), "until": max(first, last)}, _days, _days)
+_permit = st.builds(
+    lambda first, last, ends: {"from": min(first, last), **({"until": max(first, last)} if ends else {})},
+    _days,
+    _days,
+    st.booleans(),
+)
+_numbers = st.integers(0, 8) | st.integers(0, 40)
 _person = st.fixed_dictionaries(
     {},
     optional={
@@ -52,14 +58,15 @@ def _data(kind: str) -> st.SearchStrategy[Json]:
         },
         "marriage": {},
         "residence_permit": {"citizen": st.booleans(), "permanent_permit": st.none() | _permit},
-        "correction": {"birth_date": _births},
+        "correction": {"birth_date": _births, "sex": st.sampled_from("MF")},
     }
     fields = own.get(kind, {"region": _villages})
     if kind == "register":
         person = _person.flatmap(lambda said: _births.map(lambda born: {**said, "birth_date": born}))
         return st.fixed_dictionaries({**fields, "person": person}, optional={"in_opening": st.booleans()})
     if kind == "birth":
-        return st.fixed_dictionaries(fields, optional={"already_registered": st.booleans()})
+        flags = {"already_registered": st.booleans(), "stillborn": st.booleans()}
+        return st.fixed_dictionaries(fields, optional=flags).filter(lambda data: not all(map(data.get, flags)))
     optional = {} if kind in ("correction", "residence_permit") else {"person": _person}
     return st.fixed_dictionaries(fields, optional=optional)
 
@@ -81,14 +88,14 @@ def _event(kind: str, nik: str) -> st.SearchStrategy[Json]:
             "data": {"nik": nik, "occurred_on": on, **data},
         }
 
-    return st.builds(build, _data(kind), _days, _days, _clocks, st.integers(0, 40), st.sampled_from(SOURCES))
+    return st.builds(build, _data(kind), _days, _days, _clocks, _numbers, st.sampled_from(SOURCES))
 
 
 @st.composite
 def _cancelled(draw: Any, nik: str) -> Json:
     event: Json = draw(_event("marriage", nik))
     event["type"] = "lampit.cancellation.v1"
-    event["data"]["cancels"] = {"source": draw(st.sampled_from(SOURCES)), "id": f"event-{draw(st.integers(0, 40))}"}
+    event["data"]["cancels"] = {"source": draw(st.sampled_from(SOURCES)), "id": f"event-{draw(_numbers)}"}
     return event
 
 
@@ -101,9 +108,12 @@ _counts = st.fixed_dictionaries(
 )
 
 
+_scheduled = st.integers(0, 9) | st.fixed_dictionaries({"M": st.integers(0, 5), "F": st.integers(0, 5)})
+
+
 @st.composite
 def _balance(draw: Any) -> Json:
-    schedule = [{"on": day, "count": draw(st.integers(0, 9))} for day in draw(st.lists(_days, max_size=2, unique=True))]
+    schedule = [{"on": day, "count": draw(_scheduled)} for day in draw(st.lists(_days, max_size=2, unique=True))]
     on = draw(_days)
     data = {"region": draw(st.sampled_from(REGIONS)), "occurred_on": on, "counts": draw(_counts)}
     return {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +26,7 @@ from stream.rules import Rules
 from tests.counters import accept
 from tests.property.lives import histories
 
+LONG = int(os.environ.get("LAMPIT_FUZZ_BATCHES", "2500"))
 DAYS = (date(2018, 12, 31), date(2019, 2, 28), date(2019, 3, 1), date(2019, 3, 28), date(2020, 6, 30))
 
 
@@ -31,6 +34,20 @@ DAYS = (date(2018, 12, 31), date(2019, 2, 28), date(2019, 3, 1), date(2019, 3, 2
 @given(histories(with_nik_changes=False), st.randoms(use_true_random=False), st.integers(1, 7))
 def test_batches_add_up_to_the_count(events: list[dict[str, Any]], chance: Any, size: int) -> None:
     """Events in any order and any batches, the day turned between them: every region's record equals the engine's."""
+    add_up(events, chance, size)
+
+
+@pytest.mark.fuzz
+@pytest.mark.timeout(0)
+@settings(deadline=None, max_examples=LONG, suppress_health_check=list(HealthCheck))
+@given(histories(with_nik_changes=False), st.randoms(use_true_random=False), st.integers(1, 7))
+def test_batches_add_up_at_length(events: list[dict[str, Any]], chance: Any, size: int) -> None:
+    """The same, as long as is asked for."""
+    add_up(events, chance, size)
+
+
+def add_up(events: list[dict[str, Any]], chance: Any, size: int) -> None:
+    """What is written batch by batch is what is counted at once."""
     accepted, _ = accept(events)
     chance.shuffle(accepted)
     turns = sorted(chance.randrange(len(accepted) + 1) for _ in DAYS)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from datetime import date
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,26 +17,11 @@ from tests.property.lives import histories
 DAYS = [date(2018, 12, 31), date(2019, 2, 28), date(2019, 3, 1), date(2019, 3, 28), date(2020, 6, 30)]
 _rules = st.builds(Rules, st.none() | st.integers(1, 60), st.sampled_from(("mar1", "feb28")))
 
-LONG = int(os.environ.get("LAMPIT_TEST_EXAMPLES", "2000"))
-
 
 @settings(deadline=None, max_examples=120, suppress_health_check=list(HealthCheck))
 @given(histories(), _rules, st.sampled_from(DAYS))
 def test_core_and_sql_agree(events: list[dict[str, Any]], rules: Rules, day: date) -> None:
-    """Every region and every anomaly."""
-    agree(events, rules, day)
-
-
-@pytest.mark.fuzz
-@settings(deadline=None, max_examples=LONG, suppress_health_check=list(HealthCheck))
-@given(histories(), _rules, st.sampled_from(DAYS))
-def test_core_and_sql_agree_for_long(events: list[dict[str, Any]], rules: Rules, day: date) -> None:
-    """The same, as long as is asked for."""
-    agree(events, rules, day)
-
-
-def agree(events: list[dict[str, Any]], rules: Rules, day: date) -> None:
-    """Both counters say the same."""
+    """Every region and every anomaly; test_search.py does it at length."""
     (core,), (sql,) = by_core(events, rules, [day]), by_sql(events, rules, [day])
     assert not disagreements(core, sql)
 
