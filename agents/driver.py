@@ -181,6 +181,8 @@ async def fetches(stream: Any) -> AsyncIterator[Fetch]:
 
 async def commit(app: faust.App, offsets: Mapping[TP, int]) -> bool:
     """Commit offsets to the group: for lag tools, and for an agent whose only store this is. False: not taken."""
+    if not offsets:  # between two assignments a worker has none, and aiokafka refuses that
+        return True
     thread = _consumer(app)._thread
     return await thread.in_thread(thread.commit_offsets(offsets))
 
