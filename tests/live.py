@@ -36,7 +36,7 @@ from stream.rules import Rules
 from tests.brokers import Broker
 
 KEY: Final = "a key that only the tests use, 32 bytes or more"
-WAIT_SECONDS_MAX: Final = 90.0
+WAIT_SECONDS_MAX: Final = 150.0
 
 Event = dict[str, Any]
 

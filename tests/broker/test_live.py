@@ -46,7 +46,7 @@ def scenario_events() -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_all_scenarios_by_two_workers_in_any_order(empty_broker: Broker, tmp_path: Path) -> None:
     """Day by day the coverage of every region equals the count of the same events; anomalies too; no NIK anywhere."""
     events = case_events() + scenario_events()

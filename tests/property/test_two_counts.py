@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,8 @@ DAYS = [date(2018, 12, 31), date(2019, 2, 28), date(2019, 3, 1), date(2019, 3, 2
 _rules = st.builds(Rules, st.none() | st.integers(1, 60), st.sampled_from(("mar1", "feb28")))
 
 
-@settings(deadline=None, max_examples=120, suppress_health_check=list(HealthCheck))
+@pytest.mark.timeout(600)
+@settings(deadline=None, max_examples=50, suppress_health_check=list(HealthCheck))
 @given(histories(), _rules, st.sampled_from(DAYS))
 def test_core_and_sql_agree(events: list[dict[str, Any]], rules: Rules, day: date) -> None:
     """Every region and every anomaly; test_search.py does it at length."""
