@@ -103,10 +103,6 @@ class Store:
         for key, value in self._range(_CELL, start, end):
             yield (int.from_bytes(key[1:5]), key[5:].decode()), tally.from_bytes(value)
 
-    def column(self, column: str, through: int) -> int:
-        """A column's sum up to any day, past or future; reads every cell."""
-        return sum(value for (_, name), value in self.days(-1, through) if name == column)
-
     def balances(self) -> list[OpeningBalance]:
         """All opening balances taken in."""
         return [_balance.decode(key[1:]) for key, _ in self._range(_BALANCE)]

@@ -18,8 +18,6 @@ from stream.rules import Rules
 Steps = list[tuple[int, bool]]
 """A yes-or-no that changes on days: (first day, value), ascending; False before the first."""
 
-ALWAYS: Steps = [(FOREVER, True)]
-
 
 class Attributes(msgspec.Struct, frozen=True, gc=False):
     """What is known of a person once every source has been asked in its order; days are ordinals, None is not known."""

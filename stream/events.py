@@ -16,8 +16,6 @@ import msgspec
 
 ABROAD: Final = "abroad"
 
-STATUSES: Final = ("captured", "sent", "print_ready", "printed", "delivered", "failed", "duplicate")
-
 
 class Permit(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A permanent stay permit (ITAP): from its first day to its last, both included; None is open-ended."""

@@ -129,7 +129,3 @@ class Rollup:
         balance = self._balances.get(code)
         stale = balance is not None and balance.governs and not balance.has_schedule
         return Figure(rows, opening, stale and balance is not None and day >= balance.day + self._stale_after_days)
-
-    def regions(self) -> list[str]:
-        """Every region that ever had a part, and those above."""
-        return sorted(self._known)
