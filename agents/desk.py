@@ -3,7 +3,8 @@
 In: fetches of `lampit.ledger`, in order. Out: a store written in one batch, then partials, anomalies and a head published
 in one transaction. Called by `agents.ledger`, which owns one desk per assigned partition.
 
-Order matters: store, then publication. The group's offset is for lag tools; the store says where to begin. What a kill leaves unpublished is marked as due in the store; partials
+Order matters: store, then publication. The group's offset is for lag tools; the store says where to begin.
+What a kill leaves unpublished is marked as due in the store; partials
 are absolute, so that publishing one twice is harmless.
 """
 

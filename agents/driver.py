@@ -162,7 +162,8 @@ def _consumer(app: faust.App) -> Consumer:
 async def fetches(stream: Any) -> AsyncIterator[Fetch]:
     """The fetches of a stream, in order, none twice and none left out.
 
-    Asking for the next one says that this one is in good hands: in a store, or waiting to be delivered before its commit. An agent that raises ends the process.
+    Asking for the next one says that this
+    one is in a store, or waits in memory to be delivered before its offset is committed. An agent that raises ends the process.
     """
     consumer: Consumer | None = None
     async for event in stream.noack().events():

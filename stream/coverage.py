@@ -6,6 +6,7 @@ roll-up agent, `lampit count` and the page.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
@@ -51,3 +52,8 @@ def percent(recorded: int | None, obliged: int | None) -> str | None:
     if recorded is None or not obliged:
         return None
     return str((Decimal(100 * recorded) / Decimal(obliged)).quantize(Decimal("0.01"), ROUND_HALF_UP))
+
+
+def totals(record: Mapping[str, Any]) -> dict[str, int | None]:
+    """The totals of a coverage record by measure."""
+    return {measure: record[measure]["total"] for measure in (*MEASURES, "unrecorded")}
