@@ -19,7 +19,7 @@ from lampit import reference
 from lampit.count import Rejected, no_collection, pseudonymiser, read_events
 from lampit.files import EventFile
 from lampit.report.layout import Report
-from stream.closing import check
+from stream.closing import IdentityError, check
 from stream.delay import delays
 from stream.engine import Engine
 from stream.periods import Periods
@@ -78,8 +78,11 @@ async def from_topic(
             f"{period} of {region} is not on lampit.closings{when}: months are closed from LAMPIT_FIRST_PERIOD on, the day "
             "after their last; to close it from event files, name them."
         )
-    for record in latest.values():
-        check(record)
+    try:
+        for record in latest.values():
+            check(record)
+    except IdentityError as error:
+        raise ReportError(f"{error} This record of lampit.closings was not written by Lampit as it is.") from None
     return Report(by, latest[region], _children(latest.values(), region, children))
 
 
