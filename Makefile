@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # ARGS goes to pytest: make test ARGS="tests/unit -k calendar"
 ARGS ?=
 
-.PHONY: system-packages help setup setup-dev demo test lint format fuzz chaos bench lock clean
+.PHONY: system-packages help setup setup-dev demo test lint format scenarios mutations fuzz chaos bench lock clean
 
 help: ## This list
 	awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,11 @@ lint: setup-dev ## Ruff, mypy --strict and the import contracts
 format: setup-dev ## Let ruff rewrite what it can
 	$(BIN)/ruff check --quiet --fix
 	$(BIN)/ruff format --quiet
+
+# ARGS: --json, --without-live, --only TEXT
+scenarios: system-packages setup-dev ## Every scenario by core, SQL and live agents, as one table
+	scripts/kafka-distribution
+	$(BIN)/python -m tests.scenario_table $(ARGS)
 
 # LAMPIT_FUZZ_SECONDS, LAMPIT_FUZZ_EXAMPLES and LAMPIT_FUZZ_BATCHES bound it; LAMPIT_FUZZ_SEED repeats a search.
 fuzz: setup-dev ## The long random searches, about 20 minutes

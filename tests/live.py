@@ -113,10 +113,13 @@ class Live:
         return process
 
     def __enter__(self) -> Self:
+        rules = rules_of(self.settings)
         settings = Settings(
             bootstrap_servers=self.broker.bootstrap_servers,
             transactions=self.broker.transactions,
             partitions=self.partitions,
+            transit_expiry_days=rules.transit_expiry_days,
+            leap_birthday=rules.leap_birthday,
         )
         asyncio.run(ensure_ledger(settings, Pseudonymiser(KEY.encode()).fingerprint, reference.load()))
         return self
