@@ -51,8 +51,9 @@ scenarios: system-packages setup-dev ## Every scenario by core, SQL and live age
 mutations: setup-dev ## Faults made by hand in the core, and the tests that catch each
 	$(BIN)/python -m tests.mutation_table $(ARGS)
 
-# LAMPIT_FUZZ_SECONDS, LAMPIT_FUZZ_EXAMPLES and LAMPIT_FUZZ_BATCHES bound it; LAMPIT_FUZZ_SEED repeats a search.
-fuzz: setup-dev ## The long random searches, about 20 minutes
+# LAMPIT_FUZZ_SECONDS, _EXAMPLES, _BATCHES and _LIVE_SECONDS bound it; LAMPIT_FUZZ_SEED repeats a search.
+fuzz: system-packages setup-dev ## The long random searches, about 25 minutes
+	scripts/kafka-distribution
 	$(BIN)/python -m pytest -m fuzz $(ARGS)
 
 chaos: system-packages setup-dev ## Tests that kill, stop and starve processes

@@ -172,7 +172,7 @@ class Live:
 
     def wait_until_counted(self, as_of: date) -> dict[str, Event]:
         """Wait until every event sent is in the coverage of the country; the newest record of every region."""
-        self.wait_until(self._intake_is_done, "intake to take in everything")
+        self.wait_until_taken_in()
         ends = self._last_offsets(LEDGER, self.partitions)
 
         def counted() -> bool:
@@ -183,6 +183,10 @@ class Live:
 
         self.wait_until(counted, f"coverage of {as_of} to reach {ends}")
         return self.coverage()
+
+    def wait_until_taken_in(self) -> None:
+        """Wait until every record sent is in the ledger or among the rejects."""
+        self.wait_until(self._intake_is_done, "intake to take in everything")
 
     def counted_events(self) -> int:
         """Ledger offsets that the newest heads cover, over all partitions."""
