@@ -32,7 +32,7 @@ from tests.mutations import MUTATIONS, Mutation
 
 PACKAGES: Final = ("schemas", "stream", "agents", "lampit", "tests")
 TESTS: Final = ("tests/unit/test_scenarios.py", "tests/unit/test_state_table.py", "tests/unit/test_calendar.py")
-CHOICE: Final = "not sql and not backwards and not shuffled"
+CHOICE: Final = "not sql and not backwards and not shuffled and not another_key"
 SHOWN_MAX: Final = 2
 
 _FAILED: Final = re.compile(r"^FAILED (\S+::.*?) - (.*)$", re.MULTILINE)
@@ -89,7 +89,7 @@ def print_table(found: list[Caught]) -> None:
         cells = (str(len(caught.tests)), names if caught.tests else "nothing")
         style = "" if caught.tests else "bold red"
         table.add_row(caught.mutation.name, caught.mutation.file, *cells, style=style)
-    Console(width=None if console.is_terminal else 200, markup=False).print(table)
+    Console(width=None if console.is_terminal else 240, markup=False).print(table)
 
 
 def as_json(found: list[Caught]) -> list[dict[str, Any]]:

@@ -51,6 +51,12 @@ MUTATIONS: Final = (
         "inside += [(permit.begins + 1, True)]",
     ),
     Mutation(
+        "permit registered last says, not the one dated last",
+        "stream/person.py",
+        "isinstance(event, ResidencePermit)), key=by_day)",
+        "isinstance(event, ResidencePermit)), key=by_time)",
+    ),
+    Mutation(
         "unknown birth date under a balance is a child",
         "stream/eligibility.py",
         "if person.birth_date is None and presumed:",
@@ -61,6 +67,18 @@ MUTATIONS: Final = (
         "stream/person.py",
         "for correction in sorted(corrections, key=by_time) if corrections else ():",
         "for correction in sorted(corrections, key=by_time, reverse=True) if corrections else ():",
+    ),
+    Mutation(
+        "the earliest event speaks before the register",
+        "stream/person.py",
+        "key=lambda one: (one is not entry, *by_time(one))",
+        "key=by_time",
+    ),
+    Mutation(
+        "unknown birth date told on the last fact",
+        "stream/person.py",
+        "first = min((*parts.facts, *parts.recordings), key=home.order, default=None)",
+        "first = max((*parts.facts, *parts.recordings), key=home.order, default=None)",
     ),
     # Who is recorded
     Mutation(
@@ -94,10 +112,22 @@ MUTATIONS: Final = (
         "if event.occurred_on > died_on:",
     ),
     Mutation(
-        "after death means after, not on or after: marriage",
+        "after death means after, not on or after: stage of a card",
         "stream/person.py",
-        "marriages = [event for event in marriages if event.occurred_on < died_on]",
-        "marriages = [event for event in marriages if event.occurred_on <= died_on]",
+        "[event for event in recordings if event.occurred_on < day]",
+        "[event for event in recordings if event.occurred_on <= day]",
+    ),
+    Mutation(
+        "stages in the order they were reported",
+        "stream/person.py",
+        "recordings.sort(key=by_day)",
+        "recordings.sort(key=by_time)",
+    ),
+    Mutation(
+        "recorded_on comes after the stages of its day",
+        "stream/card.py",
+        "if day >= recorded_on)",
+        "if day > recorded_on)",
     ),
     # Where somebody is counted
     Mutation(
@@ -199,8 +229,8 @@ MUTATIONS: Final = (
     Mutation(
         "a second NIK is another person",
         "stream/identity.py",
-        "if isinstance(change, NikChange):",
-        "if not isinstance(change, NikChange):",
+        "together = group.get(subject, {subject}) | group.get(change.new_subject, {change.new_subject})",
+        "together = group.get(subject, {subject})",
     ),
     # Opening balances
     Mutation(
@@ -208,6 +238,24 @@ MUTATIONS: Final = (
         "stream/presumed.py",
         "        parts, known, rules, home, [event for event",
         "        sort_out(()) if home else parts, known, rules, home, [event for event",
+    ),
+    Mutation(
+        "one V0 of a person, whatever the balance",
+        "stream/presumed.py",
+        "_before(events, standing, balance, rules, book, now)",
+        "_before(events, standing, min(concerned.values(), key=lambda one: one.day), rules, book, now)",
+    ),
+    Mutation(
+        "person data in V0 only from events in time",
+        "stream/presumed.py",
+        "sources = [*(standing.accepted if home else standing.events), *in_time.events]",
+        "sources = in_time.events",
+    ),
+    Mutation(
+        "who arrives is presumed where they arrive",
+        "stream/person.py",
+        "place = first.origin if isinstance(first, MoveIn) else first.region",
+        "place = first.region",
     ),
     Mutation(
         "cancellations resolved over all events in V0",

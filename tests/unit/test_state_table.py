@@ -77,7 +77,7 @@ class Cell(NamedTuple):
     x: str
 
     def __str__(self) -> str:
-        return f"{self.fact} × {self.state}"
+        return f"{self.fact} in {self.state}"
 
     @property
     def after(self) -> str:
