@@ -33,7 +33,7 @@ from stream.events import Event, NikChange, OpeningBalance
 from stream.ledger import Control, ControlRecord, Epoch, Genesis, decode_record, encode_record
 from stream.merging import Forward, holders, partition_of
 from stream.opening import Book
-from stream.partition import Draft
+from stream.partition import Draft, on_day
 from stream.regions import Reference
 from stream.rules import Rules
 from stream.standing import Anomaly
@@ -231,6 +231,24 @@ class Desk:
             ],
         }
         return Record(ANOMALIES, self._partition_of(subject), subject.encode(), msgspec.json.encode(value))
+
+    def on_day(self, day: date) -> list[bytes]:
+        """Its parts of every region on any day, and the head: lines of `agents.other_days`; none before the first day.
+
+        Reads the store while nobody writes it.
+        """
+        reached, asked = self.meta.day, day.toordinal()
+        if reached is None:
+            return []
+        between = self.store.days(min(asked, reached), max(asked, reached))
+        parts = on_day(asked, reached, self.store.every_total(), between, self.book)
+        stamp = (self.partition, self.meta.epoch, self.meta.next_offset, day)
+        lines = [
+            partials.key(region, self.partition) + b"\t" + partials.encode(region, part, *stamp)
+            for region, part in parts.items()
+        ]
+        head = partials.encode_head(partials.HeadRecord(*stamp, self.worker))
+        return [*lines, partials.head_key(self.partition) + b"\t" + head]
 
     async def close(self) -> None:
         """Give up the partition."""
