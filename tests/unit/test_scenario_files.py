@@ -63,7 +63,7 @@ EDGES = {
         "end-of-january-and-february-cut-off", "event-before-opening-reported-after", "future-dated", "redelivery",
         "same-id-other-content", "cancellation-first", "cancellation-of-a-cancellation", "cancellation-cycle",
         "cancels-nothing", "obliged-0-is-null", "over-100-percent", "children-sum-to-parent", "sex-sums-to-total",
-        "time-near-midnight", "rejected",
+        "time-near-midnight", "rejected", "correction-after-a-closing",
     ],
     "openings": [
         "published-figures", "presumed-inside", "not-presumed", "presumed-recorded", "in-time", "in-opening",
@@ -195,6 +195,17 @@ def test_anomalies_are_of_events_that_were_sent(scenario: Scenario) -> None:
     for anomaly in scenario.anomalies or []:
         assert anomaly["event"] in sent
         assert anomaly["kind"] in KINDS
+
+
+def test_the_index_of_edge_cases_names_stories_that_exist() -> None:
+    names = {scenario.name for scenario in SCENARIOS}
+    lines = (SCENARIO_DIRECTORY / "README.md").read_text(encoding="utf-8").partition("## Edge cases")[2].splitlines()
+    rows = [line.split("|")[1:3] for line in lines if line.startswith("| ")]
+    told = {case.strip(): re.findall(r"`([^`]+)`", stories) for case, stories in rows if "**" not in case}
+    del told["edge case"], told["---"]
+    assert len(told) >= 60
+    assert [case for case, stories in told.items() if not stories] == []
+    assert [story for stories in told.values() for story in stories if story not in names] == []
 
 
 def test_no_file_holds_sixteen_digits_in_a_row() -> None:
