@@ -32,7 +32,7 @@ from stream.events import Event, OpeningBalance
 from stream.ledger import Control, ControlRecord, Epoch, Genesis, decode_record
 from stream.opening import Book
 from stream.partition import Draft
-from stream.regions import Reference
+from stream.reference import Reference
 from stream.rules import Rules
 from stream.standing import Anomaly
 
@@ -67,7 +67,7 @@ class Desk:
     def __post_init__(self) -> None:
         """Take up where the store stands."""
         self.meta = self.store.meta or self.new_meta()
-        self.book = Book(self.store.balances())
+        self.book = Book(self.store.balances(), self.reference.places)
         self.due_columns, subjects = self.store.due()
         self.due_subjects = dict.fromkeys(subjects)
 

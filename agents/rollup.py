@@ -30,9 +30,9 @@ from agents.settings import Settings
 from agents.topics import COVERAGE, PARTIALS
 from agents.view import View
 from stream import coverage
-from stream.calendar import iso_day
 from stream.partials import HeadRecord, PartialRecord, decode
-from stream.regions import COUNTRY, TRANSIT, Reference
+from stream.reference import Reference
+from stream.regions import COUNTRY, TRANSIT
 from stream.rollup import Partial, Rollup
 
 TICK_SECONDS: Final = 0.5
@@ -62,7 +62,7 @@ class RollupAgent:
         self._courier = Courier(self.app, self._deliver, TICK_SECONDS, PAUSE_SECONDS)
 
     def _reset(self, caught_up_at: int) -> None:
-        self._rollup = Rollup(self.identity.rules.stale_after_days)
+        self._rollup = Rollup(self.identity.rules.stale_after_days, self.reference.places)
         self._rollup.apply(0, TRANSIT, Partial())
         self._waiting: dict[int, list[PartialRecord]] = {}
         self._heads: dict[int, HeadRecord] = {}
@@ -158,14 +158,13 @@ class RollupAgent:
 
     def _records(self, day: date) -> list[dict[str, Any]]:
         number = day.toordinal()
-        text = iso_day(number)
+        names = coverage.Names(self.reference, number)
         stamp = {
             "epoch": max(head.epoch for head in self._heads.values()),
             "position": {str(partition): head.offset for partition, head in sorted(self._heads.items())},
         }
         return [
-            {**coverage.record(region, figure, text, self.reference), **stamp}
-            for region, figure in self._rollup.take_changed(number)
+            {**coverage.record(region, figure, names), **stamp} for region, figure in self._rollup.take_changed(number)
         ]
 
     async def _measure(self) -> None:

@@ -7,17 +7,20 @@ live agents reach the same figures through `stream.partition`, batch by batch.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any, NamedTuple
 
 from stream import coverage
 from stream.count import Context, Part, count
+from stream.coverage import Names
 from stream.events import Event, NikChange, OpeningBalance, Placed
+from stream.excess import Excess, excess
 from stream.identity import persons
 from stream.opening import Book
 from stream.opening_figures import part as balance_part
-from stream.regions import TRANSIT, Reference
+from stream.reference import Reference
+from stream.regions import TRANSIT
 from stream.rollup import Partial, Rollup
 from stream.rules import Rules
 
@@ -59,10 +62,12 @@ class Engine:
             if type(event) is NikChange:
                 self._changed.add(subject)
 
-    def count(self, as_of: date) -> Counted:
-        """The figures at the end of a day."""
+    def count(self, as_of: date, hierarchy_of: date | None = None) -> Counted:
+        """The figures at the end of a day, under its own codes and hierarchy or those of another day."""
         day = as_of.toordinal()
-        book = Book(self._balances)
+        codes_of = None if hierarchy_of is None else hierarchy_of.toordinal()
+        places = self._reference.places
+        book = Book(self._balances, places)
         context = Context(self._rules, self._reference, book)
         columns: defaultdict[str, int] = defaultdict(int)
         named: set[str] = {TRANSIT}
@@ -76,17 +81,17 @@ class Engine:
                     columns[column] += tally
             for event in counted.standing:
                 if isinstance(event, Placed):
-                    named.add(event.region)
+                    named.add(places.at(event.region, event.occurred_on))
             if counted.anomalies:
                 anomalies += [Anomaly(subject, event.source, event.id, kind) for event, kind in counted.anomalies]
         named.update(place for place in columns if "@" not in place)
         for balance, kind in book.all_anomalies(self._reference):
             anomalies.append(Anomaly(None, balance.source, balance.id, kind))
-        rollup = Rollup(self._rules.stale_after_days)
-        for region in named | book.by_region.keys():
-            rollup.apply(0, region, partial(region, day, columns, book))
-        text = as_of.isoformat()
-        records = [coverage.record(code, figure, text, self._reference) for code, figure in rollup.take_changed(day)]
+        rollup = Rollup(self._rules.stale_after_days, places, codes_of)
+        for place in named | book.by_region.keys():
+            rollup.apply(0, place, partial(place, day, columns, book, excess(book, day, codes_of)))
+        names = Names(self._reference, day, codes_of)
+        records = [coverage.record(code, figure, names) for code, figure in rollup.take_changed(day)]
         return Counted(sorted(records, key=lambda one: str(one["region"])), sorted(anomalies, key=_by_name))
 
     def _parts(self, context: Context) -> Iterable[tuple[str, Part]]:
@@ -99,16 +104,18 @@ class Engine:
             yield survivor, count({subject: self._events[subject] for subject in subjects}, context)
 
 
-def partial(region: str, day: int, columns: dict[str, int], book: Book) -> Partial:
-    """One region's part on a day: its own column and, under a balance, what that holds of known people."""
-    own = columns.get(region, 0)
-    of_region = book.by_region.get(region)
+def partial(place: str, day: int, columns: Mapping[str, int], book: Book, beyond: Excess) -> Partial:
+    """One place's part on a day: its own column and, under a balance, what is stated and held of known people."""
+    own = columns.get(place, 0)
+    of_region = book.by_region.get(place)
     if not of_region:
         return Partial(own)
-    governing = book.governing(region, day)
-    if governing is None:
+    governing = book.governing(place, day)
+    if governing is not None:
+        return Partial(own, *beyond.part(governing, day, columns))
+    if book.is_to_come(place, day):
         return Partial(own, 0, balance_part(of_region[0].event, day, governs=False))
-    return Partial(own, columns.get(governing.column, 0), balance_part(governing.event, day, governs=True))
+    return Partial(own)
 
 
 def _by_name(anomaly: Anomaly) -> tuple[str, str, str, str]:

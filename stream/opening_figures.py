@@ -69,6 +69,22 @@ class BalancePart(NamedTuple):
     scheduled: tuple[int, int, int] = (0, 0, 0)
     has_schedule: bool = False
 
+    def with_other(self, other: BalancePart, sign: int) -> BalancePart:
+        """This and, with its sign, what another balance states; where either is silent so is the sum."""
+        counts, others = dict(self.counts), dict(other.counts)
+        scheduled = other.scheduled
+        if any(scheduled) and not self.has_schedule and "obliged" in others:
+            # Without a schedule of its own there is no other place for it than the count.
+            others["obliged"] = _more(others["obliged"], scheduled)
+            scheduled = (0, 0, 0)
+        both = tuple(
+            (measure, _sum(counts[measure], others[measure], sign))
+            for measure in MEASURES
+            if measure in counts and measure in others
+        )
+        male, female, unknown = (mine + sign * theirs for mine, theirs in zip(self.scheduled, scheduled, strict=True))
+        return self._replace(counts=both, scheduled=(male, female, unknown))
+
     def extra(self) -> Extra:
         """The balance's figures, its schedule added to obliged."""
         stated: Mapping[str, Count] = dict(self.counts)
@@ -80,6 +96,25 @@ class BalancePart(NamedTuple):
                 None if a is None or b is None else a + b for a, b in zip(rows[_OBLIGED], added, strict=True)
             )
         return Extra(tuple(rows))
+
+
+def _sum(first: Count, second: Count, sign: int) -> Count:
+    """By sex where both are."""
+    if isinstance(first, BySex) and isinstance(second, BySex):
+        return BySex(first.male + sign * second.male, first.female + sign * second.female)
+    return _total(first) + sign * _total(second)
+
+
+def _more(count: Count, scheduled: tuple[int, int, int]) -> Count:
+    """A count and those of a schedule; only a total where some of these are of unknown sex."""
+    male, female, unknown = scheduled
+    if isinstance(count, BySex) and not unknown:
+        return BySex(count.male + male, count.female + female)
+    return _total(count) + male + female + unknown
+
+
+def _total(count: Count) -> int:
+    return count.male + count.female if isinstance(count, BySex) else count
 
 
 def _row(count: Count | None) -> Row:

@@ -13,8 +13,9 @@ from typing import Protocol
 from stream.count import Context, Nowhere, Part, count, post
 from stream.engine import partial
 from stream.events import Event, OpeningBalance, Placed
+from stream.excess import excess
 from stream.opening import Book
-from stream.regions import Reference
+from stream.reference import Reference
 from stream.rollup import Partial
 from stream.rules import Rules
 from stream.standing import Anomaly
@@ -88,7 +89,7 @@ class Draft:
             return
         self.balances.append(event)
         old = Context(self._rules, self._reference, self.book)
-        self.book = Book((*self.book.events, event))
+        self.book = Book((*self.book.events, event), self._reference.places)
         new = Context(self._rules, self._reference, self.book)
         moved: dict[Cell, int] = {}
         for subject, stored in self._reader.every_person():
@@ -100,7 +101,8 @@ class Draft:
                 before, after = count({subject: held}, old), count({subject: held}, new)
                 self._replace(subject, moved, before, after)
         self._move(moved)
-        self.columns.add(event.region)
+        # The next of its place may end another's, and what is nested in it may have changed its code.
+        self.columns.update(self.book.by_region, old.book.by_region)
 
     def advance(self, day: int) -> None:
         """Turn the business day forward: what was posted for the days passed comes into the totals."""
@@ -127,7 +129,7 @@ class Draft:
         """Post what a person's part changed by; a region that a standing event names is given out even if nothing moves."""
         for event in after.standing:
             if isinstance(event, Placed):
-                self._named.add(event.region)
+                self._named.add(self._reference.places.at(event.region, event.occurred_on))
         if before is not NO_PART:
             post(moved, before, -1)
         post(moved, after, 1)
@@ -160,15 +162,17 @@ class Draft:
         """The absolute parts, on the day reached, of the regions whose columns are named."""
         if self.day is None:
             return {}
-        regions = sorted({column.partition("@")[0] for column in columns})
-        wanted = list(regions)
+        columns = set(columns)
+        beyond = excess(self.book, self.day)
+        regions = sorted({column.partition("@")[0] for column in columns} | beyond.regions_of(columns))
+        wanted = set(regions)
         for region in regions:
             governing = self.book.governing(region, self.day)
             if governing is not None:
-                wanted.append(governing.column)
-        unread = [column for column in wanted if column not in self.totals]
+                wanted.update(beyond.columns(governing))
+        unread = sorted(column for column in wanted if column not in self.totals)
         totals = {**self.totals, **dict(zip(unread, self._reader.totals(unread), strict=True))}
-        return {region: partial(region, self.day, totals, self.book) for region in regions}
+        return {region: partial(region, self.day, totals, self.book, beyond) for region in regions}
 
 
 NO_PART = Part(Nowhere(), (), [], ())
