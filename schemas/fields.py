@@ -76,6 +76,9 @@ Elsewhere = Annotated[str, StringConstraints(pattern=rf"^(?:abroad|{CODE})$")]
 PlaceOut = Annotated[str, StringConstraints(pattern=rf"^(?:ID|ID-transit|{CODE})$")]
 """A region of the published figures: a code, `ID`, or `ID-transit` (left one home, not yet arrived in another)."""
 
+Column = Annotated[str, StringConstraints(pattern=rf"^(?:ID|ID-transit|{CODE}(?:~\d{{4}}-\d{{2}}-\d{{2}})?)$")]
+"""A place: its code, or `CODE~DAY` for a later place of a code that several had, with the day it began."""
+
 Sex = Literal["M", "F"]
 Count = Annotated[int, Field(ge=0, le=COUNT_MAX)]
 """A number of people."""

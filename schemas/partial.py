@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field, RootModel
 
-from schemas.fields import Day, Measure, Output, PlaceOut
+from schemas.fields import Column, Day, Measure, Output
 
 BySex = Annotated[list[int], Field(min_length=3, max_length=3)]
 """[M, F, unknown]."""
@@ -50,10 +50,10 @@ class PartialBalance(Output):
 
 
 class PartialRecord(Output):
-    """What one partition holds of one region. The record's key is `region|partition`."""
+    """What one partition holds of one place. The record's key is `region|partition`."""
 
-    region: PlaceOut
-    """Region code as the events named it."""
+    region: Column
+    """The place that events named; the roll-up knows its code on every day."""
     partition: int
     """Ledger partition."""
     epoch: int

@@ -29,7 +29,7 @@ class Balance(msgspec.Struct, omit_defaults=True):
 
 
 class PartialRecord(msgspec.Struct, omit_defaults=True):
-    """One region's absolute part in one partition."""
+    """One place's absolute part in one partition; `region` is its column (`stream.places`)."""
 
     region: str
     partition: int

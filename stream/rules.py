@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
-RULES_VERSION: Final = "1"
+RULES_VERSION: Final = "2"
 
 
 class Rules(msgspec.Struct, frozen=True):
