@@ -28,7 +28,7 @@ EVENT_TYPES: Final = (
     "missing", "found", "nik_change", "cancellation", "opening_balance",
 )  # fmt: skip
 MEASURES: Final = ("population", "obliged", "recorded", "recorded_early", "print_ready", "issued", "unrecorded")
-VALUE_FIELDS: Final = (*MEASURES, "coverage", "opening", "stale_denominator")
+VALUE_FIELDS: Final = (*MEASURES, "coverage", "opening", "stale_denominator", "name")
 
 NOBODY: Final = "nobody"
 _SCENARIO_FIELDS = {"name", "story", "tags", "settings", "events", "expect", "anomalies", "rejected", "before"}
@@ -47,9 +47,10 @@ Value = int | float | str | bool | dict[str, int | None] | None
 
 
 class Expectation(TypedDict):
-    """Figures of one region on one day; a number is a total, a mapping goes by sex."""
+    """Figures of one region on one day, by the codes of hierarchy_of; a number is a total, a mapping goes by sex."""
 
     as_of: str
+    hierarchy_of: str
     region: str
     values: dict[str, Value]
 
@@ -231,13 +232,19 @@ def _typed(text: Any) -> Any:
 
 
 def _expectation(line: Json) -> Expectation:
-    _refuse_unknown("expect", line, {"as_of", "region", *VALUE_FIELDS})
-    values = {key: _typed(text) for key, text in line.items() if key not in ("as_of", "region")}
+    _refuse_unknown("expect", line, {"as_of", "hierarchy_of", "region", *VALUE_FIELDS})
+    values = {key: _typed(text) for key, text in line.items() if key not in ("as_of", "hierarchy_of", "region")}
     match values.get("coverage"):
         case str(ratio):
             recorded, _, obliged = ratio.partition("/")
             values["coverage"] = int(recorded) / int(obliged)
-    return {"as_of": line["as_of"], "region": line["region"], "values": values}
+    as_of = line["as_of"]
+    return {
+        "as_of": as_of,
+        "hierarchy_of": line.get("hierarchy_of", as_of),
+        "region": line["region"],
+        "values": values,
+    }
 
 
 def _anomalies(
