@@ -79,6 +79,9 @@ PlaceOut = Annotated[str, StringConstraints(pattern=rf"^(?:ID|ID-transit|{CODE})
 Column = Annotated[str, StringConstraints(pattern=rf"^(?:ID|ID-transit|{CODE}(?:~\d{{4}}-\d{{2}}-\d{{2}})?)$")]
 """A place: its code, or `CODE~DAY` for a later place of a code that several had, with the day it began."""
 
+PeriodName = Annotated[str, StringConstraints(pattern=r"^(?:19|2[01])[0-9]{2}-(?:0[1-9]|1[0-2])$")]
+"""A closing period by the month in which it ends, `YYYY-MM`."""
+
 Sex = Literal["M", "F"]
 Count = Annotated[int, Field(ge=0, le=COUNT_MAX)]
 """A number of people."""

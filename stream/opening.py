@@ -67,6 +67,7 @@ class Book:
         for balance in self:
             self._on_code.setdefault((balance.day, places.code(balance.region, balance.day)), []).append(balance)
         self._above: dict[str, tuple[Balance, ...]] = {}
+        self._at_code: dict[int, dict[str, tuple[Balance, ...]]] = {}
         self._touching: dict[str, tuple[Balance, ...]] = {}
 
     def __bool__(self) -> bool:
@@ -117,6 +118,16 @@ class Book:
     def _touches(self, balance: Balance, place: str) -> bool:
         days = (balance.day, *(day for day in self.places.days if day > balance.day))
         return any(self.places.inside(place, balance.region, day) for day in days)
+
+    def at(self, code: str, day: int) -> tuple[Balance, ...]:
+        """Every balance, of whatever day, whose region has the code on that day."""
+        era = self.places.era(day)
+        if era not in self._at_code:
+            at_code: dict[str, list[Balance]] = {}
+            for balance in self:
+                at_code.setdefault(self.places.code_in(balance.region, era), []).append(balance)
+            self._at_code[era] = {code: tuple(balances) for code, balances in at_code.items()}
+        return self._at_code[era].get(code, ())
 
     def is_governed(self, place: str) -> bool:
         """Whether the place lies in a region with any accepted balance."""

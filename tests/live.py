@@ -115,10 +115,13 @@ class Live:
         return process
 
     def __enter__(self) -> Self:
+        rules = rules_of(self.settings)
         settings = Settings(
             bootstrap_servers=self.broker.bootstrap_servers,
             transactions=self.broker.transactions,
             partitions=self.partitions,
+            transit_expiry_days=rules.transit_expiry_days,
+            leap_birthday=rules.leap_birthday,
         )
         asyncio.run(ensure_ledger(settings, Pseudonymiser(KEY.encode()).fingerprint, reference.load()))
         return self
@@ -171,7 +174,7 @@ class Live:
 
     def wait_until_counted(self, as_of: date) -> dict[str, Event]:
         """Wait until every event sent is in the coverage of the country; the newest record of every region."""
-        self.wait_until(self._intake_is_done, "intake to take in everything")
+        self.wait_until_taken_in()
         ends = self._last_offsets(LEDGER, self.partitions)
 
         def counted() -> bool:
@@ -182,6 +185,10 @@ class Live:
 
         self.wait_until(counted, f"coverage of {as_of} to reach {ends}")
         return self.coverage()
+
+    def wait_until_taken_in(self) -> None:
+        """Wait until every record sent is in the ledger or among the rejects."""
+        self.wait_until(self._intake_is_done, "intake to take in everything")
 
     def counted_events(self) -> int:
         """Ledger offsets that the newest heads cover, over all partitions."""
