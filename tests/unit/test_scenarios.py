@@ -8,6 +8,7 @@ import pytest
 
 from tests.counters import by_core, disagreements
 from tests.scenario_check import (
+    NOT_YET_IN_SQL,
     backwards,
     by_the_core,
     by_the_sql,
@@ -19,7 +20,6 @@ from tests.scenario_check import (
 from tests.scenario_files import Scenario, load_scenarios
 
 SCENARIOS = load_scenarios()
-NOT_YET_IN_SQL = "sql:not-yet"
 
 
 @pytest.mark.parametrize("order", [told, backwards, shuffled_with_repeats])
