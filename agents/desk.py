@@ -141,6 +141,9 @@ class Desk:
                 )
         elif isinstance(record, Epoch):
             self.epoch_differs = record != self.identity.epoch(record.epoch)
+            if record.epoch != epoch:
+                # The roll-up forgets what an older epoch said: say all of it again.
+                draft.columns.update(self.store.every_total(), self.book.by_region)
             return record.epoch
         elif record.day > wib_day(appended_ms / 1000) + DAY_AHEAD_MAX:
             refused = iso_day(record.day)

@@ -31,7 +31,8 @@ from agents.settings import Settings
 from agents.topics import COVERAGE, PARTIALS
 from agents.view import View
 from stream import coverage
-from stream.partials import HeadRecord, PartialRecord, decode
+from stream.batches import Batches
+from stream.partials import HeadRecord, decode
 from stream.reference import Reference
 from stream.regions import COUNTRY, TRANSIT
 from stream.rollup import Partial, Rollup
@@ -67,8 +68,7 @@ class RollupAgent:
     def _reset(self, caught_up_at: int) -> None:
         self._rollup = self._empty()
         self._other_days: dict[date, tuple[tuple[tuple[int, int], ...], View]] = {}
-        self._waiting: dict[int, list[PartialRecord]] = {}
-        self._heads: dict[int, HeadRecord] = {}
+        self._batches = Batches(self._rollup)
         self._caught_up_at = caught_up_at
         self._next_offset = 0
         self._given_out = False
@@ -118,17 +118,16 @@ class RollupAgent:
         for record in fetch.records:
             if record.key is None or record.value is None:
                 continue
-            decoded = decode(record.key, record.value)
-            if isinstance(decoded, PartialRecord):
-                self._waiting.setdefault(decoded.partition, []).append(decoded)
-                continue
-            for waiting in self._waiting.pop(decoded.partition, ()):
-                self._rollup.apply(decoded.partition, waiting.region, waiting.partial())
-            self._heads[decoded.partition] = decoded
-            # The country's record says how far the count is, also when nothing moved.
-            self._rollup.touch(COUNTRY)
+            if self._batches.add(decode(record.key, record.value)):
+                # The country's record says how far the count is, also when nothing moved.
+                self._rollup.touch(COUNTRY)
         self._next_offset = fetch.next_offset
         self._last_timestamp_ms = fetch.records[-1].timestamp if fetch.records else self._last_timestamp_ms
+
+    @property
+    def _heads(self) -> Mapping[int, HeadRecord]:
+        """The latest head of each partition."""
+        return self._batches.heads
 
     @property
     def caught_up(self) -> bool:
