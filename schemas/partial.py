@@ -37,7 +37,9 @@ class PartialCounts(Output):
 
 
 class PartialBalance(Output):
-    """The region's own balance, as this partition sees it."""
+    """The region's own balance, as this partition sees it.
+
+    Where a change of codes brought regions with balances in, or took some out, theirs are added or taken away."""
 
     as_of: Day
     """Day D0 of the balance that governs."""
@@ -45,6 +47,8 @@ class PartialBalance(Output):
     """What the balance states; a measure left out is not stated. Partition 0 only."""
     schedule_to_day: Stated | None = None
     """Birthdays of the schedule after D0 up to the day; null: the balance has no schedule. Partition 0 only."""
+    others_to_day: BySex | None = None
+    """The same of the balances of regions that came in by a change of codes, less those that left; absent: none."""
     held: PartialCounts
     """What the balance already holds of the people of this partition (V0)."""
 
