@@ -156,7 +156,7 @@ class RollupAgent:
         )
         metrics.batch("publish", time.perf_counter() - began)
         self._given_out, self._as_of = True, day
-        self.view.update(records)
+        self.view.update(records, self._rollup.has_ended)
 
     def _records(self, day: date) -> list[dict[str, Any]]:
         return self._stamped(self._rollup, self._heads, day)

@@ -107,6 +107,10 @@ class Rollup:
         for place in self._balances:
             self._open(place, self._places.code_in(place, era))
 
+    def has_ended(self, region: str) -> bool:
+        """Whether no place with a column here has the code, or one below it, on the day of the last `take_changed`."""
+        return region not in self._known
+
     def touch(self, region: str) -> None:
         """Give a region out again, whether or not its figures moved."""
         self._dirty.add(region)

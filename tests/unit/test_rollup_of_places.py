@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
+from agents.view import View
 from lampit import reference
 from stream import coverage
 from stream.opening_figures import BalancePart
@@ -39,7 +40,17 @@ def test_on_a_change_day_the_old_code_is_given_out_empty_and_once() -> None:
     assert turned["93"] == (2, "Papua Selatan")
     assert turned["93.01.01.1003"] == (2, "Karang Indah")
     assert turned["ID"] == (2, "Indonesia")
+    assert [made.has_ended(code) for code in ("91.01", "91", "93", "ID")] == [True, True, False, False]
     assert given_out(made, AFTER) == {}
+
+
+def test_the_page_has_no_codes_that_ended() -> None:
+    made, view, read = rollup({MERAUKE: Partial(WOMAN)}), View(), reference.load()
+    for day, provinces in ((BEFORE, ["91", "ID-transit"]), (AFTER, ["93", "ID-transit"])):
+        names = coverage.Names(read, day)
+        view.update([coverage.record(code, figure, names) for code, figure in made.take_changed(day)], made.has_ended)
+        assert [record["region"] for record in view.children("ID")] == provinces
+        assert ("91.01" in view.records) == (day == BEFORE)
 
 
 def test_what_arrives_after_the_change_goes_to_the_new_code() -> None:
