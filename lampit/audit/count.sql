@@ -1,14 +1,17 @@
 -- The second count: section 2 of the contract ("Who is counted where, on day D") as SQL for DuckDB.
 --
 -- In:  ledger_record (accepted events as the ledger holds them), region_reference, region_change, and the variables
---      as_of, transit_expiry_days (or null), leap_birthday ('mar1' or 'feb28'), stale_after_days.
+--      as_of, transit_expiry_days (or null), leap_birthday ('mar1' or 'feb28'), stale_after_days,
+--      reported_by (a day: count what had been reported by its end; null: count everything), and
+--      flows_from (the first day of the flows that flows.sql is to add up after this file; null: none).
 --      lampit/audit/sql_count.py makes them and runs this file from top to bottom.
--- Out: the tables coverage (one row for each region) and anomaly (one row for each anomaly of an event).
+-- Out: the table coverage (one row for each region).
 --
 -- Read it as a chain of small tables; each says which sentence of the contract it carries out:
 --    1 events    2 openings   3 persons   4 cancellations   5 what stands   6 presumed inside   7 folds
---    8 homes     9 attributes 10 cards    11 one person's figures          12 regions         13 anomalies
--- Not here: flows, closings, region codes that change (a code is taken as it was sent).
+--    8 homes     9 attributes 10 cards    11 one person's figures          12 regions
+-- What reads the tables made here, in files of their own: anomalies.sql, flows.sql, closings.sql, delays.sql.
+-- Not here: region codes that change (a code is taken as it was sent).
 --
 -- One idea carries the openings. A person is folded several times, and every fold goes through the same SQL:
 --   variant 0  all accepted events: V, once from NEW and once from a presumed home where there is one;
@@ -27,11 +30,21 @@ CREATE OR REPLACE TEMP MACRO lineage(code) AS
         list_transform(range(len(string_split(code, '.')), 0, -1),
                        lambda n: array_to_string(string_split(code, '.')[1:n], '.')), 'ID') END;
 
+CREATE OR REPLACE TEMP MACRO level_of(code) AS
+    CASE code WHEN 'ID' THEN 'country' WHEN 'ID-transit' THEN 'transit'
+    ELSE ['province', 'regency', 'district', 'village'][len(string_split(code, '.'))] END;
+
 -- The zone of a region, as hours before UTC's midnight; WIB where nothing is known.
 CREATE OR REPLACE TEMP MACRO zone_hours(code) AS
     CASE WHEN left(code, 2) IN ('51', '52', '53', '63', '64', '65', '71', '72', '73', '74', '75', '76') THEN 8
          WHEN left(code, 2) IN ('81', '82', '91', '92', '93', '94', '95', '96') THEN 9
          ELSE 7 END;
+
+-- "The day of a time is that of the zone of data.region (of service_point for a recording served; WIB where there is
+-- none)": the day on which an event was reported.
+CREATE OR REPLACE TEMP MACRO report_day(kind, time, data) AS
+    CAST(time + to_hours(zone_hours(CASE WHEN kind = 'recording' AND data.service_point IS NOT NULL
+                                    THEN data.service_point ELSE data.region END)) AS DATE);
 
 -- "Born 29 February: 17 on 1 March in a common year (setting leap_birthday)". Seventeen years after a leap year is
 -- never one; DuckDB answers 28 February then.
@@ -87,11 +100,16 @@ CREATE OR REPLACE TEMP TABLE state_table AS
 
 -- ------------------------------------------------------------------------------------------------------- 1. events
 
--- Ledger records that are events; control records of the ledger (genesis, epoch, day) are not.
+-- Ledger records that are events; control records of the ledger (genesis, epoch, day) are not, nor copies of an event
+-- that is kept under another id of the person. "The stock by report date on D is the figure of D over the events whose
+-- time falls on a day up to D. Opening balances count from their D0 whatever their time."
 CREATE OR REPLACE TEMP TABLE accepted AS
     SELECT coalesce(subject, '') AS subject, source, id, type[8:-4] AS kind, CAST(time AS TIMESTAMP) AS time, data
     FROM ledger_record
-    WHERE type IN (
+    WHERE forwardedfrom IS NULL
+        AND (getvariable('reported_by') IS NULL OR type = 'lampit.opening_balance.v1'
+             OR report_day(type[8:-4], CAST(time AS TIMESTAMP), data) <= getvariable('reported_by'))
+        AND type IN (
         'lampit.register.v1', 'lampit.birth.v1', 'lampit.death.v1', 'lampit.move_out.v1', 'lampit.move_in.v1',
         'lampit.recording.v1', 'lampit.marriage.v1', 'lampit.residence_permit.v1', 'lampit.correction.v1',
         'lampit.missing.v1', 'lampit.found.v1', 'lampit.nik_change.v1', 'lampit.cancellation.v1',
@@ -207,6 +225,16 @@ CREATE OR REPLACE TEMP TABLE governing AS
     SELECT * FROM balance WHERE d0 <= getvariable('as_of')
     QUALIFY row_number() OVER (PARTITION BY region ORDER BY d0 DESC) = 1;
 
+-- Those whose V0 is asked for: the governing ones that may have moved, and those with a schedule, by which 17th birthdays
+-- are told, that govern on a day of the flows.
+CREATE OR REPLACE TEMP TABLE reign AS
+    SELECT *, coalesce(lead(d0) OVER (PARTITION BY region ORDER BY d0), DATE 'infinity') AS until FROM balance;
+CREATE OR REPLACE TEMP TABLE folded_balance AS
+    SELECT balance_no, d0, schedule FROM governing WHERE d0 < getvariable('as_of')
+    UNION
+    SELECT balance_no, d0, schedule FROM reign
+    WHERE schedule IS NOT NULL AND d0 <= getvariable('as_of') AND until > getvariable('flows_from');
+
 -- The codes that events name, with every accepted balance, of whatever D0, at or above them.
 CREATE OR REPLACE TEMP TABLE governed AS
     WITH named AS (
@@ -272,13 +300,11 @@ CREATE OR REPLACE TEMP VIEW presumable AS
     FROM earliest
     WHERE home IN (SELECT code FROM governed);
 
--- The persons to be looked at as a balance knew them: for its figures, those with an event in its region, where it
--- governs before the asked day; and those who may be presumed inside, if a register or birth of theirs may be in time.
+-- The persons to be looked at as a balance knew them: for its figures, those with an event in its region; and those who may be presumed inside, if a register or birth of theirs may be in time.
 CREATE OR REPLACE TEMP TABLE variant_person AS
     SELECT DISTINCT balance_no, person_now
     FROM (SELECT person_now, unnest([data.region, data.origin]) AS code FROM person_event WHERE EXISTS (FROM balance))
-    JOIN governed USING (code) JOIN governing USING (balance_no)
-    WHERE governing.d0 < getvariable('as_of')
+    JOIN governed USING (code) JOIN folded_balance USING (balance_no)
     UNION
     SELECT balance_no, person_now
     FROM presumable, balance
@@ -391,14 +417,19 @@ CREATE OR REPLACE TEMP TABLE presumed_person AS
     WHERE variant = 0 AND (SELECT count(*) FROM balance)
         > (SELECT count(*) FROM entered_in_time WHERE entered_in_time.person_now = presumable.person);
 
--- The balance that governs a presumed home on the asked day: of the code and its ancestors "the one with the latest D0
--- by D, or the earliest of all when none is yet; at equal D0 that of the longest code".
-CREATE OR REPLACE TEMP TABLE home_balance AS
-    SELECT code AS home, balance_no FROM governed
-    QUALIFY row_number() OVER (PARTITION BY code ORDER BY
-        d0 <= getvariable('as_of') DESC,
-        CASE WHEN d0 <= getvariable('as_of') THEN -epoch(d0) ELSE epoch(d0) END,
-        len(region) * CASE WHEN region = 'ID' THEN 0 ELSE 1 END DESC) = 1;
+-- The balance that governs a presumed home, since and until when: of the code and its ancestors "the one with the latest
+-- D0 by D, or the earliest of all when none is yet; at equal D0 that of the longest code". home_balance: on the asked day.
+CREATE OR REPLACE TEMP TABLE home_reign AS
+    WITH first_of_day AS (
+        SELECT code AS home, d0, balance_no FROM governed
+        QUALIFY row_number() OVER (PARTITION BY code, d0 ORDER BY
+            len(region) * CASE WHEN region = 'ID' THEN 0 ELSE 1 END DESC) = 1)
+    SELECT home, balance_no,
+           CASE WHEN row_number() OVER by_day = 1 THEN DATE '-infinity' ELSE d0 END AS since,
+           coalesce(lead(d0) OVER by_day, DATE 'infinity') AS until
+    FROM first_of_day WINDOW by_day AS (PARTITION BY home ORDER BY d0);
+CREATE OR REPLACE TEMP VIEW home_balance AS
+    SELECT home, balance_no FROM home_reign WHERE since <= getvariable('as_of') AND getvariable('as_of') < until;
 
 -- -------------------------------------------------------------------------------------------------------- 7. folds
 
@@ -424,7 +455,7 @@ CREATE OR REPLACE TEMP TABLE fold AS
         SELECT variant, person, known_in_time.person_now, presumed_in_time.home IS NOT NULL, presumed_in_time.home,
                d0, CASE WHEN schedule IS NULL THEN d0 ELSE getvariable('as_of') END
         FROM known_in_time
-        JOIN governing ON governing.balance_no = variant AND governing.d0 < getvariable('as_of')
+        JOIN folded_balance ON balance_no = variant
         LEFT JOIN presumed_in_time USING (variant, person)
         WHERE presumed_in_time.home IS NOT NULL OR (variant, person) IN (SELECT (variant, person) FROM placed))
     SELECT row_number() OVER () AS fold_no, * FROM every;
@@ -448,7 +479,7 @@ CREATE OR REPLACE TEMP TABLE fact AS
     WHERE kind <> 'recording' AND (kind NOT IN ('register', 'birth') OR standing.event_no = standing_entry.event_no);
 
 -- One row for the beginning of each fold (step 0: NEW, or the presumed home "where they have lived for ever") and one
--- after each fact. left_home: where someone in transit came from; unmatched: the home left unmatched, "until the next
+-- after each fact (becomes: what the state table says of it). left_home: where someone in transit came from; unmatched: the home left unmatched, "until the next
 -- change of home". With transit_expiry_days n, who is in transit since d without a change of home dated by d + n "is
 -- back in the home they left from d + n on".
 CREATE OR REPLACE TEMP TABLE walk AS
@@ -456,7 +487,7 @@ CREATE OR REPLACE TEMP TABLE walk AS
         SELECT fold_no, CAST(0 AS BIGINT) AS step, CAST(NULL AS DATE) AS on_day,
                CASE WHEN presumed THEN 'HOME' ELSE 'NEW' END AS state, home,
                CAST(NULL AS VARCHAR) AS unmatched, CAST(NULL AS VARCHAR) AS left_home, CAST(NULL AS DATE) AS left_on,
-               CAST(NULL AS VARCHAR) AS anomaly, CAST(NULL AS BIGINT) AS event_no
+               CAST(NULL AS VARCHAR) AS becomes, CAST(NULL AS VARCHAR) AS anomaly, CAST(NULL AS BIGINT) AS event_no
         FROM fold
         UNION ALL
         SELECT fold_no, step, situation.on_day,
@@ -466,7 +497,7 @@ CREATE OR REPLACE TEMP TABLE walk AS
                     WHEN situation.fact = 'arrival' AND situation.situation = 'ELSEWHERE' THEN home END,
                CASE becomes WHEN 'STAYS' THEN left_home WHEN 'TRANSIT' THEN home END,
                CASE becomes WHEN 'STAYS' THEN left_on WHEN 'TRANSIT' THEN situation.on_day END,
-               state_table.anomaly, event_no
+               becomes, state_table.anomaly, event_no
         FROM (
             SELECT *, CASE
                     WHEN state <> 'HOME' THEN state
@@ -794,8 +825,7 @@ CREATE OR REPLACE TEMP TABLE coverage AS
                four('print_ready', number, sex, measure) AS print_ready, four('issued', number, sex, measure) AS issued
         FROM region_figure GROUP BY region)
     SELECT record.region,
-           CASE WHEN record.region = 'ID' THEN 'country' WHEN record.region = 'ID-transit' THEN 'transit'
-                ELSE ['province', 'regency', 'district', 'village'][len(string_split(record.region, '.'))] END AS level,
+           level_of(record.region) AS level,
            CASE WHEN record.region = 'ID' THEN 'Indonesia' WHEN record.region = 'ID-transit' THEN 'In transit'
                 ELSE region_reference.name END AS name,
            CAST(getvariable('as_of') AS DATE) AS as_of,
@@ -810,96 +840,3 @@ CREATE OR REPLACE TEMP TABLE coverage AS
     LEFT JOIN governing USING (region)
     LEFT JOIN region_reference ON region_reference.code = record.region
     ORDER BY record.region;
-
--- --------------------------------------------------------------------------------------------------- 13. anomalies
--- "They depend on the set of events, not on D." Of a cancelled event none, of the loser of a conflict that alone.
-
--- The fold that is judged: the presumed one of a person presumed under any balance, else the plain one.
-CREATE OR REPLACE TEMP TABLE judged AS
-    SELECT fold_no, fold.person FROM fold LEFT JOIN presumed_person USING (person)
-    WHERE variant = 0 AND presumed = (presumed_person.person IS NOT NULL);
-
-CREATE OR REPLACE TEMP VIEW judged_event AS
-    SELECT standing.*, judged.fold_no FROM standing LEFT JOIN judged USING (person) WHERE variant = 0;
-
--- When a code is in the reference: it turns with the decrees that begin or end it (a rename does neither, a split does
--- not end the old code); a code without a turn is there always or never.
-CREATE OR REPLACE TEMP TABLE region_turn AS
-    SELECT code, on_day, bool_or(begins) AS begins, bool_or(ends) AS ends
-    FROM (SELECT new_code AS code, effective_on AS on_day, true AS begins, false AS ends
-          FROM region_change WHERE kind <> 'rename' AND new_code IS NOT NULL
-          UNION ALL
-          SELECT old_code, effective_on, false, true
-          FROM region_change WHERE kind NOT IN ('rename', 'split') AND old_code IS NOT NULL)
-    GROUP BY code, on_day;
-
-CREATE OR REPLACE TEMP TABLE unknown_region AS
-    WITH doubtful AS (
-        SELECT person, source, id, data.region AS code, data.occurred_on AS on_day
-        FROM (SELECT person, source, id, data FROM standing WHERE variant = 0
-              UNION ALL
-              SELECT '', source, id, data FROM nik_event WHERE kind = 'opening_balance')
-        WHERE data.region <> 'ID' AND (data.region NOT IN (SELECT code FROM region_reference)
-                                       OR data.region IN (SELECT code FROM region_turn)))
-    SELECT person, source, id FROM (
-        SELECT person, source, id, doubtful.code,
-               arg_max(begins, region_turn.on_day) FILTER (region_turn.on_day <= doubtful.on_day) AS begun,
-               arg_min(ends, region_turn.on_day) FILTER (region_turn.on_day > doubtful.on_day) AS yet_to_end
-        FROM doubtful LEFT JOIN region_turn USING (code) GROUP BY person, source, id, doubtful.code, doubtful.on_day)
-    WHERE NOT coalesce(begun, yet_to_end, code IN (SELECT code FROM region_reference));
-
--- "Counted somewhere, no birth date from any event": home or in transit at the end of some day.
-CREATE OR REPLACE TEMP TABLE birth_date_unknown AS
-    WITH counted AS (
-        SELECT DISTINCT fold_no FROM (
-            SELECT fold_no, state, on_day, lead(on_day) OVER (PARTITION BY fold_no ORDER BY step) AS next_day
-            FROM walk JOIN judged USING (fold_no))
-        WHERE state IN ('HOME', 'TRANSIT') AND (on_day IS NULL OR next_day IS NULL OR on_day < next_day))
-    SELECT person, source, id
-    FROM judged_event JOIN fact_rank USING (kind)
-    JOIN counted USING (fold_no) LEFT JOIN said USING (fold_no) LEFT JOIN corrected USING (fold_no)
-    WHERE NOT flow_only AND said.birth_date IS NULL AND corrected.birth_date IS NULL
-    QUALIFY row_number() OVER (PARTITION BY person ORDER BY data.occurred_on, rank, event_no) = 1;
-
-CREATE OR REPLACE TEMP TABLE anomaly AS
-    WITH every AS (
-        -- as the state table says; never on the register or birth that stands
-        SELECT person, source, id, anomaly AS kind
-        FROM walk JOIN judged_event USING (fold_no, event_no)
-        WHERE anomaly IS NOT NULL AND judged_event.kind NOT IN ('register', 'birth')
-        UNION
-        SELECT person, source, id, 'already_born'
-        FROM standing JOIN standing_entry USING (variant, person)
-        WHERE variant = 0 AND kind IN ('register', 'birth') AND NOT flow_only
-            AND standing.event_no <> standing_entry.event_no
-        UNION
-        SELECT person, source, id, 'unplaced'
-        FROM judged_event JOIN fact_rank USING (kind) WHERE fold_no IS NULL AND NOT flow_only
-        UNION
-        SELECT person, source, id, 'after_death'
-        FROM judged_event ANTI JOIN effective ON effective.variant = 0 AND effective.event_no = judged_event.event_no
-        WHERE kind IN ('recording', 'marriage', 'residence_permit') AND fold_no IS NOT NULL
-        UNION
-        SELECT person, source, id, 'suspected_double'
-        FROM judged_event
-        WHERE kind = 'recording' AND data.status = 'duplicate'
-            AND (fold_no IS NULL OR event_no IN (SELECT event_no FROM effective WHERE variant = 0))
-        UNION
-        SELECT coalesce(merged.person, contested.subject), source, id, 'conflicting_duplicate'
-        FROM contested
-        LEFT JOIN merged ON merged.variant = 0 AND merged.subject = contested.subject WHERE place > 1
-        UNION
-        SELECT person, source, id, 'conflicting_duplicate' FROM merged_contest WHERE NOT same_content
-        UNION
-        SELECT person, source, id, 'cancels_nothing'
-        FROM cancellation ANTI JOIN cancelled USING (variant, event_no)
-        WHERE variant = 0 AND (target_no IS NULL OR target_kind = 'nik_change')
-        UNION
-        SELECT person, source, id, 'cancellation_cycle'
-        FROM cancellation SEMI JOIN cycle USING (variant, event_no) ANTI JOIN cancelled USING (variant, event_no)
-        WHERE variant = 0
-        UNION
-        SELECT person, source, id, 'birth_date_unknown' FROM birth_date_unknown
-        UNION
-        SELECT person, source, id, 'unknown_region' FROM unknown_region)
-    SELECT nullif(person, '') AS subject, source, id, kind FROM every ORDER BY person, source, id, kind;
