@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := schemas stream agents lampit
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PYTEST := $(BIN)/python -m pytest -m "not chaos and not fuzz"
 # ARGS goes to pytest: make test ARGS="tests/unit -k calendar"
 ARGS ?=
 
@@ -26,8 +27,8 @@ demo: setup ## Embedded broker, all agents, live events and the page, in one com
 
 test: system-packages setup-dev lint ## Lint, types, import contracts and every test
 	scripts/kafka-distribution
-	echo "pytest"
-	$(BIN)/python -m pytest -m "not chaos and not fuzz" $(ARGS)
+	# What needs no broker runs on every core; tests that kill and time processes have the machine to themselves.
+	$(if $(ARGS),$(PYTEST) $(ARGS),$(PYTEST) -q --numprocesses auto --ignore tests/broker && $(PYTEST) tests/broker)
 
 lint: setup-dev ## Ruff, mypy --strict and the import contracts
 	echo "ruff check"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -23,6 +24,7 @@ from pydantic_settings import (
 )
 
 from agents.errors import ConfigurationError
+from stream.periods import month_of
 
 PREFIX: Final = "LAMPIT_"
 CONFIG: Final = "LAMPIT_CONFIG"
@@ -36,6 +38,7 @@ _NO_SETTING: Final = re.compile(
     r"LAMPIT_TEST_\w+=.*|"
     r"LAMPIT_(\w+_)?(SERVICE_HOST=.*|SERVICE_PORT(_\w+)?=.*|PORT_\d+_(TCP|UDP)(_\w+)?=.*|PORT=(tcp|udp)://.*)"
 )
+_EVERY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})
 _SERVER: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 
 
@@ -63,6 +66,12 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("lampit-data"), description="directory of the stores; one process may use it at a time")
     web_host: str = Field("127.0.0.1", min_length=1, description="address the web server listens on")
     web_port: int = Field(6066, ge=1, le=65535, description="port the web server listens on")
+    web_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/]+$",
+        description="where other processes reach this web server, as http://host:port; unset: LAMPIT_WEB_HOST, or this "
+        "machine's name where that is every address, and LAMPIT_WEB_PORT",
+    )
     pseudonym_key_file: Path | None = Field(
         None, description="file that holds the pseudonym key, 32 bytes or more; this or LAMPIT_PSEUDONYM_KEY"
     )
@@ -80,6 +89,10 @@ class Settings(BaseSettings):
     )
     leap_birthday: Literal["mar1", "feb28"] = Field(
         "mar1", description="the day someone born on 29 February turns 17 in a common year"
+    )
+    closing_day: int = Field(28, ge=1, le=28, description="day of the month at whose end the month is closed")
+    first_period: str | None = Field(
+        None, description="first month to be closed, as YYYY-MM; months are closed only when it is set"
     )
     session_timeout_seconds: int = Field(
         30, ge=6, le=300, description="silence after which a worker's partitions go to another one"
@@ -133,6 +146,13 @@ class Settings(BaseSettings):
                 raise ValueError("each server should be host:port")
         return ",".join(servers)
 
+    @field_validator("first_period")
+    @classmethod
+    def _period(cls, value: str | None) -> str | None:
+        if value is not None:
+            month_of(value)
+        return value
+
     @field_validator("metrics_levels", mode="before")
     @classmethod
     def _levels(cls, value: object) -> object:
@@ -158,6 +178,14 @@ class Settings(BaseSettings):
         if self.pseudonym_key is not None and self.pseudonym_key_file is not None:
             raise ValueError("set either LAMPIT_PSEUDONYM_KEY or LAMPIT_PSEUDONYM_KEY_FILE, not both")
         return self
+
+    @property
+    def reached_at(self) -> str:
+        """Where other processes reach this one's web server."""
+        if self.web_url is not None:
+            return self.web_url
+        host = socket.gethostname() if self.web_host in _EVERY_ADDRESS else self.web_host
+        return f"http://[{host}]:{self.web_port}" if ":" in host else f"http://{host}:{self.web_port}"
 
     def pseudonym_key_bytes(self) -> bytes:
         """The key, without the end of line that editors put after the last line of a file."""

@@ -13,6 +13,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -241,6 +243,18 @@ class Live:
     def coverage(self) -> dict[str, Event]:
         """The newest coverage record of every region."""
         return {record.key.decode(): json.loads(record.value) for record in self.read(COVERAGE)}
+
+    def coverage_on(self, day: date, rollup: Process) -> dict[str, Event]:
+        """The record of every region on another day, as the roll-up's API gives it."""
+        records = {}
+        for region in self.coverage():
+            url = f"http://127.0.0.1:{rollup.port}/api/coverage/{region}?as_of={day}"
+            try:
+                with urllib.request.urlopen(url, timeout=60) as answer:
+                    records[region] = json.loads(answer.read())
+            except urllib.error.HTTPError as refusal:
+                assert refusal.code == 404, refusal.read()
+        return records
 
     def differences(self, as_of: date, live: dict[str, Event]) -> list[str]:
         """Where the live figures are not those of the counting engine over what was sent."""

@@ -71,6 +71,12 @@ EDGES = {
         "measure-not-stated", "turning-17-schedule", "stale-denominator", "nested-balances", "successive-balances",
         "balance-replaced",
     ],
+    "closings": [
+        "flow-births", "flow-stillbirths", "flow-deaths", "flow-moves", "flow-in-transit", "flow-recordings",
+        "flow-turned-17", "flow-turned-17-schedule", "flow-turned-17-by-report", "flow-corrections", "flow-cancelled",
+        "flow-presumed", "flow-by-sex", "stock-by-report", "stock-by-report-merged", "stock-by-report-balance",
+        "report-day-by-zone", "cut-off", "closing-day", "closing-not-stated", "closing-published-figures",
+    ],
     "regions and identity": ["unknown-code", "nik-prefix-of-another-region", "leading-zero-lost"],
 }  # fmt: skip
 REQUIRED_TAGS = (
@@ -120,8 +126,12 @@ def test_every_kind_of_anomaly_is_cleared_by_a_later_event() -> None:
     assert cleared == KINDS - NEVER_CLEARED
 
 
-def test_both_settings_are_tried_and_left_out() -> None:
-    assert {key for scenario in SCENARIOS for key in scenario.settings} == {"transit_expiry_days", "leap_birthday"}
+def test_every_setting_is_tried_and_left_out() -> None:
+    assert {key for scenario in SCENARIOS for key in scenario.settings} == {
+        "transit_expiry_days",
+        "leap_birthday",
+        "closing_day",
+    }
     assert any(not scenario.settings for scenario in SCENARIOS)
 
 
@@ -136,7 +146,7 @@ def test_a_story_is_told_and_something_is_expected(scenario: Scenario) -> None:
     assert scenario.story.endswith(".")
     assert scenario.tags
     assert scenario.events
-    assert scenario.expect or scenario.anomalies
+    assert scenario.expect or scenario.anomalies or scenario.closings
 
 
 @each_scenario
