@@ -225,15 +225,15 @@ CREATE OR REPLACE TEMP TABLE governing AS
     SELECT * FROM balance WHERE d0 <= getvariable('as_of')
     QUALIFY row_number() OVER (PARTITION BY region ORDER BY d0 DESC) = 1;
 
--- Those whose V0 is asked for: the governing ones that may have moved, and those with a schedule, by which 17th birthdays
--- are told, that govern on a day of the flows.
+-- Those whose V0 is asked for: the governing ones that may have moved, and those with a schedule by which the birthdays of
+-- the flows are told.
 CREATE OR REPLACE TEMP TABLE reign AS
     SELECT *, coalesce(lead(d0) OVER (PARTITION BY region ORDER BY d0), DATE 'infinity') AS until FROM balance;
 CREATE OR REPLACE TEMP TABLE folded_balance AS
     SELECT balance_no, d0, schedule FROM governing WHERE d0 < getvariable('as_of')
     UNION
     SELECT balance_no, d0, schedule FROM reign
-    WHERE schedule IS NOT NULL AND d0 <= getvariable('as_of') AND until > getvariable('flows_from');
+    WHERE schedule IS NOT NULL AND d0 < getvariable('as_of') AND until >= getvariable('flows_from');
 
 -- The codes that events name, with every accepted balance, of whatever D0, at or above them.
 CREATE OR REPLACE TEMP TABLE governed AS

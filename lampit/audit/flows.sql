@@ -91,9 +91,10 @@ CREATE OR REPLACE TEMP TABLE happening AS
     WHERE variant = 0 AND kind = 'birth' AND NOT coalesce(data.stillborn, false)
         AND (coalesce(data.already_registered, false) OR standing.event_no = standing_entry.event_no)
     UNION ALL
-    -- "stillbirths: every standing stillborn one."
+    -- "stillbirths: every standing stillborn one." (A flag that may be null is never a filter by itself: DuckDB 2.0.0 lets
+    -- null through.)
     SELECT 'stillbirths', person, event_no, data.region
-    FROM standing WHERE variant = 0 AND kind = 'birth' AND data.stillborn
+    FROM standing WHERE variant = 0 AND kind = 'birth' AND coalesce(data.stillborn, false)
     UNION ALL
     -- "deaths: the death that takes effect, at the place where the person was counted until then; of someone counted
     -- nowhere: no flow."
@@ -153,7 +154,8 @@ CREATE OR REPLACE TEMP TABLE birthday AS
         AND (len(counting.person) = 32 OR day = CAST(split_part(counting.person, '|', 1) AS DATE));
 
 -- "In a region under its own balance with a schedule: the schedule's counts on their days, and only those known people
--- whom the balance does not already hold (who are not inside it in V0)."
+-- whom the balance does not already hold (who are not inside it in V0; of merged NIKs: none of them inside). Of the days
+-- after D0 up to the next D0, that day included."
 CREATE OR REPLACE TEMP TABLE scheduled AS
     SELECT balance_no, region, d0, until, schedule FROM reign WHERE schedule IS NOT NULL;
 CREATE OR REPLACE TEMP TABLE held AS
@@ -171,12 +173,12 @@ CREATE OR REPLACE TEMP TABLE turned AS
                 WHEN json_type(count) = 'OBJECT' THEN coalesce(CAST(json_extract_string(count, '$.' || sex) AS BIGINT), 0)
                 WHEN sex = 'unknown' THEN CAST(count AS BIGINT) ELSE 0 END AS number
         FROM schedule_line, (VALUES ('M'), ('F'), ('unknown')) AS sexes (sex)
-        WHERE day > d0 AND day < until AND day BETWEEN getvariable('flows_from') AND getvariable('as_of')),
+        WHERE day > d0 AND day <= until AND day BETWEEN getvariable('flows_from') AND getvariable('as_of')),
     known_row AS (
         SELECT place AS node, day, sex, count(*) AS number, false AS is_scheduled FROM birthday GROUP BY ALL
         UNION ALL
         SELECT scheduled.region, day, sex, count(*), true
-        FROM birthday JOIN scheduled ON inside(place, region) AND d0 <= day AND day < until
+        FROM birthday JOIN scheduled ON inside(place, region) AND d0 < day AND day <= until
         ANTI JOIN held ON held.balance_no = scheduled.balance_no AND held.person = birthday.person
         GROUP BY ALL
         UNION ALL
@@ -185,7 +187,7 @@ CREATE OR REPLACE TEMP TABLE turned AS
         SELECT known_row.*, unnest(lineage(node)) AS region, unnest(range(0, len(lineage(node)))) AS height FROM known_row),
     marked AS (
         SELECT above.*, scheduled.region IS NOT NULL AND NOT (is_scheduled AND height = 0) AS stops
-        FROM above LEFT JOIN scheduled ON scheduled.region = above.region AND d0 <= day AND day < until)
+        FROM above LEFT JOIN scheduled ON scheduled.region = above.region AND d0 < day AND day <= until)
     SELECT region, day, sex, number
     FROM marked
     QUALIFY NOT bool_or(stops) OVER (PARTITION BY node, day, sex, number, is_scheduled ORDER BY height);

@@ -118,9 +118,7 @@ def _flow(connection: duckdb.DuckDBPyConnection, first_day: date, last_day: date
     connection.execute("ALTER TABLE whole_ledger_record RENAME TO ledger_record")
 
 
-def _stocks(
-    connection: duckdb.DuckDBPyConnection, opened_on: date, closed_on: date, settings: CountSettings
-) -> None:
+def _stocks(connection: duckdb.DuckDBPyConnection, opened_on: date, closed_on: date, settings: CountSettings) -> None:
     """The table stock, of four counts; the last is that of the closing by event date, whose tables remain."""
     create = "CREATE TEMP TABLE stock AS"
     for dating, moment, day in (
