@@ -11,31 +11,15 @@ CREATE OR REPLACE TEMP TABLE judged AS
 CREATE OR REPLACE TEMP VIEW judged_event AS
     SELECT standing.*, judged.fold_no FROM standing LEFT JOIN judged USING (person) WHERE variant = 0;
 
--- When a code is in the reference: it turns with the decrees that begin or end it (a rename does neither, a split does
--- not end the old code); a code without a turn is there always or never.
-CREATE OR REPLACE TEMP TABLE region_turn AS
-    SELECT code, on_day, bool_or(begins) AS begins, bool_or(ends) AS ends
-    FROM (SELECT new_code AS code, effective_on AS on_day, true AS begins, false AS ends
-          FROM region_change WHERE kind <> 'rename' AND new_code IS NOT NULL
-          UNION ALL
-          SELECT old_code, effective_on, false, true
-          FROM region_change WHERE kind NOT IN ('rename', 'split') AND old_code IS NOT NULL)
-    GROUP BY code, on_day;
-
+-- "unknown_region: the code is not in force on that day": as it was sent.
 CREATE OR REPLACE TEMP TABLE unknown_region AS
-    WITH doubtful AS (
-        SELECT person, source, id, data.region AS code, data.occurred_on AS on_day
-        FROM (SELECT person, source, id, data FROM standing WHERE variant = 0
-              UNION ALL
-              SELECT '', source, id, data FROM nik_event WHERE kind = 'opening_balance')
-        WHERE data.region <> 'ID' AND (data.region NOT IN (SELECT code FROM region_reference)
-                                       OR data.region IN (SELECT code FROM region_turn)))
-    SELECT person, source, id FROM (
-        SELECT person, source, id, doubtful.code,
-               arg_max(begins, region_turn.on_day) FILTER (region_turn.on_day <= doubtful.on_day) AS begun,
-               arg_min(ends, region_turn.on_day) FILTER (region_turn.on_day > doubtful.on_day) AS yet_to_end
-        FROM doubtful LEFT JOIN region_turn USING (code) GROUP BY person, source, id, doubtful.code, doubtful.on_day)
-    WHERE NOT coalesce(begun, yet_to_end, code IN (SELECT code FROM region_reference));
+    SELECT person, source, id
+    FROM (SELECT person, source, id, data, era FROM standing WHERE variant = 0
+          UNION ALL
+          SELECT '', source, id, data, era FROM nik_event WHERE kind = 'opening_balance') AS named
+    LEFT JOIN in_force ON in_force.code = data.region AND in_force.era = named.era
+    WHERE data.region <> 'ID'
+        AND NOT coalesce(in_force.in_force, data.region IN (SELECT code FROM region_reference));
 
 -- "Counted somewhere, no birth date from any event": home or in transit at the end of some day.
 CREATE OR REPLACE TEMP TABLE birth_date_unknown AS

@@ -3,7 +3,7 @@
 -- In:  stock (dating, moment, and the columns of coverage): four counts, on the days opened_on and closed_on, of what is
 --      known now (by event date) and of what had been reported by that day (by report date);
 --      flow_of_period (region, dating, kind, M, F, unknown): what flowed in the days after opened_on up to closed_on;
---      the tables of count.sql, and the variables opened_on, closed_on.
+--      the tables of count.sql as of closed_on, and the variables opened_on, closed_on. All by the codes of closed_on.
 -- Out: the table closing, one row for each region with a figure.
 
 CREATE OR REPLACE TEMP MACRO figures(M, F, unknown, total) AS {M: M, F: F, unknown: unknown, total: total};
@@ -64,24 +64,20 @@ CREATE OR REPLACE TEMP TABLE month AS
     JOIN full_stock AS closing USING (region, dating)
     WHERE opening.moment = 'opening' AND closing.moment = 'closing';
 
--- What the closing figures rest on is that of the coverage record of closed_on; a region with flows alone has no balance
--- of its own nor below.
+-- What the closing figures rest on is the opening of the coverage record of closed_on.
 CREATE OR REPLACE TEMP TABLE closing AS
     SELECT by_event.region, level_of(by_event.region) AS level,
-           CASE by_event.region WHEN 'ID' THEN 'Indonesia' WHEN 'ID-transit' THEN 'In transit'
-                ELSE region_reference.name END AS name,
+           name_of(by_event.region) AS name,
            strftime(CAST(getvariable('closed_on') AS DATE), '%Y-%m') AS period,
            CAST(getvariable('opened_on') AS VARCHAR) AS opened_on, CAST(getvariable('closed_on') AS VARCHAR) AS closed_on,
            {opening: by_event.opening, flows: by_event.flows, closing: by_event.closing,
             coverage: by_event.coverage} AS by_event_date,
            {opening: by_report.opening, flows: by_report.flows, closing: by_report.closing,
             coverage: by_report.coverage} AS by_report_date,
-           coalesce(stock.opening, CASE WHEN EXISTS (SELECT 1 FROM balance WHERE inside(by_event.region, balance.region))
-                                        THEN 'parent' ELSE 'register' END) AS basis,
+           opening_of(by_event.region) AS basis,
            coalesce(stock.stale_denominator, false) AS stale_denominator
     FROM month AS by_event
     JOIN month AS by_report ON by_report.region = by_event.region
     LEFT JOIN stock ON stock.region = by_event.region AND stock.dating = 'event' AND stock.moment = 'closing'
-    LEFT JOIN region_reference ON region_reference.code = by_event.region
     WHERE by_event.dating = 'event' AND by_report.dating = 'report'
     ORDER BY by_event.region;

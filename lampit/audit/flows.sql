@@ -86,14 +86,14 @@ CREATE OR REPLACE TEMP TABLE change AS
 CREATE OR REPLACE TEMP TABLE happening AS
     -- "births: the standing register-or-birth entry, if a birth, and every standing already_registered birth, at
     -- data.region. Not those that are already_born."
-    SELECT 'births' AS flow, standing.person, standing.event_no, data.region AS place
+    SELECT 'births' AS flow, standing.person, standing.event_no, region AS place
     FROM standing LEFT JOIN standing_entry USING (variant, person)
     WHERE variant = 0 AND kind = 'birth' AND NOT coalesce(data.stillborn, false)
         AND (coalesce(data.already_registered, false) OR standing.event_no = standing_entry.event_no)
     UNION ALL
     -- "stillbirths: every standing stillborn one." (A flag that may be null is never a filter by itself: DuckDB 2.0.0 lets
     -- null through.)
-    SELECT 'stillbirths', person, event_no, data.region
+    SELECT 'stillbirths', person, event_no, region
     FROM standing WHERE variant = 0 AND kind = 'birth' AND coalesce(data.stillborn, false)
     UNION ALL
     -- "deaths: the death that takes effect, at the place where the person was counted until then; of someone counted
@@ -115,7 +115,7 @@ CREATE OR REPLACE TEMP TABLE happening AS
     UNION ALL
     -- "recordings: every standing recording with status captured that is neither after_death nor unplaced, at
     -- data.region; served: the same at service_point, where one is named."
-    SELECT unnest(['recordings', 'served']), person, event_no, unnest([data.region, data.service_point])
+    SELECT unnest(['recordings', 'served']), person, event_no, unnest([region, service_point])
     FROM effective
     WHERE variant = 0 AND kind = 'recording' AND coalesce(data.status, 'captured') = 'captured'
         AND (person IN (SELECT person FROM placed WHERE variant = 0)
@@ -157,53 +157,75 @@ CREATE OR REPLACE TEMP TABLE birthday AS
 -- whom the balance does not already hold (who are not inside it in V0; of merged NIKs: none of them inside). Of the days
 -- after D0 up to the next D0, that day included."
 CREATE OR REPLACE TEMP TABLE scheduled AS
-    SELECT balance_no, region, d0, until, schedule FROM reign WHERE schedule IS NOT NULL;
+    SELECT balance_no, d0, until, schedule FROM reign WHERE schedule IS NOT NULL;
 CREATE OR REPLACE TEMP TABLE held AS
     SELECT DISTINCT balance_no, person_now AS person
-    FROM figure JOIN fold USING (fold_no) JOIN scheduled ON balance_no = figure.variant AND inside(place, region);
+    FROM figure JOIN fold USING (fold_no) JOIN balance ON balance_no = figure.variant AND inside(figure.code, code_d0)
+    WHERE balance_no IN (SELECT balance_no FROM scheduled);
 
--- Into which regions a birthday counts: its place and all above it below the first scheduled one; and, where the balance
--- does not hold the person, in each scheduled one, and all above it below the next.
-CREATE OR REPLACE TEMP TABLE turned AS
-    WITH schedule_line AS (
-        SELECT region, until, d0, CAST(json_extract_string(line, '$.on') AS DATE) AS day, json_extract(line, '$.count') AS count
-        FROM (SELECT region, d0, until, unnest(schedule) AS line FROM scheduled)),
-    stated AS (
-        SELECT region, day, sex, CASE
+-- What a schedule tells beyond the known birthdays in its region: its counts less the birthdays of those whom the balance
+-- holds. "The balances above a 17th birthday are those above it by the codes of that day" (reading 7.10).
+CREATE OR REPLACE TEMP TABLE schedule_line AS
+    SELECT balance_no, d0, until, CAST(json_extract_string(line, '$.on') AS DATE) AS day, json_extract(line, '$.count') AS count
+    FROM (SELECT balance_no, d0, until, unnest(schedule) AS line FROM scheduled);
+CREATE OR REPLACE TEMP TABLE beyond_known AS
+    WITH stated AS (
+        SELECT balance_no, day, sex, CASE
                 WHEN json_type(count) = 'OBJECT' THEN coalesce(CAST(json_extract_string(count, '$.' || sex) AS BIGINT), 0)
                 WHEN sex = 'unknown' THEN CAST(count AS BIGINT) ELSE 0 END AS number
         FROM schedule_line, (VALUES ('M'), ('F'), ('unknown')) AS sexes (sex)
         WHERE day > d0 AND day <= until AND day BETWEEN getvariable('flows_from') AND getvariable('as_of')),
-    known_row AS (
-        SELECT place AS node, day, sex, count(*) AS number, false AS is_scheduled FROM birthday GROUP BY ALL
+    told_already AS (
+        SELECT balance_no, day, sex, -count(*) AS number
+        FROM birthday
+        LEFT JOIN code_then ON code_then.place = birthday.place AND code_then.era = era_of(day)
+        JOIN scheduled ON d0 < day AND day <= until
+        JOIN balance_then USING (balance_no)
+        SEMI JOIN held ON held.balance_no = scheduled.balance_no AND held.person = birthday.person
+        WHERE balance_then.era = era_of(day) AND inside(coalesce(code_then.code, birthday.place), balance_then.code)
+        GROUP BY ALL)
+    SELECT balance_no, day, sex, sum(number) AS number FROM (FROM stated UNION ALL FROM told_already) GROUP BY ALL;
+
+-- "The region's own column makes up for what its balance holds, and a balance with a schedule above it counts in its own way
+-- again, the schedule below it left out": what is beyond in the outermost scheduled regions below is taken away again.
+CREATE OR REPLACE TEMP TABLE turned AS
+    WITH coded AS (
+        SELECT day, balance_no, code, stands
+        FROM (SELECT DISTINCT day FROM beyond_known) AS days JOIN scheduled ON d0 < day AND day <= until
+        JOIN balance_then USING (balance_no) WHERE balance_then.era = era_of(day)),
+    holder AS (FROM coded QUALIFY row_number() OVER (PARTITION BY day, code ORDER BY stands DESC, balance_no) = 1),
+    nearest_above AS (
+        SELECT above.day, above.balance_no AS lower, holder.balance_no AS upper
+        FROM (SELECT day, balance_no, unnest(lineage(code)[2:]) AS code FROM coded) AS above JOIN holder USING (day, code)
+        QUALIFY row_number() OVER (PARTITION BY above.day, above.balance_no ORDER BY len(lineage(code)) DESC) = 1),
+    own AS (
+        SELECT balance_no, day, sex, number FROM beyond_known
         UNION ALL
-        SELECT scheduled.region, day, sex, count(*), true
-        FROM birthday JOIN scheduled ON inside(place, region) AND d0 < day AND day <= until
-        ANTI JOIN held ON held.balance_no = scheduled.balance_no AND held.person = birthday.person
-        GROUP BY ALL
-        UNION ALL
-        SELECT region, day, sex, number, true FROM stated WHERE number > 0),
-    above AS (
-        SELECT known_row.*, unnest(lineage(node)) AS region, unnest(range(0, len(lineage(node)))) AS height FROM known_row),
-    marked AS (
-        SELECT above.*, scheduled.region IS NOT NULL AND NOT (is_scheduled AND height = 0) AS stops
-        FROM above LEFT JOIN scheduled ON scheduled.region = above.region AND d0 < day AND day <= until)
-    SELECT region, day, sex, number
-    FROM marked
-    QUALIFY NOT bool_or(stops) OVER (PARTITION BY node, day, sex, number, is_scheduled ORDER BY height);
+        SELECT upper, nearest_above.day, sex, -number
+        FROM nearest_above JOIN beyond_known ON beyond_known.balance_no = lower AND beyond_known.day = nearest_above.day)
+    SELECT place, day, sex, count(*) AS number FROM birthday GROUP BY ALL
+    UNION ALL
+    SELECT balance.region, own.day, sex, sum(number) FROM own JOIN balance USING (balance_no) GROUP BY ALL;
 
 -- -------------------------------------------------------------------------------------------------- 6. regions
 
--- "A parent is the sum of its children's flows and its own."
+-- "A parent is the sum of its children's flows and its own." "A period is added up under the codes of its last day" (reading
+-- 7.10): those of hierarchy_of.
 CREATE OR REPLACE TEMP TABLE flow AS
     WITH every AS (
-        SELECT unnest(lineage(place)) AS region, dating, day, flow AS kind, sex, number FROM dated
+        SELECT place, dating, day, flow AS kind, sex, number FROM dated
         UNION ALL
-        SELECT region, 'event', day, 'turned_17', sex, number FROM turned)
+        SELECT place, 'event', day, 'turned_17', sex, number FROM turned),
+    coded AS (
+        SELECT unnest(lineage(coalesce(code_then.code, every.place))) AS region, dating, day, kind, sex, number
+        FROM every
+        LEFT JOIN code_then
+            ON code_then.place = every.place AND code_then.era = era_of(getvariable('hierarchy_of')))
     SELECT region, level_of(region) AS level, day, dating, kind,
-           coalesce(sum(number) FILTER (sex = 'M'), 0) AS M, coalesce(sum(number) FILTER (sex = 'F'), 0) AS F,
-           coalesce(sum(number) FILTER (sex = 'unknown'), 0) AS unknown
-    FROM every GROUP BY ALL ORDER BY ALL;
+           CAST(coalesce(sum(number) FILTER (sex = 'M'), 0) AS BIGINT) AS M,
+           CAST(coalesce(sum(number) FILTER (sex = 'F'), 0) AS BIGINT) AS F,
+           CAST(coalesce(sum(number) FILTER (sex = 'unknown'), 0) AS BIGINT) AS unknown
+    FROM coded GROUP BY ALL HAVING M <> 0 OR F <> 0 OR unknown <> 0;
 
 -- ------------------------------------------------------------------------------- 7. what was known by a birthday
 

@@ -40,20 +40,21 @@ def sql_count(
     events: Events,
     *,
     as_of: date,
+    hierarchy_of: date | None = None,
     regions: Path,
     region_changes: Path | None = None,
     settings: CountSettings | None = None,
     threads: int | None = None,
     memory_limit: str | None = None,
 ) -> SqlCount:
-    """The figures of every region at the end of `as_of`, and the anomalies.
+    """The figures of every region at the end of `as_of`, under its own region codes or those of `hierarchy_of`, and the anomalies.
 
-    `regions` is a folder with provinces.csv, regencies.csv, districts.csv and villages.csv; with `region_changes` a
-    code that a decree begins or ends is known only while it is valid, without it every code of the reference is.
+    `regions` is a folder with provinces.csv, regencies.csv, districts.csv and villages.csv; without `region_changes` the
+    codes of the reference are those of every day.
     """
     machine = Machine(threads, memory_limit)
     with opened(events, regions, region_changes, machine, read_once=False) as connection:
-        count_day(connection, as_of, settings or CountSettings())
+        count_day(connection, as_of, settings or CountSettings(), hierarchy_of=hierarchy_of)
         run(connection, "anomalies.sql")
         return SqlCount(regions=_coverage(connection), anomalies=_anomalies(connection))
 
@@ -63,12 +64,16 @@ def count_day(
     as_of: date,
     settings: CountSettings,
     *,
+    hierarchy_of: date | None = None,
     reported_by: date | None = None,
     flows_from: date | None = None,
 ) -> None:
-    """Run count.sql, for what had been reported by the end of `reported_by` alone and ready for flows from a day on."""
+    """Run count.sql: under the region codes of `hierarchy_of` (`as_of`), of what had been reported by the end of
+    `reported_by` (everything), and ready for flows from a day on.
+    """
     variables = {
         "as_of": ("DATE", as_of),
+        "hierarchy_of": ("DATE", hierarchy_of or as_of),
         "reported_by": ("DATE", reported_by),
         "flows_from": ("DATE", flows_from),
         "transit_expiry_days": ("INTEGER", settings.transit_expiry_days),

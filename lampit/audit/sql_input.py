@@ -2,7 +2,7 @@
 
 In: ledger records (an iterable of (person id, record as JSON), or files of them: NDJSON as it is, Parquet with a column
 `value` that holds the record as text or bytes, a folder of such Parquet files) and the region tables. Out: the view or table
-`ledger_record`, the tables `region_reference` and `region_change`. Nothing is judged here: control records and copies are left
+`ledger_record`, the tables `region_reference` and `region_change`, and what regions.sql makes of them. Nothing is judged here: control records and copies are left
 out by count.sql. Called by `sql_count` and `sql_closings`.
 """
 
@@ -21,6 +21,7 @@ import duckdb
 Events: TypeAlias = Path | Sequence[Path] | Iterable[tuple[str | None, bytes]]
 _Kind: TypeAlias = "str | Mapping[str, Any]"
 
+REGIONS_SQL: Final = Path(__file__).with_name("regions.sql")
 REGION_FILES: Final = ("provinces.csv", "regencies.csv", "districts.csv", "villages.csv")
 
 # The fields of the schema, with DuckDB's types; what else a record holds plays no part in any figure.
@@ -73,6 +74,7 @@ def opened(
             f"CREATE TEMP {'TABLE' if read_once else 'VIEW'} ledger_record AS {_source(events, Path(folder))}"
         )
         _load_reference(connection, regions, region_changes)
+        connection.execute(REGIONS_SQL.read_text(encoding="utf-8"))
         yield connection
 
 
