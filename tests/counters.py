@@ -13,7 +13,7 @@ from typing import Any
 
 from lampit import reference
 from lampit.audit.sql_closings import sql_closings
-from lampit.audit.sql_count import CountSettings, sql_count
+from lampit.audit.sql_count import CountSettings, sql_counts
 from stream.admission import Admitted, admit
 from stream.engine import Engine
 from stream.ledger import encode_record
@@ -69,17 +69,15 @@ def by_sql(events: Sequence[Json], rules: Rules, days: Sequence[Day]) -> list[Co
     """By `lampit/audit/count.sql`."""
     accepted, rejected = accept(events)
     records = [(one.subject, encode_record(one.subject, one.event, 0)) for one in accepted]
+    found = sql_counts(
+        records,
+        days=[day if isinstance(day, tuple) else (day, day) for day in days],
+        regions=reference.DATA / "regions",
+        region_changes=reference.DATA / "region_changes.csv",
+        settings=CountSettings(transit_expiry_days=rules.transit_expiry_days, leap_birthday=rules.leap_birthday),
+    )
     counts = []
-    for day in days:
-        if isinstance(day, tuple):
-            raise NotImplementedError("the SQL count knows only the codes of the day itself")
-        counted = sql_count(
-            records,
-            as_of=day,
-            regions=reference.DATA / "regions",
-            region_changes=reference.DATA / "region_changes.csv",
-            settings=CountSettings(transit_expiry_days=rules.transit_expiry_days, leap_birthday=rules.leap_birthday),
-        )
+    for counted in found:
         anomalies = sorted((one["event"]["source"], one["event"]["id"], one["kind"]) for one in counted.anomalies)
         counts.append(Count({record["region"]: record for record in counted.regions}, anomalies, rejected))
     return counts

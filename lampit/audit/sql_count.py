@@ -7,6 +7,7 @@ here. Called by the audit commands and by the tests that compare the two counts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -52,11 +53,35 @@ def sql_count(
     `regions` is a folder with provinces.csv, regencies.csv, districts.csv and villages.csv; without `region_changes` the
     codes of the reference are those of every day.
     """
-    machine = Machine(threads, memory_limit)
-    with opened(events, regions, region_changes, machine, read_once=False) as connection:
-        count_day(connection, as_of, settings or CountSettings(), hierarchy_of=hierarchy_of)
-        run(connection, "anomalies.sql")
-        return SqlCount(regions=_coverage(connection), anomalies=_anomalies(connection))
+    (counted,) = sql_counts(
+        events,
+        days=[(as_of, hierarchy_of or as_of)],
+        regions=regions,
+        region_changes=region_changes,
+        settings=settings,
+        machine=Machine(threads, memory_limit),
+    )
+    return counted
+
+
+def sql_counts(
+    events: Events,
+    *,
+    days: Sequence[tuple[date, date]],
+    regions: Path,
+    region_changes: Path | None = None,
+    settings: CountSettings | None = None,
+    machine: Machine | None = None,
+) -> list[SqlCount]:
+    """The same for several days, each with the day whose region codes are used; the events are read once."""
+    counts = []
+    several = len(days) > 1
+    with opened(events, regions, region_changes, machine or Machine(), read_once=several) as connection:
+        for as_of, hierarchy_of in days:
+            count_day(connection, as_of, settings or CountSettings(), hierarchy_of=hierarchy_of)
+            run(connection, "anomalies.sql")
+            counts.append(SqlCount(regions=_coverage(connection), anomalies=_anomalies(connection)))
+    return counts
 
 
 def count_day(
