@@ -141,8 +141,8 @@ def fold(
         if state is State.IN_TRANSIT and transit_expiry_days is not None and day > left_on + transit_expiry_days:
             state = State.HERE
             stays.append(Stay(left_on + transit_expiry_days, home or ""))
-        is_elsewhere = state is State.HERE and home is not None and not places.same(home, region, day)
-        column = State.ELSEWHERE if is_elsewhere else state
+        elsewhere = state is State.HERE and home != region and not places.same(home or "", region, day)
+        column = State.ELSEWHERE if elsewhere else state
         row = (
             (EMIGRATION if fact.destination == ABROAD else REMOVAL) if isinstance(fact, MoveOut) else _ROWS[type(fact)]
         )
