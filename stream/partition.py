@@ -100,7 +100,8 @@ class Draft:
                 before, after = count({subject: held}, old), count({subject: held}, new)
                 self._replace(subject, moved, before, after)
         self._move(moved)
-        self.columns.add(event.region)
+        # The next of its place may end another's, and what is nested in it may have changed its code.
+        self.columns.update(self.book.by_region, old.book.by_region)
 
     def advance(self, day: int) -> None:
         """Turn the business day forward: what was posted for the days passed comes into the totals."""

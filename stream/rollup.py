@@ -61,9 +61,18 @@ class Rollup:
             self._set_balance(region, partial.balance)
 
     def _set_balance(self, region: str, balance: BalancePart | None) -> None:
-        if balance is None:
-            return
-        self._balances[region] = balance
+        if balance is not None:
+            self._balances[region] = balance
+            self._open(region)
+        elif self._balances.pop(region, None) is not None:
+            # It lost a conflict to a balance of another region; several partitions say so.
+            self._children.clear()
+            self._extras.clear()
+            for other in self._balances:
+                self._open(other)
+            self._dirty.update(self._known)
+
+    def _open(self, region: str) -> None:
         for code in lineage(region):
             above = parent(code)
             if above is not None:

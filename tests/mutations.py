@@ -145,8 +145,8 @@ MUTATIONS: Final = (
     Mutation(
         "the dead are counted on the day they die",
         "stream/home.py",
-        "        stays.append(Stay(day, place))",
-        "        stays.append(Stay(day + (state is State.DEAD), place))",
+        "        stays.append(Stay(day, place, fact))",
+        "        stays.append(Stay(day + (state is State.DEAD), place, fact))",
     ),
     Mutation(
         "left unmatched ends with the first late departure",

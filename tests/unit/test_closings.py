@@ -18,8 +18,8 @@ from stream.ledger import EpochSettings
 from stream.periods import BEFORE, Periods
 from stream.rules import Rules
 from tests.counters import accept
+from tests.scenario_check import backwards, rules_of, shuffled_with_repeats, told
 from tests.scenario_files import Scenario, load_scenarios
-from tests.unit.test_scenarios import backwards, rules_of, shuffled_with_repeats, told
 
 SCENARIOS = [scenario for scenario in load_scenarios() if scenario.closings]
 BIRTHS = next(scenario for scenario in SCENARIOS if scenario.name == "births-of-a-month")
