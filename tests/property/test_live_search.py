@@ -41,7 +41,7 @@ class LiveSearch:
         """Count some histories on a ledger of their own."""
         chance = self._chance
         rules = Rules(chance.choice([None, chance.randint(1, 130)]), chance.choice(("mar1", "feb28")))
-        settings = {"LAMPIT_LEAP_BIRTHDAY": rules.leap_birthday}
+        settings: dict[str, str] = {"LAMPIT_LEAP_BIRTHDAY": rules.leap_birthday}
         if rules.transit_expiry_days is not None:
             settings["LAMPIT_TRANSIT_EXPIRY_DAYS"] = str(rules.transit_expiry_days)
         days = sorted(chance.sample(DAYS, 5))
