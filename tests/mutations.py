@@ -376,4 +376,47 @@ MUTATIONS: Final = (
         'None if figure.opening == "parent" else ratio',
         "ratio",
     ),
+    # Flows and closings
+    Mutation(
+        "the 28th belongs to the next month",
+        "stream/periods.py",
+        "return on.year * 12 + on.month - 1 + (on.day > closing_day)",
+        "return on.year * 12 + on.month - 1 + (on.day >= closing_day)",
+    ),
+    Mutation(
+        "reported on the day of western time, everywhere",
+        "stream/flows.py",
+        "return day_of(event.time, event.service_point or event.region)",
+        "return day_of(event.time, None)",
+    ),
+    Mutation(
+        "a birth already born is a flow",
+        "stream/flows.py",
+        "return BIRTHS if event is entry or is_flow_only(event) else None",
+        "return BIRTHS",
+    ),
+    Mutation(
+        "a death where it was reported",
+        "stream/flows.py",
+        "yield Flow(left, day, report_day(fact), DEATHS, fold.sex)",
+        "yield Flow(fact.region, day, report_day(fact), DEATHS, fold.sex)",
+    ),
+    Mutation(
+        "who arrives out of transit does not leave it",
+        "stream/flows.py",
+        "                if left == TRANSIT:",
+        '                if left == "":',
+    ),
+    Mutation(
+        "every stage of a card is a recording",
+        "stream/flows.py",
+        'if event.status == "captured" and begins',
+        "if begins",
+    ),
+    Mutation(
+        "birthdays of the day of the totals are in the schedule",
+        "stream/flows.py",
+        "return balance.day < day and",
+        "return balance.day <= day and",
+    ),
 )
