@@ -39,10 +39,11 @@ async def taken_away_meanwhile(settings: Settings) -> dict[TP, int]:
     return positions
 
 
-def test_a_partition_taken_away_while_others_open(kafka: Broker, tmp_path: Path) -> None:
+def test_a_partition_taken_away_while_others_open(empty_broker: Broker, tmp_path: Path) -> None:
     """No worker dies of it, and every partition begins where it stood."""
     settings = Settings(
-        bootstrap_servers=kafka.bootstrap_servers,
+        bootstrap_servers=empty_broker.bootstrap_servers,
+        transactions=empty_broker.transactions,
         partitions=len(PARTITIONS),
         data_dir=tmp_path,
         pseudonym_key=SecretStr(KEY),
