@@ -96,7 +96,7 @@ class Partition:
         self.book = Book()
         self.day: int | None = None
         self.due: set[str] = set()
-        self.rollup = Rollup()
+        self.rollup = Rollup(places=reference.load().places)
         self.rollup.apply(0, TRANSIT, Partial())
         self.newest: dict[str, dict[str, Any]] = {}
 
@@ -124,5 +124,6 @@ class Partition:
         self.due.clear()
         if turned:
             self.rollup.all_dirty()
+        names = coverage.Names(reference.load(), day.toordinal())
         for code, figure in self.rollup.take_changed(day.toordinal()):
-            self.newest[code] = coverage.record(code, figure, day.isoformat(), reference.load())
+            self.newest[code] = coverage.record(code, figure, names)
