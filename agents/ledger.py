@@ -15,6 +15,7 @@ import time
 from datetime import date
 from typing import Any, Final, cast
 
+from aiokafka.errors import IllegalStateError
 from faust.types import TP
 
 from agents import metrics
@@ -76,6 +77,8 @@ class LedgerAgent:
         for tp in sorted(partitions):
             if tp.partition not in self.desks:
                 self.desks[tp.partition] = await self._open(tp.partition)
+        if not self.desks.keys() >= {tp.partition for tp in partitions}:
+            raise IllegalStateError("a partition was taken away while another one was opened")
         return {tp: self.desks[tp.partition].meta.next_offset for tp in partitions}
 
     async def revoked(self, partitions: frozenset[TP]) -> None:

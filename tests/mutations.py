@@ -585,4 +585,10 @@ MUTATIONS: Final = (
         "return Fold([], [], [], SEX[person.sex], recordings",
         "return Fold([], [], [], SEX[None], recordings",
     ),
+    Mutation(
+        "a recording reported on the day of western time, everywhere",
+        "stream/flows.py",
+        "return day_of(event.time, event.service_point or event.region)",
+        "return day_of(event.time, None)",
+    ),
 )

@@ -160,14 +160,14 @@ def smaller(events: list[Json], differ: Callable[[list[Json]], bool]) -> list[Js
         size = max(1, size // 2)
 
 
-def made(number: int, how_many: int, *, with_nik_changes: bool = True) -> list[list[Json]]:
+def made(number: int, how_many: int) -> list[list[Json]]:
     """Random histories, the same for the same number."""
     found: list[list[Json]] = []
 
     @seed(number)
     @settings(deadline=None, database=None, max_examples=how_many, phases=[Phase.generate],
               suppress_health_check=list(HealthCheck))  # fmt: skip
-    @given(histories(with_nik_changes=with_nik_changes))
+    @given(histories())
     def generate(history: list[dict[str, Any]]) -> None:
         found.append(history)
 
