@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from agents.errors import ConfigurationError
+from stream.periods import month_of
 
 PREFIX: Final = "LAMPIT_"
 CONFIG: Final = "LAMPIT_CONFIG"
@@ -81,6 +82,10 @@ class Settings(BaseSettings):
     leap_birthday: Literal["mar1", "feb28"] = Field(
         "mar1", description="the day someone born on 29 February turns 17 in a common year"
     )
+    closing_day: int = Field(28, ge=1, le=28, description="day of the month at whose end the month is closed")
+    first_period: str | None = Field(
+        None, description="first month to be closed, as YYYY-MM; months are closed only when it is set"
+    )
     session_timeout_seconds: int = Field(
         30, ge=6, le=300, description="silence after which a worker's partitions go to another one"
     )
@@ -132,6 +137,13 @@ class Settings(BaseSettings):
             if match is None or not 1 <= int(match[2]) <= 65535:
                 raise ValueError("each server should be host:port")
         return ",".join(servers)
+
+    @field_validator("first_period")
+    @classmethod
+    def _period(cls, value: str | None) -> str | None:
+        if value is not None:
+            month_of(value)
+        return value
 
     @field_validator("metrics_levels", mode="before")
     @classmethod

@@ -27,6 +27,7 @@ INTAKE_TOPICS: Final = tuple(f"lampit.intake.{family}" for family in INTAKE_FAMI
 LEDGER: Final = "lampit.ledger"
 PARTIALS: Final = "lampit.partials"
 COVERAGE: Final = "lampit.coverage"
+CLOSINGS: Final = "lampit.closings"
 REJECTED: Final = "lampit.rejected"
 ANOMALIES: Final = "lampit.anomalies"
 
@@ -59,6 +60,8 @@ def topics_of(settings: Settings) -> list[Topic]:
         Topic(LEDGER, many, "delete", {"retention.ms": "-1", "retention.bytes": "-1"}),
         Topic(PARTIALS, 1, "compact"),
         Topic(COVERAGE, 1, "compact"),
+        # Every key is written once and kept; compaction takes out what a crash made a roll-up write again.
+        Topic(CLOSINGS, 1, "compact"),
         Topic(REJECTED, 1, "delete", {"retention.ms": str(90 * DAY_MS)}),
         Topic(ANOMALIES, many, "compact"),
     ]
