@@ -29,6 +29,8 @@ PARTIALS: Final = "lampit.partials"
 COVERAGE: Final = "lampit.coverage"
 REJECTED: Final = "lampit.rejected"
 ANOMALIES: Final = "lampit.anomalies"
+CLOSINGS: Final = "lampit.closings"
+HEADS: Final = "lampit.heads"
 
 METADATA_SECONDS_MAX: Final = 30
 METADATA_PAUSE_SECONDS: Final = 0.1
@@ -61,6 +63,7 @@ def topics_of(settings: Settings) -> list[Topic]:
         Topic(COVERAGE, 1, "compact"),
         Topic(REJECTED, 1, "delete", {"retention.ms": str(90 * DAY_MS)}),
         Topic(ANOMALIES, many, "compact"),
+        Topic(HEADS, 1, "compact"),
     ]
 
 
