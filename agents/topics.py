@@ -30,6 +30,8 @@ COVERAGE: Final = "lampit.coverage"
 CLOSINGS: Final = "lampit.closings"
 REJECTED: Final = "lampit.rejected"
 ANOMALIES: Final = "lampit.anomalies"
+CLOSINGS: Final = "lampit.closings"
+HEADS: Final = "lampit.heads"
 
 METADATA_SECONDS_MAX: Final = 30
 METADATA_PAUSE_SECONDS: Final = 0.1
@@ -64,6 +66,7 @@ def topics_of(settings: Settings) -> list[Topic]:
         Topic(CLOSINGS, 1, "compact"),
         Topic(REJECTED, 1, "delete", {"retention.ms": str(90 * DAY_MS)}),
         Topic(ANOMALIES, many, "compact"),
+        Topic(HEADS, 1, "compact"),
     ]
 
 

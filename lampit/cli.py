@@ -22,7 +22,7 @@ EXIT_INTERRUPTED: Final = 130
 COMMANDS: Final[dict[str, Entry]] = {
     "count": Entry("lampit.count", "command", "Count event files: figures of every region on a day, without Kafka."),
     "publish": Entry("lampit.publish", "command", "Send event files to the intake topics, resumable."),
-    "run": Entry("lampit.run", "command", "Run the agents against Kafka: intake, ledger, rollup or all."),
+    "run": Entry("lampit.run", "command", "Run the agents against Kafka: intake, ledger, rollup, archive or all."),
     "demo": Entry("lampit.demo", "demo", "Show Lampit at work on this machine, with made-up events."),
     "day": Entry("lampit.control", "day", "Turn the business day of a ledger that does not follow the clock."),
     "epoch": Entry("lampit.control", "epoch", "Begin a new epoch with the settings in force."),
