@@ -30,7 +30,6 @@ COVERAGE: Final = "lampit.coverage"
 CLOSINGS: Final = "lampit.closings"
 REJECTED: Final = "lampit.rejected"
 ANOMALIES: Final = "lampit.anomalies"
-CLOSINGS: Final = "lampit.closings"
 HEADS: Final = "lampit.heads"
 
 METADATA_SECONDS_MAX: Final = 30

@@ -155,7 +155,8 @@ def select(records: list[dict[str, Any]], region: str | None, level: str | None)
     ]
 
 
-def _region(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+def check_region(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A well-formed region code; wrong usage otherwise."""
     if value is not None and not _REGION.fullmatch(value):
         raise click.BadParameter("a code is ID, 16, 16.05, 16.05.02, 16.05.02.2001 or ID-transit", ctx, param)
     return value
@@ -188,7 +189,7 @@ def _print(outcome: Outcome, as_json: bool, keyed: bool) -> None:
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--as-of", type=Day(), required=True, help="The day; figures are those at its end.")
 @click.option("--level", type=click.Choice(LEVELS), help="Only regions of this level.")
-@click.option("--region", callback=_region, metavar="CODE", help="Only this region and what lies in it.")
+@click.option("--region", callback=check_region, metavar="CODE", help="Only this region and what lies in it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option("--strict", is_flag=True, help="Exit with 1 when a line was rejected.")
 @click.option(

@@ -102,7 +102,10 @@ class _Walk:
     def figure(self, events: Events, scope: Scope, day: int) -> Extra:
         """The region's figure, straight from all persons."""
         tally = sum(scope.contributions(self.parts(one, scope), day) for one in _components(events))
-        return Extra(scope.stated(day).rows(unpack(tally)))
+        return Extra(self._stated_by(scope, day).rows(unpack(tally)))
+
+    def _stated_by(self, scope: Scope, day: int) -> Extra:
+        return NOTHING if self.question.people_only else scope.stated(day)
 
     def parts(self, events: Events, scope: Scope) -> list[Part]:
         """The parts of the persons that these events are of."""
@@ -140,7 +143,7 @@ class _Walk:
                 for component in _components(self.known):
                     moved += self.scope.contributions(self.parts(component, self.scope), day)
                     moved -= before.contributions(self.parts(component, before), day)
-                stated = less(or_zero(self.scope.stated(day)), or_zero(before.stated(day)))
+                stated = less(or_zero(self._stated_by(self.scope, day)), or_zero(self._stated_by(before, day)))
                 self.add(Origin(BALANCES, one.event), day, None, moved, stated)
 
     def learn_events(self) -> None:
@@ -257,6 +260,8 @@ class _Walk:
 
     def _renew_balances(self) -> None:
         """What balances state: each on its D0 against the one before, and its schedule on the days after."""
+        if self.question.people_only:
+            return
         for balance in self._beginning():
             self.add(Origin(BALANCES, balance.event), balance.day, None, 0, self._stated_on(balance, balance.day))
         for top in self.scope.tops:

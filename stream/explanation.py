@@ -28,6 +28,7 @@ class Question(msgspec.Struct, frozen=True):
     """The figures of `region` at the end of day `begin` as known at `known_from`, and of day `end` as known at `known_to`.
 
     Days are ordinals, begin ≤ end; instants are microseconds, known_from ≤ known_to; None: everything that was given.
+    people_only: leave out what balances state, so that the figures are those of the persons given.
     """
 
     region: str
@@ -35,6 +36,7 @@ class Question(msgspec.Struct, frozen=True):
     end: int
     known_from: int | None = None
     known_to: int | None = None
+    people_only: bool = False
 
 
 class Cause(NamedTuple):
