@@ -41,7 +41,7 @@ Figures = tuple[Row, ...]
 
 def signed(number: int | None) -> str:
     """A change with its sign; – where it is not known."""
-    return tables.NOTHING if number is None else f"{number:+,}"
+    return tables.NOTHING if number is None else f"{number:+,}" if number else "0"
 
 
 def postings(cause: Cause) -> Iterator[tuple[str, str | None, int]]:

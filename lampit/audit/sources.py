@@ -21,6 +21,7 @@ from lampit.audit.options import shown_instant
 from lampit.count import Rejected, pseudonymiser
 from lampit.files import EventFile, bytes_of, open_all
 from stream.admission import Admitted, admit
+from stream.calendar import day_of, end_of_day, iso_day
 from stream.explanation import Heard, Question
 from stream.ledger import LedgerRecord, decode_record, encode_record
 from stream.rules import Rules
@@ -138,5 +139,10 @@ def notice_rejected(source: Source) -> None:
 
 
 def known_text(instant: int | None) -> str:
-    """`, as known at …`, or nothing."""
-    return "" if instant is None else f", as known at {shown_instant(instant)}"
+    """`, as known at …`, or nothing; the end of a day (WIB) is shown as the day."""
+    if instant is None:
+        return ""
+    day = day_of(instant, None)
+    if instant == end_of_day(day, None) - 1:
+        return f", as known at the end of {iso_day(day)}"
+    return f", as known at {shown_instant(instant)}"

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agents.errors import LampitError
 from lampit import reference
-from lampit.audit.explain import answer, only_person
+from lampit.audit.explain import answer
 from lampit.audit.sources import open_source
 from stream.calendar import end_of_day
-from stream.events import Event
 from stream.explain import explain
 from stream.explanation import Heard, Question
 from stream.ledger import LedgerRecord, decode_record
