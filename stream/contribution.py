@@ -7,17 +7,19 @@ events held before added, and adds what those held now do. Called by it and by t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 from stream.calendar import birthday_17
-from stream.count import Context, Groups, Part, count, post
+from stream.count import Context, Groups, Part, count
 from stream.events import Birth, Correction, Event
 from stream.flow_tally import UNITS
 from stream.flows import birthdays, flows, report_day, schedules
 from stream.identity import split
 from stream.opening import Book
 from stream.periods import BEFORE, Periods
+from stream.rules import Rules
 
 
 class Change(NamedTuple):
@@ -29,14 +31,13 @@ class Change(NamedTuple):
     flows_by_report: int = 0
 
 
-NO_CHANGE = Change()
-
 PeriodCell = tuple[int, str]
 """(index of the period, column). Columns are those of `stream.count`: places, and the balances' own, which have no flows."""
 
-_STOCK_BY_EVENT, _STOCK_BY_REPORT, _FLOWS_BY_EVENT, _FLOWS_BY_REPORT = range(4)
+_FLOWS_BY_EVENT, _FLOWS_BY_REPORT = 2, 3
 
-Add = Callable[[int, str, int, int], None]
+Report = tuple[int, str, Event]
+"""(report day, pseudonym, event)."""
 
 
 def contribution(
@@ -48,30 +49,26 @@ def contribution(
     had been reported earlier they can be other persons than by everything. parts: what `count` gave for each person among
     them, if asked.
     """
-    if not any(groups.values()):
+    reports = [(report_day(event), subject, event) for subject, events in groups.items() for event in events]
+    if not reports:
         return {}
     if parts is None:
         parts = [count(person, context) for person in split(groups)]
-    added: dict[PeriodCell, list[int]] = {}
-
-    def add(period: int, column: str, which: int, tally: int) -> None:
-        cell = added.get((period, column))
-        if cell is None:
-            cell = added[period, column] = [0, 0, 0, 0]
-        cell[which] += tally
-
-    whole = _stocks(parts, periods)
-    for (period, column), tally in whole.items():
-        add(period, column, _STOCK_BY_EVENT, tally)
-    _add_stocks_by_report(_by_report(groups, periods.index), whole, context, periods, add)
-    for one in parts:
-        for place, day, reported, kind, sex in flows(one):
-            add(periods.index(day), place, _FLOWS_BY_EVENT, UNITS[sex][kind])
-            add(periods.index(reported), place, _FLOWS_BY_REPORT, UNITS[sex][kind])
-        for day, postings in birthdays(one, context):
-            for place, tally in postings:
-                add(periods.index(day), place, _FLOWS_BY_EVENT, tally)
-    _add_birthdays_by_report(groups, parts, context, periods, add)
+    index = periods.index
+    whole = _stocks(parts, index)
+    by_report = _stocks_by_report(reports, whole, context, index)
+    added: dict[PeriodCell, list[int]] = {cell: [tally, by_report.get(cell, 0), 0, 0] for cell, tally in whole.items()}
+    if by_report is not whole:
+        for cell, tally in by_report.items():
+            if cell not in added:
+                added[cell] = [0, tally, 0, 0]
+    for part in parts:
+        for place, day, reported, kind, sex in flows(part):
+            _add(added, (index(day), place), _FLOWS_BY_EVENT, UNITS[sex][kind])
+            _add(added, (index(reported), place), _FLOWS_BY_REPORT, UNITS[sex][kind])
+    possible = _possible_birthdays(reports, context.rules, periods.begins)
+    if possible:
+        _add_birthdays(added, reports, possible, parts, context, index)
     return _changes(added)
 
 
@@ -80,114 +77,121 @@ def scheduled(book: Book, periods: Periods) -> dict[PeriodCell, Change]:
     added: dict[PeriodCell, list[int]] = {}
     for day, postings in schedules(book):
         for place, tally in postings:
-            cell = added.setdefault((periods.index(day), place), [0, 0, 0, 0])
-            cell[_FLOWS_BY_EVENT] += tally
-            cell[_FLOWS_BY_REPORT] += tally
+            for which in (_FLOWS_BY_EVENT, _FLOWS_BY_REPORT):
+                _add(added, (periods.index(day), place), which, tally)
     return _changes(added)
+
+
+def _add(added: dict[PeriodCell, list[int]], cell: PeriodCell, which: int, tally: int) -> None:
+    tallies = added.get(cell)
+    if tallies is None:
+        tallies = added[cell] = [0, 0, 0, 0]
+    tallies[which] += tally
 
 
 def _changes(added: Mapping[PeriodCell, Sequence[int]]) -> dict[PeriodCell, Change]:
     changes: dict[PeriodCell, Change] = {}
-    for cell, tallies in added.items():
-        change = Change(tallies[0], tallies[1]) if cell[0] == BEFORE else Change(*tallies)
-        if change != NO_CHANGE:
-            changes[cell] = change
+    for cell, (by_event, by_report, flows_by_event, flows_by_report) in added.items():
+        if cell[0] == BEFORE:
+            if by_event or by_report:
+                changes[cell] = Change(by_event, by_report, 0, 0)
+        elif by_event or by_report or flows_by_event or flows_by_report:
+            changes[cell] = Change(by_event, by_report, flows_by_event, flows_by_report)
     return changes
 
 
-def _stocks(parts: Sequence[Part], periods: Periods) -> dict[PeriodCell, int]:
-    """The postings by period."""
-    moved: dict[tuple[int, str], int] = {}
-    for part in parts:
-        post(moved, part, 1)
+def _stocks(parts: Iterable[Part], index: Callable[[int], int]) -> dict[PeriodCell, int]:
+    """The postings by period: `stream.count.post`, with the days of a period in one cell."""
     stocks: dict[PeriodCell, int] = {}
-    for (day, column), tally in moved.items():
-        cell = (periods.index(day), column)
-        stocks[cell] = stocks.get(cell, 0) + tally
+    get = stocks.get
+    for part in parts:
+        place, tally = "", 0
+        for day, there, now in part.timeline.spans():
+            period = index(day)
+            if place:
+                stocks[period, place] = get((period, place), 0) - tally
+            if there:
+                stocks[period, there] = get((period, there), 0) + now
+            place, tally = there, now
+        for column, day, held in part.held:
+            cell = (index(day), column)
+            stocks[cell] = get(cell, 0) + held
     return stocks
 
 
-def _by_report(groups: Groups, index: Callable[[int], int]) -> list[tuple[int, Groups]]:
-    """For each period in which something was reported: what had been by its end (reading 11). The last holds everything."""
-    stamped = [(index(report_day(event)), subject, event) for subject, events in groups.items() for event in events]
-    reported = sorted({period for period, _, _ in stamped})
-    if len(reported) == 1:
-        return [(reported[0], groups)]
-    found: list[tuple[int, Groups]] = []
-    for last in reported[:-1]:
-        known: dict[str, list[Event]] = {}
-        for period, subject, event in stamped:
-            if period <= last:
-                known.setdefault(subject, []).append(event)
-        found.append((last, known))
-    return [*found, (reported[-1], groups)]
-
-
-def _add_stocks_by_report(
-    known: Sequence[tuple[int, Groups]],
-    whole: Mapping[PeriodCell, int],
-    context: Context,
-    periods: Periods,
-    add: Add,
-) -> None:
-    """At each cut-off the figures are those of what had been reported by then, as one fold, so a report can move the past.
+def _stocks_by_report(
+    reports: Sequence[Report], whole: dict[PeriodCell, int], context: Context, index: Callable[[int], int]
+) -> dict[PeriodCell, int]:
+    """At each cut-off the figures are those of what had been reported by it, folded by itself (reading 11).
 
     From the period of one report to that before the next the figures move by what that fold says of each period. In the period
-    of a report they go from where the fold before had brought them to where the new one has them. Before a change of NIK is
-    reported its NIKs are persons of their own.
+    of a report they go from where the fold before had brought them to where the new one has them: a report can move the past.
     """
+    begins = sorted({index(day) for day, _, _ in reports})
+    if begins == [BEFORE]:
+        return whole
+    stocks: dict[PeriodCell, int] = {}
+    get = stocks.get
     before: Mapping[PeriodCell, int] = {}
-    for number, (begins, groups) in enumerate(known):
-        is_last = number + 1 == len(known)
-        ends = None if is_last else known[number + 1][0]
-        now = whole if is_last else _stocks([count(person, context) for person in split(groups)], periods)
+    for begin, end in zip(begins, [*begins[1:], None], strict=True):
+        now = whole if end is None else _stocks(_known(reports, context, lambda day: index(day) <= begin), index)  # noqa: B023
         for (period, column), tally in before.items():
-            if period < begins:
-                add(begins, column, _STOCK_BY_REPORT, -tally)
+            if period < begin:
+                stocks[begin, column] = get((begin, column), 0) - tally
         for (period, column), tally in now.items():
-            if period <= begins:
-                add(begins, column, _STOCK_BY_REPORT, tally)
-            elif ends is None or period < ends:
-                add(period, column, _STOCK_BY_REPORT, tally)
+            if end is None or period < end:
+                cell = (max(period, begin), column)
+                stocks[cell] = get(cell, 0) + tally
         before = now
+    return stocks
 
 
-def _add_birthdays_by_report(
-    groups: Groups, whole: Sequence[Part], context: Context, periods: Periods, add: Add
-) -> None:
-    """The 17th birthdays of those who were counted on the day by what had been reported by then (reading 9)."""
-    first_day = periods.period(0).opened_on + 1
-    for day in sorted(_possible_birthdays(groups, context)):
-        if day < first_day:
-            continue
-        known = _reported_by(groups, day)
-        if not known:
-            continue
-        if sum(map(len, known.values())) == sum(map(len, groups.values())):
-            parts = whole
-        else:
-            parts = [count(person, context) for person in split(known)]
-        for one in parts:
-            for on, postings in birthdays(one, context):
-                if on == day:
-                    for place, tally in postings:
-                        add(periods.index(day), place, _FLOWS_BY_REPORT, tally)
+def _known(reports: Iterable[Report], context: Context, is_known: Callable[[int], bool]) -> list[Part]:
+    """The parts of the persons as known by some day; before a change of NIK is reported its NIKs are persons of their own."""
+    groups: dict[str, list[Event]] = {}
+    for day, subject, event in reports:
+        if is_known(day):
+            groups.setdefault(subject, []).append(event)
+    return [count(person, context) for person in split(groups)] if groups else []
 
 
-def _reported_by(groups: Groups, day: int) -> dict[str, list[Event]]:
-    known = {subject: [event for event in events if report_day(event) <= day] for subject, events in groups.items()}
-    return {subject: events for subject, events in known.items() if events}
-
-
-def _possible_birthdays(groups: Groups, context: Context) -> set[int]:
-    """The 17th birthday by every birth date that any event says."""
+def _possible_birthdays(reports: Iterable[Report], rules: Rules, first_day: int) -> set[int]:
+    """The 17th birthday by every birth date that any event says, of those from a day on."""
     born: set[int] = set()
-    for events in groups.values():
-        for event in events:
-            if event.person is not None and event.person.birth_date is not None:
-                born.add(event.person.birth_date)
-            if isinstance(event, Birth):
-                born.add(event.occurred_on)
-            elif isinstance(event, Correction) and event.birth_date is not None:
-                born.add(event.birth_date)
-    return {birthday_17(day, context.rules.leap_birthday) for day in born}
+    for _, _, event in reports:
+        if event.person is not None and event.person.birth_date is not None:
+            born.add(event.person.birth_date)
+        if isinstance(event, Birth):
+            born.add(event.occurred_on)
+        elif isinstance(event, Correction) and event.birth_date is not None:
+            born.add(event.birth_date)
+    days = {birthday_17(day, rules.leap_birthday) for day in born}
+    return {day for day in days if day >= first_day}
+
+
+def _add_birthdays(
+    added: dict[PeriodCell, list[int]],
+    reports: Sequence[Report],
+    possible: Iterable[int],
+    parts: Sequence[Part],
+    context: Context,
+    index: Callable[[int], int],
+) -> None:
+    """The 17th birthdays: of those counted that day by all that is known, and by what had been reported by it (reading 9)."""
+    turned = [birthday for part in parts for birthday in birthdays(part, context)]
+    for day, postings in turned:
+        for place, tally in postings:
+            _add(added, (index(day), place), _FLOWS_BY_EVENT, tally)
+    last_report = max(reports, key=_first)[0]
+    for day in possible:
+        known = turned
+        if day < last_report:
+            known_parts = _known(reports, context, lambda reported: reported <= day)  # noqa: B023
+            known = [birthday for part in known_parts for birthday in birthdays(part, context)]
+        for on, postings in known:
+            if on == day:
+                for place, tally in postings:
+                    _add(added, (index(day), place), _FLOWS_BY_REPORT, tally)
+
+
+_first = itemgetter(0)

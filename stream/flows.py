@@ -7,12 +7,12 @@ stock figures never comes here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from stream.calendar import birthday_17, day_of
 from stream.count import Context, Part
-from stream.events import Birth, BySex, Death, Event, MoveIn, MoveOut, Placed, Recording
+from stream.events import Birth, BySex, Death, Event, MoveIn, MoveOut, Placed, Recording, Register
 from stream.flow_tally import (
     BIRTHS,
     DEATHS,
@@ -59,24 +59,22 @@ def flows(part: Part) -> list[Flow]:
     """Every flow of a person but the 17th birthday, in no order that means anything."""
     found: list[Flow] = []
     for begins, ends, fold in _eras(part.timeline.eras()):
-        found += _moves(fold, begins, ends)
-        if fold.stays:  # who is held unplaced has no recordings
+        if len(fold.stays) > 1 or (fold.stays and not isinstance(fold.stays[0].fact, Register)):
+            found += _moves(fold, begins, ends)
+        if fold.recordings and fold.stays:  # who is held unplaced has no recordings
             found += _recordings(fold, begins, ends)
         for event in part.standing:
-            if isinstance(event, Birth) and begins <= event.occurred_on < ends:
+            if type(event) is Birth and begins <= event.occurred_on < ends:
                 kind = _kind_of_birth(event, part.entry)
                 if kind is not None:
                     found.append(Flow(event.region, event.occurred_on, report_day(event), kind, fold.sex))
     return found
 
 
-def _eras(eras: Iterable[Era]) -> Iterator[tuple[int, int, Fold]]:
+def _eras(eras: Sequence[Era]) -> Sequence[tuple[int, int, Fold]]:
     """(first day, first day after, fold); an era that ends on its first day is none."""
-    listed = list(eras)
-    for index, (begins, fold) in enumerate(listed):
-        ends = listed[index + 1][0] if index + 1 < len(listed) else _END
-        if begins < ends:
-            yield begins, ends, fold
+    ends = [*(begins for begins, _ in eras[1:]), _END]
+    return [(begins, end, fold) for (begins, fold), end in zip(eras, ends, strict=True) if begins < end]
 
 
 def _kind_of_birth(event: Birth, entry: Event | None) -> int | None:

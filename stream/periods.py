@@ -45,6 +45,11 @@ class Periods(msgspec.Struct, frozen=True):
             raise ValueError("a closing day is one that every month has, 1 to 28")
         return cls(month_of(name), closing_day)
 
+    @property
+    def begins(self) -> int:
+        """The first day of the first period."""
+        return _cut_off(self.first - 1, self.closing_day) + 1
+
     def index(self, day: int) -> int:
         """The period of a day, BEFORE for all days up to the opening of the first."""
         return max(_ending(day, self.closing_day) - self.first, BEFORE)
@@ -52,15 +57,12 @@ class Periods(msgspec.Struct, frozen=True):
     def period(self, index: int) -> Period:
         """The period of an index; that of BEFORE is the month that ends with the opening of the first."""
         year, month = divmod(self.first + index, 12)
-        return Period(index, f"{year:04}-{month + 1:02}", self._cut_off(index - 1), self._cut_off(index))
+        opened_on, closed_on = (_cut_off(self.first + number, self.closing_day) for number in (index - 1, index))
+        return Period(index, f"{year:04}-{month + 1:02}", opened_on, closed_on)
 
     def index_of(self, name: str) -> int:
         """The index of the period called `name`, which is negative before the first; ValueError for what is no period."""
         return month_of(name) - self.first
-
-    def _cut_off(self, index: int) -> int:
-        year, month = divmod(self.first + index, 12)
-        return date(year, month + 1, self.closing_day).toordinal()
 
 
 def month_of(name: str) -> int:
@@ -69,6 +71,12 @@ def month_of(name: str) -> int:
     if match is None:
         raise ValueError("a period is a month written YYYY-MM, from 1900-01 to 2199-12")
     return int(match["year"]) * 12 + int(match["month"]) - 1
+
+
+@lru_cache(maxsize=1_000)
+def _cut_off(months: int, closing_day: int) -> int:
+    year, month = divmod(months, 12)
+    return date(year, month + 1, closing_day).toordinal()
 
 
 @lru_cache(maxsize=100_000)
