@@ -9,8 +9,8 @@ that are counted without that choice.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
-from datetime import date, timedelta
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -19,11 +19,12 @@ import msgspec
 
 from agents.errors import LampitError
 from agents.settings import load_settings
+from lampit.audit import conditions
 from lampit.audit.archive import Archive, ArchiveDamaged
 from stream.events import OpeningBalance
 from stream.explanation import Heard, Question
 from stream.ledger import ControlRecord, Epoch, EpochSettings, LedgerRecord, decode_record
-from stream.regions import COUNTRY, TRANSIT, within
+from stream.regions import COUNTRY, within
 from stream.rules import Rules
 
 # What a question looks at, of every event of a person: extra is the text that holds the dates of the person data.
@@ -53,22 +54,33 @@ UNION SELECT person FROM one_person SEMI JOIN concerned USING (survivor)
 """
 
 
-class ArchiveSource:
-    """One archive; a context manager, because it holds a database and may hold copies of remote segments."""
+BALANCE: Final = "lampit.opening_balance.v1"
+
+
+class DuckSource(ABC):
+    """A source that DuckDB reads; a context manager, because it holds a database and a folder for what does not fit."""
 
     rejected = 0
 
-    def __init__(self, url: str) -> None:
-        """Open it: read its manifests, no segment yet."""
-        self._archive = Archive.open(url)
+    def __init__(self, database: str = ":memory:") -> None:
+        """Open the database."""
         self._folder = tempfile.TemporaryDirectory()
-        self._sql: str = self._local().records_sql()
-        self._duckdb = duckdb.connect(config={"autoinstall_known_extensions": False})
-        self._duckdb.execute(f"SET temp_directory = {_text(Path(self._folder.name) / 'spill')}")
+        config: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False}
+        self._duckdb = duckdb.connect(database, read_only=database != ":memory:", config=config)
+        self._duckdb.execute(f"SET temp_directory = {conditions.text(Path(self._folder.name) / 'spill')}")
         self._duckdb.execute("SET preserve_insertion_order = false")
-        files = ", ".join(_text(path) for path in self._archive.parquet_files())
-        self._duckdb.execute(_EVENT_SQL.format(files=files))
-        self._link()
+
+    @abstractmethod
+    def texts(self, kind: str) -> list[str]:
+        """The records of a type that are of no person, as JSON."""
+
+    @abstractmethod
+    def texts_of(self, region: str | None, here: str, turns: str) -> list[str]:
+        """The records of all persons of whom one event is here, and one turns. region: where here is, if that is a region."""
+
+    @abstractmethod
+    def records(self, known_at: int | None, region: str | None) -> Path:
+        """See `Source`."""
 
     def __enter__(self) -> Self:
         """The source."""
@@ -79,13 +91,63 @@ class ArchiveSource:
         self._duckdb.close()
         self._folder.cleanup()
 
+    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
+        try:
+            return self._duckdb.execute(sql).fetchall()
+        except duckdb.Error as error:
+            # The message can quote a record.
+            raise LampitError(
+                f"The source cannot be read ({type(error).__name__}): `lampit audit verify` says what an archive lacks."
+            ) from None
+
+    def rules(self, transit_expiry_days: int | None, leap_birthday: Any) -> Rules:
+        """What is given, else the settings of the archive's last epoch, else those in force."""
+        controls = [decode_record(text.encode()) for text in self.texts("lampit.epoch.v1")]
+        epochs = [one.control for one in controls if isinstance(one, ControlRecord) and isinstance(one.control, Epoch)]
+        if epochs:
+            said = max(epochs, key=lambda one: one.epoch).settings
+        else:
+            settings = load_settings()
+            said = EpochSettings(settings.transit_expiry_days, settings.leap_birthday)
+        return Rules(transit_expiry_days or said.transit_expiry_days, leap_birthday or said.leap_birthday)
+
+    def heard(
+        self, question: Question | None = None, person: str | None = None, rules: Rules | None = None
+    ) -> list[Heard]:
+        """Every event that can play a part in the answer; everything where nothing is asked."""
+        balances = self.texts(BALANCE)
+        if question is None:
+            texts = self.texts_of(None, "true", "true")
+        elif person is not None:
+            texts = self.texts_of(None, f"person = {conditions.text(person)}", "true")
+        else:
+            balanced = _is_balanced(balances, question.region)
+            turns = "true" if balanced else conditions.turns(question, rules)
+            texts = self.texts_of(question.region, conditions.here(question.region), turns)
+        known_to = None if question is None else question.known_to
+        found = (_heard(text) for text in dict.fromkeys([*balances, *texts]))
+        return [one for one in found if known_to is None or one.received_at <= known_to]
+
+
+class ArchiveSource(DuckSource):
+    """One archive; of a remote one, copies of its segments."""
+
+    def __init__(self, url: str) -> None:
+        """Open it: read its manifests, no segment yet."""
+        super().__init__()
+        self.archive = Archive.open(url)
+        self.sql: str = self._local().records_sql()
+        files = ", ".join(conditions.text(path) for path in self.archive.parquet_files())
+        self._duckdb.execute(_EVENT_SQL.format(files=files))
+        self._link()
+
     def _local(self) -> Archive:
         """The archive where DuckDB can read it: a copy of a remote one."""
-        files = self._archive.files
+        files = self.archive.files
         if files.is_local:
-            return self._archive
-        for number in self._archive.partitions():
-            names = [self._archive.path(number, entry) for entry in self._archive.segments(number)]
+            return self.archive
+        for number in self.archive.partitions():
+            names = [self.archive.path(number, entry) for entry in self.archive.segments(number)]
             first = names[0].rpartition("/")[0] if names else ""
             for name in [*names, *([f"{first}/manifest.jsonl"] if names else [])]:
                 content = files.get(name)
@@ -94,8 +156,8 @@ class ArchiveSource:
                 path = Path(self._folder.name) / "copy" / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-        self._archive = Archive.open(str(Path(self._folder.name) / "copy"))
-        return self._archive
+        self.archive = Archive.open(str(Path(self._folder.name) / "copy"))
+        return self.archive
 
     def _link(self) -> None:
         """The table one_person: who is known under several ids, with the smallest of them."""
@@ -108,51 +170,23 @@ class ArchiveSource:
         if pairs:
             self._duckdb.executemany("INSERT INTO one_person VALUES (?, ?)", pairs)
 
-    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
-        try:
-            return self._duckdb.execute(sql).fetchall()
-        except duckdb.Error as error:
-            # The message can quote a record.
-            raise LampitError(
-                f"A segment of the archive cannot be read ({type(error).__name__}): `lampit audit verify` says which."
-            ) from None
-
     def _records(self, where: str) -> list[str]:
         """The records of some rows, as JSON; copies kept under the other id of a merged person are left out."""
-        rows = self._rows(f"SELECT record FROM ({self._sql} WHERE {where})")
+        rows = self._rows(f"SELECT record FROM ({self.sql} WHERE {where})")
         return [text for (text,) in rows if '"forwardedfrom":"' not in text]
 
-    def rules(self, transit_expiry_days: int | None, leap_birthday: Any) -> Rules:
-        """What is given, else the settings of the archive's last epoch, else those in force."""
-        controls = [decode_record(text.encode()) for text in self._records("type = 'lampit.epoch.v1'")]
-        epochs = [one.control for one in controls if isinstance(one, ControlRecord) and isinstance(one.control, Epoch)]
-        if epochs:
-            said = max(epochs, key=lambda one: one.epoch).settings
-        else:
-            settings = load_settings()
-            said = EpochSettings(settings.transit_expiry_days, settings.leap_birthday)
-        return Rules(transit_expiry_days or said.transit_expiry_days, leap_birthday or said.leap_birthday)
+    def texts(self, kind: str) -> list[str]:
+        """The records of a type that are of no person."""
+        return self._records(f"type = {conditions.text(kind)}")
 
-    def heard(self, question: Question | None = None, person: str | None = None) -> list[Heard]:
-        """Every event that can play a part in the answer; everything where nothing is asked."""
-        balances = self._records(_BALANCES)
-        if question is None:
-            texts = self._records("receivedat IS NOT NULL AND type <> 'lampit.opening_balance.v1'")
-        else:
-            turns = "true" if person is not None or _is_balanced(balances, question.region) else _turns(question)
-            here = f"person = {_text(person)}" if person is not None else _here(question.region)
-            texts = self._of_concerned(here, turns)
-        known_to = None if question is None else question.known_to
-        found = (_heard(text) for text in dict.fromkeys([*balances, *texts]))
-        return [one for one in found if known_to is None or one.received_at <= known_to]
-
-    def _of_concerned(self, here: str, turns: str) -> list[str]:
+    def texts_of(self, region: str | None, here: str, turns: str) -> list[str]:
+        """The records of all persons of whom one event is here, and one turns."""
         self._choose(here, turns)
         texts = self._records("subject IN (SELECT person FROM member)")
-        others = self._records(f"subject IS NULL AND receivedat IS NOT NULL AND NOT ({_BALANCES})")
+        others = self._records(f"subject IS NULL AND receivedat IS NOT NULL AND type <> {conditions.text(BALANCE)}")
         if others:
             members = {person for (person,) in self._rows("SELECT person FROM member")}
-            texts += [text for text in others if _subject(text) in members]
+            texts += [text for text in others if _heard(text).subject in members]
         return texts
 
     def _choose(self, here: str, turns: str) -> None:
@@ -166,68 +200,20 @@ class ArchiveSource:
         if known_at is not None:
             wanted += f" AND receivedat <= make_timestamp({known_at})"
         if region not in (None, COUNTRY):
-            self._choose(_here(str(region)), "true")
+            self._choose(conditions.here(str(region)), "true")
             wanted += " AND (subject IS NULL OR subject IN (SELECT person FROM member))"
         path = Path(self._folder.name) / f"records-{known_at}-{region}.parquet"
         self._rows(
-            f"COPY (SELECT record AS value FROM ({self._sql} WHERE {wanted})"
-            f' WHERE NOT contains(record, \'"forwardedfrom":"\')) TO {_text(path)} (FORMAT parquet, COMPRESSION zstd)'
+            f"COPY (SELECT record AS value FROM ({self.sql} WHERE {wanted})"
+            f' WHERE NOT contains(record, \'"forwardedfrom":"\')) TO {conditions.text(path)} (FORMAT parquet, COMPRESSION zstd)'
         )
         return path
-
-
-_BALANCES: Final = "type = 'lampit.opening_balance.v1'"
-
-
-def _text(value: str | Path) -> str:
-    """A text of SQL."""
-    return "'" + str(value).replace("'", "''") + "'"
 
 
 def _is_balanced(balances: Iterable[str], region: str) -> bool:
     """Whether a balance has a say in the region: then what it holds of people can turn on any event of theirs."""
     named = [event.region for event in (_heard(text).event for text in balances) if isinstance(event, OpeningBalance)]
     return any(within(code, region) or within(region, code) for code in named)
-
-
-def _here(region: str) -> str:
-    """SQL: an event that can place somebody in the region."""
-    if region == COUNTRY:
-        return "true"
-    if region == TRANSIT:
-        return "type = 'lampit.move_out.v1'"
-    inside = f"region = {_text(region)} OR starts_with(region, {_text(region + '.')})"
-    origin = _text(f'"origin":"{region}')
-    return f"({inside} OR (type = 'lampit.move_in.v1' AND contains(extra, {origin})))"
-
-
-def _turns(question: Question) -> str:
-    """SQL: an event by which somebody may count otherwise in the second state than in the first."""
-    first, last = date.fromordinal(question.begin + 1), date.fromordinal(question.end)
-    found = ["false"]
-    if question.begin < question.end:
-        found.append(f"occurred_on BETWEEN DATE '{first}' AND DATE '{last}'")
-        born = (_years_before(first, 17) - timedelta(days=2), _years_before(last, 17) + timedelta(days=1))
-        found.append(f"(type = 'lampit.birth.v1' AND occurred_on BETWEEN DATE '{born[0]}' AND DATE '{born[1]}')")
-        months = {*_months(first - timedelta(days=1), last), *_months(*born)}
-        found += [f"contains(extra, {_text(chr(34) + month)})" for month in sorted(months)]
-        found.append("type = 'lampit.move_out.v1'")
-    if question.known_from is not None:
-        found.append(f"receivedat > make_timestamp({question.known_from})")
-    return " OR ".join(found)
-
-
-def _years_before(day: date, years: int) -> date:
-    """The same day of an earlier year; of 29 February the 28th."""
-    return day.replace(year=max(day.year - years, 1), day=min(day.day, 28) if day.month == 2 else day.day)
-
-
-def _months(first: date, last: date) -> Iterator[str]:
-    """Every month from one day to another as 2019-03."""
-    year, month = first.year, first.month
-    while (year, month) <= (last.year, last.month):
-        yield f"{year:04}-{month:02}"
-        year, month = (year + 1, 1) if month == 12 else (year, month + 1)
 
 
 def _heard(text: str) -> Heard:
@@ -238,7 +224,3 @@ def _heard(text: str) -> Heard:
     if not isinstance(record, LedgerRecord):
         raise ArchiveDamaged("A record of the archive is no ledger record: `lampit audit verify` says which.")
     return Heard(record.received_at, record.subject, record.event)
-
-
-def _subject(text: str) -> str | None:
-    return _heard(text).subject

@@ -46,7 +46,7 @@ class Answer:
 
 def answer(source: Source, question: Question, rules: Rules, *, person: str | None, recount: bool) -> Answer:
     """Explain, and check it."""
-    heard = source.heard(question, person)
+    heard = source.heard(question, person, rules)
     if person is not None:
         heard = only_person(heard, person)
     explanation = explain(heard, question, rules, reference.load())

@@ -40,7 +40,9 @@ class Source(Protocol):
         """What is given, else what the source says it was counted by, else the settings."""
         ...
 
-    def heard(self, question: Question | None = None, person: str | None = None) -> list[Heard]:
+    def heard(
+        self, question: Question | None = None, person: str | None = None, rules: Rules | None = None
+    ) -> list[Heard]:
         """Every event that can play a part in the answer; everything where nothing is asked."""
         ...
 
@@ -119,7 +121,9 @@ class FileSource:
         settings = load_settings()
         return Rules(transit_expiry_days or settings.transit_expiry_days, leap_birthday or settings.leap_birthday)
 
-    def heard(self, question: Question | None = None, person: str | None = None) -> list[Heard]:
+    def heard(
+        self, question: Question | None = None, person: str | None = None, rules: Rules | None = None
+    ) -> list[Heard]:
         """Everything: a file has no index to choose by."""
         return self._heard
 

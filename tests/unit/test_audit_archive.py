@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def heard(folder: Path) -> list[Heard]:
     """What the archive holds, by the log itself."""
     with open_source((str(folder),), need_instants=None) as source:
-        archived = source._archive.next_offsets()  # type: ignore[attr-defined]
+        archived = source.archive.next_offsets()  # type: ignore[attr-defined]
     records = [
         decode_record(record.value)
         for number, log in LOGS.items()

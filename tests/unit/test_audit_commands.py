@@ -186,7 +186,9 @@ def test_an_unknown_person_and_a_damaged_record_are_problems(tmp_path: Path) -> 
 class Forgetful(FileSource):
     """A source that does not tell one event to who explains, and tells it to who counts."""
 
-    def heard(self, question: Question | None = None, person: str | None = None) -> list[Heard]:
+    def heard(
+        self, question: Question | None = None, person: str | None = None, rules: Rules | None = None
+    ) -> list[Heard]:
         """All but a death."""
         return [one for one in self._heard if one.event.id != "death-002"]
 

@@ -135,7 +135,7 @@ def test_a_removal_letter_that_lapsed() -> None:
 
 
 def test_what_became_known() -> None:
-    """Each event for what it changed when it came: nothing can be corrected of the dead but what they were before."""
+    """Each event for what it changed when it came: the first correction found somebody dead, and moved nothing."""
     found = asked(
         REGISTER,
         (5, event("death", "2019-02-10", "2019-03-05", region=HERE)),
