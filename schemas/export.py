@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from schemas.anomaly import AnomalyRecord
 from schemas.coverage import CoverageRecord
 from schemas.events import IntakeEvent
+from schemas.head import HeadRecord
 from schemas.ledger import AnyLedgerRecord
 from schemas.partial import AnyPartialRecord
 from schemas.rejection import RejectionRecord
@@ -27,6 +28,7 @@ _RECORDS: Final[dict[str, Any]] = {
     "partials": AnyPartialRecord,
     "coverage": CoverageRecord,
     "anomalies": AnomalyRecord,
+    "heads": HeadRecord,
 }
 """File name → the type of the records of that topic."""
 
