@@ -31,7 +31,7 @@ from stream.count import Context, count
 from stream.events import Event, OpeningBalance
 from stream.ledger import Control, ControlRecord, Epoch, Genesis, decode_record
 from stream.opening import Book
-from stream.partition import Draft
+from stream.partition import Draft, on_day
 from stream.regions import Reference
 from stream.rules import Rules
 from stream.standing import Anomaly
@@ -187,6 +187,24 @@ class Desk:
         }
         partition = int(subject[:8], 16) % self.identity.partitions
         return Record(ANOMALIES, partition, subject.encode(), msgspec.json.encode(value))
+
+    def on_day(self, day: date) -> list[bytes]:
+        """Its parts of every region on any day, and the head: lines of `agents.other_days`; none before the first day.
+
+        Reads the store while nobody writes it.
+        """
+        reached, asked = self.meta.day, day.toordinal()
+        if reached is None:
+            return []
+        between = self.store.days(min(asked, reached), max(asked, reached))
+        parts = on_day(asked, reached, self.store.every_total(), between, self.book)
+        stamp = (self.partition, self.meta.epoch, self.meta.next_offset, day)
+        lines = [
+            partials.key(region, self.partition) + b"\t" + partials.encode(region, part, *stamp)
+            for region, part in parts.items()
+        ]
+        head = partials.encode_head(partials.HeadRecord(*stamp, self.worker))
+        return [*lines, partials.head_key(self.partition) + b"\t" + head]
 
     async def close(self) -> None:
         """Give up the partition."""

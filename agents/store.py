@@ -107,6 +107,10 @@ class Store:
         """All opening balances taken in."""
         return [_balance.decode(key[1:]) for key, _ in self._range(_BALANCE)]
 
+    def every_total(self) -> dict[str, int]:
+        """Each column's sum up to the business day."""
+        return {key[1:].decode(): tally.from_bytes(value) for key, value in self._range(_TOTAL)}
+
     # What is due to be published.
 
     def due(self) -> tuple[set[str], set[str]]:

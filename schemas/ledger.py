@@ -27,7 +27,7 @@ from schemas.facts import (
     RegisterFacts,
     ResidencePermitFacts,
 )
-from schemas.fields import Count, Day, Id, Instant, Schema, Source, Subject
+from schemas.fields import Count, Day, Id, Instant, PeriodName, Schema, Source, Subject
 
 TypeT = TypeVar("TypeT")
 DataT = TypeVar("DataT")
@@ -101,6 +101,10 @@ class EpochSettings(Schema):
     """Days after which someone who left and never arrived is back; absent: never."""
     leap_birthday: Literal["mar1", "feb28"]
     """When those born on 29 February turn 17 in a common year."""
+    closing_day: Annotated[int, Field(ge=1, le=28)] | None = None
+    """Day of the month at whose end a month is closed; absent: 28."""
+    first_period: PeriodName | None = None
+    """First month that is closed, YYYY-MM; absent: none is."""
 
 
 class Epoch(Schema):

@@ -80,7 +80,7 @@ class HeadRecord(Output):
     day: Day
     """Business day the partition has reached."""
     worker: str | None = None
-    """Which worker wrote it; for the operator only."""
+    """Where the web server of the worker that wrote it is reached; the roll-up asks there for other days."""
 
 
 class AnyPartialRecord(RootModel[PartialRecord | HeadRecord]):

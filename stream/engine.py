@@ -1,4 +1,4 @@
-"""Count a set of accepted events at once: the figures of every region on one day, and all anomalies.
+"""Count a set of accepted events at once: the figures of every region on one day, all anomalies, and monthly closings.
 
 In: (subject, event) pairs in any order, with repeats. Out: coverage records and anomalies. Called by `lampit count`; the
 live agents reach the same figures through `stream.partition`, batch by batch.
@@ -6,19 +6,23 @@ live agents reach the same figures through `stream.partition`, batch by batch.
 
 from __future__ import annotations
 
+import operator
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any, NamedTuple
 
 from stream import coverage
+from stream.closing import Dating, close, figures
+from stream.contribution import Change, PeriodCell, contribution, scheduled
 from stream.count import Context, Part, count
 from stream.events import Event, NikChange, OpeningBalance, Placed
-from stream.identity import persons
+from stream.identity import families, persons, split
 from stream.opening import Book
 from stream.opening_figures import part as balance_part
+from stream.periods import Periods
 from stream.regions import TRANSIT, Reference
-from stream.rollup import Partial, Rollup
+from stream.rollup import Figure, Partial, Rollup
 from stream.rules import Rules
 
 
@@ -89,6 +93,56 @@ class Engine:
         records = [coverage.record(code, figure, text, self._reference) for code, figure in rollup.take_changed(day)]
         return Counted(sorted(records, key=lambda one: str(one["region"])), sorted(anomalies, key=_by_name))
 
+    def closings(self, periods: Periods, names: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+        """The closing records of some periods, by name, each sorted by region code; IdentityError if they do not add up.
+
+        Periods before the first of `periods` have no flows and are refused.
+        """
+        wanted = sorted({periods.index_of(name) for name in names})
+        if wanted and wanted[0] < 0:
+            raise ValueError("a period before the first")
+        book = Book(self._balances)
+        context = Context(self._rules, self._reference, book)
+        cells: dict[PeriodCell, Change] = {}
+        regions: set[str] = set()
+        for family in families(self._events, self._changed):
+            parts = [count(person, context) for person in split(family)]
+            _add(cells, contribution(family, context, periods, parts))
+            regions.update(event.region for part in parts for event in part.standing if isinstance(event, Placed))
+        _add(cells, scheduled(book, periods))
+        regions.update(column for _, column in cells if "@" not in column)
+        return {periods.period(index).name: self._close(periods, index, cells, book, regions) for index in wanted}
+
+    def _close(
+        self, periods: Periods, index: int, cells: Mapping[PeriodCell, Change], book: Book, regions: set[str]
+    ) -> list[dict[str, Any]]:
+        period = periods.period(index)
+        datings = []
+        for stock, flow in (("stock_by_event", "flows_by_event"), ("stock_by_report", "flows_by_report")):
+            opening: defaultdict[str, int] = defaultdict(int)
+            closing: defaultdict[str, int] = defaultdict(int)
+            flows: dict[str, int] = {}
+            for (number, column), change in cells.items():
+                if number < index:
+                    opening[column] += getattr(change, stock)
+                if number <= index:
+                    closing[column] += getattr(change, stock)
+                if number == index and getattr(change, flow):
+                    flows[column] = getattr(change, flow)
+            datings.append(
+                Dating(
+                    self._figures(opening, period.opened_on, book, regions),
+                    self._figures(closing, period.closed_on, book, regions),
+                    flows,
+                )
+            )
+        by_event, by_report = datings
+        return close(period, by_event, by_report, self._reference)
+
+    def _figures(self, columns: dict[str, int], day: int, book: Book, regions: set[str]) -> dict[str, Figure]:
+        parts = [(0, region, partial(region, day, columns, book)) for region in regions | book.by_region.keys()]
+        return figures(parts, day, self._rules.stale_after_days)
+
     def _parts(self, context: Context) -> Iterable[tuple[str, Part]]:
         merged = persons(self._events, self._changed)
         others = {subject for subjects in merged.values() for subject in subjects}
@@ -97,6 +151,12 @@ class Engine:
                 yield subject, count({subject: events}, context)
         for survivor, subjects in merged.items():
             yield survivor, count({subject: self._events[subject] for subject in subjects}, context)
+
+
+def _add(cells: dict[PeriodCell, Change], more: Mapping[PeriodCell, Change]) -> None:
+    for cell, change in more.items():
+        before = cells.get(cell)
+        cells[cell] = change if before is None else Change(*map(operator.add, before, change))
 
 
 def partial(region: str, day: int, columns: dict[str, int], book: Book) -> Partial:

@@ -100,10 +100,14 @@ _ROWS: Final[dict[type[Event], tuple[Cell, ...]]] = {
 
 
 class Stay(NamedTuple):
-    """From `day` on the person is counted at `place`: a region code, TRANSIT, or "" when counted nowhere."""
+    """From `day` on the person is counted at `place`: a region code, TRANSIT, or "" when counted nowhere.
+
+    fact: what made it so; None for a presumed home and for the lapse of a removal letter.
+    """
 
     day: int
     place: str
+    fact: Placed | None = None
 
 
 Report = Callable[[Event, str], None]
@@ -119,7 +123,7 @@ def fold(
     report: hears of every anomaly but those of the standing register or birth, which is never wrong about itself.
     """
     if len(facts) == 1 and presumed_home is None and isinstance(facts[0], Register | Birth):
-        return [Stay(facts[0].occurred_on, facts[0].region)]
+        return [Stay(facts[0].occurred_on, facts[0].region, facts[0])]
     home = presumed_home
     state = State.HERE if home else State.NEW
     unmatched: str | None = None
@@ -157,7 +161,7 @@ def fold(
         else:
             unmatched, place = None, ""
             state = State.OUT if go is Go.OUT else State.DEAD
-        stays.append(Stay(day, place))
+        stays.append(Stay(day, place, fact))
     if state is State.IN_TRANSIT and transit_expiry_days is not None:
         stays.append(Stay(left_on + transit_expiry_days, home or ""))
     return stays

@@ -171,6 +171,20 @@ class Draft:
         return {region: partial(region, self.day, totals, self.book) for region in regions}
 
 
+def on_day(
+    day: int, reached: int, totals: dict[str, int], between: Iterable[tuple[Cell, int]], book: Book
+) -> dict[str, Partial]:
+    """The absolute parts of every region on another day than the one reached.
+
+    totals: of the day reached; they become those of `day`. between: the cells of the days that lie between the two.
+    """
+    sign = 1 if day > reached else -1
+    for (_, column), tally in between:
+        totals[column] = totals.get(column, 0) + sign * tally
+    regions = {column.partition("@")[0] for column in totals} | book.by_region.keys()
+    return {region: partial(region, day, totals, book) for region in sorted(regions)}
+
+
 NO_PART = Part(Nowhere(), (), [], ())
 
 

@@ -146,7 +146,10 @@ def attributes(sources: Sequence[Event], entry: Event | None, corrections: Seque
 
 
 class Fold(msgspec.Struct, frozen=True, gc=False):
-    """One fold of a person: home, obligation and card, each by day; sex; the recordings before any death; anomalies."""
+    """One fold of a person: home, obligation and card, each by day; sex; the recordings before any death; anomalies.
+
+    born: the birth date, None when not known. Without any stay the person is held `unplaced`.
+    """
 
     stays: list[home.Stay]
     obliged: Steps
@@ -154,15 +157,20 @@ class Fold(msgspec.Struct, frozen=True, gc=False):
     sex: int
     recordings: Sequence[Recording]
     anomalies: list[Anomaly]
+    born: int | None
 
     def spans(self) -> list[Span]:
         """The changes of place and tally, ascending by day."""
         return _spans(self.stays, self.obliged, self.stages, self.sex)
 
+    def eras(self) -> Sequence[Era]:
+        """This fold, from the first day on."""
+        return ((home.FOREVER, self),)
+
     def at(self, day: int) -> Span:
         """The span in force on a day, without making the others."""
         place, is_obliged, held = "", False, 0
-        for begins, value in self.stays:
+        for begins, value, _ in self.stays:
             if begins > day:
                 break
             place = value
@@ -177,6 +185,10 @@ class Fold(msgspec.Struct, frozen=True, gc=False):
                 break
             held = stage
         return Span(day, place, UNITS[self.sex][_mask(is_obliged, held)])
+
+
+Era = tuple[int, Fold]
+"""From that day on, until the next era, the person counts by this fold."""
 
 
 def fold(
@@ -199,7 +211,8 @@ def fold(
         for fact in (*parts.facts, *parts.recordings):
             report(fact, "unplaced")
         _suspect(parts.recordings, report)
-        return Fold([], [], [], SEX[None], _before(_death(parts.facts), parts.recordings), anomalies)
+        recordings = _before(_death(parts.facts), parts.recordings)
+        return Fold([], [], [], SEX[person.sex], recordings, anomalies, person.birth_date)
     stays = home.fold(parts.facts, presumed_home, rules.transit_expiry_days, report)
     recordings, marriages, permits = parts.recordings, parts.marriages, parts.permits
     died_on = _death(parts.facts)
@@ -220,7 +233,7 @@ def fold(
         and _beyond_capture(recordings if first_stages is None else first_stages),
     )
     sex = SEX[person.sex]
-    folded = Fold(stays, duty, stages, sex, recordings, anomalies)
+    folded = Fold(stays, duty, stages, sex, recordings, anomalies, person.birth_date)
     if person.birth_date is None:
         first = min((*parts.facts, *parts.recordings), key=home.order, default=None)
         if first is not None and any(span.place for span in folded.spans()):
@@ -258,7 +271,7 @@ def _spans(stays: Sequence[home.Stay], duty: Steps, stages: Sequence[tuple[int, 
     """Merge the changes of home, obligation and card to spans; one a day at most, none without a change."""
     units = UNITS[sex]
     # Changes of one day come in this order, and of one kind the later entry wins: the sort is stable.
-    changes: list[tuple[int, int, Any]] = [(day, 0, place) for day, place in stays]
+    changes: list[tuple[int, int, Any]] = [(day, 0, place) for day, place, _ in stays]
     changes += [(day, 1, is_obliged) for day, is_obliged in duty]
     changes += [(day, 2, held) for day, held in stages]
     changes.sort(key=_first)

@@ -12,8 +12,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from stream.events import Birth, Event, MoveIn, NikChange, Placed, Register
+from stream.home import FOREVER
 from stream.opening import Balance, Book
-from stream.person import Fold, Parts, Span, at, attributes, fold, presumed_home, sort_out
+from stream.person import Era, Fold, Parts, Span, at, attributes, fold, presumed_home, sort_out
 from stream.regions import within
 from stream.rules import Rules
 from stream.standing import Anomaly, Standing, resolve, without_conflicts
@@ -23,7 +24,7 @@ from stream.tally import OBLIGED, UNITS
 class View(NamedTuple):
     """A person as known now.
 
-    spans, anomalies: of the fold that counts everywhere but inside a balance's own total.
+    spans, anomalies: of the fold that counts everywhere but inside a balance's own total; eras: which fold that is, by day.
     plain, presumed: the folds from NEW and from the presumed home (None: not presumed inside any balance).
     groups: the accepted events by pseudonym. entries: whether a register entry or birth is among them.
     """
@@ -34,6 +35,7 @@ class View(NamedTuple):
     presumed: Fold | None
     groups: Mapping[str, Sequence[Event]]
     entries: bool
+    eras: Sequence[Era]
 
     def is_presumed(self, balance: Balance) -> bool:
         """Whether the person, of whatever NIKs, is presumed inside under this balance."""
@@ -74,21 +76,23 @@ def view(
     """The fold that counts on each day: the presumed one while the balance of the presumed home has no entry in time."""
     entries = any(isinstance(event, Register | Birth) for events in groups.values() for event in events)
     if presumed is None or home is None:
-        return View(plain.spans(), plain.anomalies, plain, None, groups, entries)
-    now = View(presumed.spans(), presumed.anomalies, plain, presumed, groups, entries)
+        return View(plain.spans(), plain.anomalies, plain, None, groups, entries, plain.eras())
+    now = View(presumed.spans(), presumed.anomalies, plain, presumed, groups, entries, presumed.eras())
     if not entries:
         return now
-    eras = sorted(
+    governing = sorted(
         ((balance.day, len(balance.region), balance) for balance in book.above(home)), key=lambda era: era[:2]
     )
     if not any(now.is_presumed(balance) for of_region in book.by_region.values() for balance in of_region):
-        return now._replace(spans=plain.spans(), anomalies=plain.anomalies)
-    chosen = [(day, now.under(balance)) for day, _, balance in eras]
-    spans = chosen[0][1]
-    for (_, before), (day, after) in pairwise(chosen):
-        if after != before:
-            spans = _switched(spans, day, after)
-    return now._replace(spans=spans)
+        return now._replace(spans=plain.spans(), anomalies=plain.anomalies, eras=plain.eras())
+    eras = [(day, presumed if now.is_presumed(balance) else plain) for day, _, balance in governing]
+    # The earliest balance also governs before its D0.
+    eras[0] = (FOREVER, eras[0][1])
+    spans: Sequence[Span] = eras[0][1].spans()
+    for (_, before), (day, after) in pairwise(eras):
+        if after is not before:
+            spans = _switched(spans, day, after.spans())
+    return now._replace(spans=spans, eras=eras)
 
 
 def _entered(balance: Balance, groups: Mapping[str, Sequence[Event]]) -> bool:
@@ -112,26 +116,36 @@ def _switched(before: Sequence[Span], day: int, after: Sequence[Span]) -> list[S
     return spans + [span for span in after if span.day > day]
 
 
-def held(standing: Standing, now: View, rules: Rules, book: Book) -> list[tuple[str, int, int]]:
-    """Postings (column, day, tally) to the columns of the balances: what each already holds of the person."""
+class Held(NamedTuple):
+    """What the balances already hold of a person: postings (column, day, tally), and the columns whose V0 they are inside."""
+
+    postings: list[tuple[str, int, int]]
+    inside: frozenset[str]
+
+
+def held(standing: Standing, now: View, rules: Rules, book: Book) -> Held:
+    """What each balance concerned already holds of the person."""
     found: list[tuple[str, int, int]] = []
+    columns: set[str] = set()
     places = places_named(standing.accepted)
     concerned = {balance.column: balance for place in places for balance in book.above(place)}
     for _, balance in sorted(concerned.items()):
         befores = [_before(events, standing, balance, rules, book, now) for events in _apart(now.groups, balance)]
-        found += _postings(balance, now.spans, now.under(balance), [before for before in befores if before])
-    return found
+        inside = [before for before in befores if before and _is_inside(before, balance)]
+        found += _postings(balance, now.spans, now.under(balance), inside)
+        if inside:
+            columns.add(balance.column)
+    return Held(found, frozenset(columns))
 
 
 def _postings(
-    balance: Balance, spans: Sequence[Span], own: Sequence[Span], befores: Sequence[Fold]
+    balance: Balance, spans: Sequence[Span], own: Sequence[Span], inside: Sequence[Fold]
 ) -> list[tuple[str, int, int]]:
     """The changes, from D0 on, of what the balance's column holds of the person.
 
     On D0 itself the total is what the balance states, whatever is known of people. After it the column holds V0 and, where
     the fold by this balance differs from the one that counts elsewhere, the difference of the two.
     """
-    inside = [before for before in befores if _is_inside(before, balance)]
     days = {balance.day, balance.day + 1}
     if balance.event.turning_17:
         days |= {day for before in inside for day, _ in before.obliged if day > balance.day}

@@ -36,17 +36,17 @@ class Count:
 Counter = Callable[[Sequence[Json], Rules, Sequence[date]], list[Count]]
 
 
-def accept(events: Iterable[Json]) -> tuple[list[Admitted], int]:
+def accept(events: Iterable[Json], key: bytes = KEY) -> tuple[list[Admitted], int]:
     """The accepted events and the number of rejects."""
-    pseudonymise = Pseudonymiser(KEY)
+    pseudonymise = Pseudonymiser(key)
     outcomes = [admit(json.dumps(event).encode(), pseudonymise) for event in events]
     accepted = [outcome for outcome in outcomes if isinstance(outcome, Admitted)]
     return accepted, len(outcomes) - len(accepted)
 
 
-def by_core(events: Sequence[Json], rules: Rules, days: Sequence[date]) -> list[Count]:
+def by_core(events: Sequence[Json], rules: Rules, days: Sequence[date], key: bytes = KEY) -> list[Count]:
     """By `stream.engine`."""
-    accepted, rejected = accept(events)
+    accepted, rejected = accept(events, key)
     engine = Engine(rules, reference.load())
     for admitted in accepted:
         engine.add(admitted.subject, admitted.event)

@@ -13,6 +13,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -113,10 +115,13 @@ class Live:
         return process
 
     def __enter__(self) -> Self:
+        rules = rules_of(self.settings)
         settings = Settings(
             bootstrap_servers=self.broker.bootstrap_servers,
             transactions=self.broker.transactions,
             partitions=self.partitions,
+            transit_expiry_days=rules.transit_expiry_days,
+            leap_birthday=rules.leap_birthday,
         )
         asyncio.run(ensure_ledger(settings, Pseudonymiser(KEY.encode()).fingerprint, reference.load()))
         return self
@@ -169,7 +174,7 @@ class Live:
 
     def wait_until_counted(self, as_of: date) -> dict[str, Event]:
         """Wait until every event sent is in the coverage of the country; the newest record of every region."""
-        self.wait_until(self._intake_is_done, "intake to take in everything")
+        self.wait_until_taken_in()
         ends = self._last_offsets(LEDGER, self.partitions)
 
         def counted() -> bool:
@@ -180,6 +185,10 @@ class Live:
 
         self.wait_until(counted, f"coverage of {as_of} to reach {ends}")
         return self.coverage()
+
+    def wait_until_taken_in(self) -> None:
+        """Wait until every record sent is in the ledger or among the rejects."""
+        self.wait_until(self._intake_is_done, "intake to take in everything")
 
     def counted_events(self) -> int:
         """Ledger offsets that the newest heads cover, over all partitions."""
@@ -241,6 +250,18 @@ class Live:
     def coverage(self) -> dict[str, Event]:
         """The newest coverage record of every region."""
         return {record.key.decode(): json.loads(record.value) for record in self.read(COVERAGE)}
+
+    def coverage_on(self, day: date, rollup: Process) -> dict[str, Event]:
+        """The record of every region on another day, as the roll-up's API gives it."""
+        records = {}
+        for region in self.coverage():
+            url = f"http://127.0.0.1:{rollup.port}/api/coverage/{region}?as_of={day}"
+            try:
+                with urllib.request.urlopen(url, timeout=60) as answer:
+                    records[region] = json.loads(answer.read())
+            except urllib.error.HTTPError as refusal:
+                assert refusal.code == 404, refusal.read()
+        return records
 
     def differences(self, as_of: date, live: dict[str, Event]) -> list[str]:
         """Where the live figures are not those of the counting engine over what was sent."""

@@ -13,8 +13,9 @@ import pytest
 from agents.topics import ANOMALIES, LEDGER, REJECTED
 from stream.admission import Admitted, admit
 from stream.pseudonym import Pseudonymiser
+from stream.rules import Rules
 from tests.brokers import Broker
-from tests.live import KEY, Live
+from tests.live import KEY, Live, Process, compare, expected_coverage
 from tests.scenario_files import load_scenarios
 
 CASES = Path(__file__).parent.parent / "scenarios" / "cases"
@@ -57,7 +58,7 @@ def test_all_scenarios_by_two_workers_in_any_order(empty_broker: Broker, tmp_pat
         live.start("ledger", "ledger-a")
         if empty_broker.transactions:  # the embedded broker knows no fence: one worker
             live.start("ledger", "ledger-b")
-        live.start("rollup")
+        rollup = live.start("rollup")
         live.publish(events[: len(events) // 2])
         live.turn_day(DAYS[0])
         live.publish(events[len(events) // 2 :] + repeated)
@@ -65,15 +66,22 @@ def test_all_scenarios_by_two_workers_in_any_order(empty_broker: Broker, tmp_pat
             live.turn_day(day)
             found = live.differences(day, live.wait_until_counted(day))
             assert not found, "\n".join(found[:20])
+        assert_other_days_equal(live, rollup)
         assert_anomalies_equal(live)
         assert_no_nik(live)
+
+
+def assert_other_days_equal(live: Live, rollup: Process) -> None:
+    """Any other day, asked for over HTTP, is what the engine counts for it: past, and yet to come."""
+    for day in (*DAYS[:-1], date(2029, 4, 17)):
+        found = compare(expected_coverage(live.sent, day, Rules()), live.coverage_on(day, rollup))
+        assert not found, "\n".join([str(day), *found[:20]])
 
 
 def assert_anomalies_equal(live: Live) -> None:
     """The newest list of each person is the engine's."""
     from lampit import reference
     from stream.engine import Engine
-    from stream.rules import Rules
 
     engine = Engine(Rules(), reference.load())
     pseudonymise = Pseudonymiser(KEY.encode())

@@ -63,13 +63,19 @@ EDGES = {
         "end-of-january-and-february-cut-off", "event-before-opening-reported-after", "future-dated", "redelivery",
         "same-id-other-content", "cancellation-first", "cancellation-of-a-cancellation", "cancellation-cycle",
         "cancels-nothing", "obliged-0-is-null", "over-100-percent", "children-sum-to-parent", "sex-sums-to-total",
-        "time-near-midnight", "rejected",
+        "time-near-midnight", "rejected", "correction-after-a-closing",
     ],
     "openings": [
         "published-figures", "presumed-inside", "not-presumed", "presumed-recorded", "in-time", "in-opening",
         "cancelled-after-opening", "transit-out-of-a-balance", "counts-by-sex", "counts-as-one-number",
         "measure-not-stated", "turning-17-schedule", "stale-denominator", "nested-balances", "successive-balances",
         "balance-replaced",
+    ],
+    "closings": [
+        "flow-births", "flow-stillbirths", "flow-deaths", "flow-moves", "flow-in-transit", "flow-recordings",
+        "flow-turned-17", "flow-turned-17-schedule", "flow-turned-17-by-report", "flow-corrections", "flow-cancelled",
+        "flow-presumed", "flow-by-sex", "stock-by-report", "stock-by-report-merged", "stock-by-report-balance",
+        "report-day-by-zone", "cut-off", "closing-day", "closing-not-stated", "closing-published-figures",
     ],
     "regions and identity": ["unknown-code", "nik-prefix-of-another-region", "leading-zero-lost"],
 }  # fmt: skip
@@ -120,8 +126,12 @@ def test_every_kind_of_anomaly_is_cleared_by_a_later_event() -> None:
     assert cleared == KINDS - NEVER_CLEARED
 
 
-def test_both_settings_are_tried_and_left_out() -> None:
-    assert {key for scenario in SCENARIOS for key in scenario.settings} == {"transit_expiry_days", "leap_birthday"}
+def test_every_setting_is_tried_and_left_out() -> None:
+    assert {key for scenario in SCENARIOS for key in scenario.settings} == {
+        "transit_expiry_days",
+        "leap_birthday",
+        "closing_day",
+    }
     assert any(not scenario.settings for scenario in SCENARIOS)
 
 
@@ -136,7 +146,7 @@ def test_a_story_is_told_and_something_is_expected(scenario: Scenario) -> None:
     assert scenario.story.endswith(".")
     assert scenario.tags
     assert scenario.events
-    assert scenario.expect or scenario.anomalies
+    assert scenario.expect or scenario.anomalies or scenario.closings
 
 
 @each_scenario
@@ -185,6 +195,17 @@ def test_anomalies_are_of_events_that_were_sent(scenario: Scenario) -> None:
     for anomaly in scenario.anomalies or []:
         assert anomaly["event"] in sent
         assert anomaly["kind"] in KINDS
+
+
+def test_the_index_of_edge_cases_names_stories_that_exist() -> None:
+    names = {scenario.name for scenario in SCENARIOS}
+    lines = (SCENARIO_DIRECTORY / "README.md").read_text(encoding="utf-8").partition("## Edge cases")[2].splitlines()
+    rows = [line.split("|")[1:3] for line in lines if line.startswith("| ")]
+    told = {case.strip(): re.findall(r"`([^`]+)`", stories) for case, stories in rows if "**" not in case}
+    del told["edge case"], told["---"]
+    assert len(told) >= 60
+    assert [case for case, stories in told.items() if not stories] == []
+    assert [story for stories in told.values() for story in stories if story not in names] == []
 
 
 def test_no_file_holds_sixteen_digits_in_a_row() -> None:
