@@ -99,6 +99,10 @@ class Case:
                 else:
                     path.write_bytes(content)
 
+    def last_day(self, partition: int) -> int:
+        """Number of the last segment whose head was published."""
+        return max(entry.number for entry in self.entries[partition] if entry.day)
+
     def table(self, partition: int, entry: Entry) -> Any:
         return segments.decode(self.path(partition, entry.file).read_bytes())
 
@@ -216,7 +220,10 @@ def remove_a_segment(case: Case, chance: random.Random) -> Place:
 
 
 def remove_a_segment_and_its_line(case: Case, chance: random.Random) -> Place:
+    """Not the very last one: an archive that ends before it is one that was not written any further."""
     partition, entry = _any(case, chance)
+    while entry.number > case.last_day(partition):
+        partition, entry = _any(case, chance)
     case.put(partition, entry.file, None)
     left = [one for one in case.entries[partition] if one != entry]
     _write(case, partition, left, chance.randrange(4))
@@ -227,8 +234,7 @@ def cut_the_end_off(case: Case, chance: random.Random) -> Place:
     """Manifest and segments as they were some time ago: only the published heads tell."""
     partition = chance.choice(sorted(case.entries))
     entries = case.entries[partition]
-    last_day = max(entry.number for entry in entries if entry.day)
-    left = chance.randint(0, last_day)
+    left = chance.randint(0, case.last_day(partition))
     for entry in entries[left:]:
         case.put(partition, entry.file, None)
     case.put(partition, "manifest.jsonl", write_manifest(case.headers[partition], entries[:left]))
