@@ -28,7 +28,6 @@ INTAKE_TOPICS: Final = tuple(f"lampit.intake.{family}" for family in INTAKE_FAMI
 LEDGER: Final = "lampit.ledger"
 PARTIALS: Final = "lampit.partials"
 COVERAGE: Final = "lampit.coverage"
-CLOSINGS: Final = "lampit.closings"
 REJECTED: Final = "lampit.rejected"
 ANOMALIES: Final = "lampit.anomalies"
 HEADS: Final = "lampit.heads"

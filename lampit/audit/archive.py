@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from agents import segments
 from agents.archive_books import MANIFEST, folder, manifest_path
@@ -202,7 +201,7 @@ class Archive:
         if content is None:
             raise ArchiveDamaged(f"{path}: the segment is missing.")
         try:
-            columns = pq.read_table(pa.BufferReader(content), schema=segments.SCHEMA)
+            columns = segments.columns_of(content)
             if wanted.of_columns:
                 columns = columns.filter(wanted.mask(columns))
             if wanted.upto is not None and entry.last >= wanted.upto[partition]:
