@@ -30,6 +30,7 @@ PARTIALS: Final = "lampit.partials"
 COVERAGE: Final = "lampit.coverage"
 REJECTED: Final = "lampit.rejected"
 ANOMALIES: Final = "lampit.anomalies"
+CLOSINGS: Final = "lampit.closings"
 HEADS: Final = "lampit.heads"
 
 METADATA_SECONDS_MAX: Final = 30

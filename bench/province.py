@@ -71,8 +71,9 @@ CREATE TEMP VIEW log AS
     FROM (FROM register UNION ALL FROM year);
 """
 _PARTITION_SQL: Final = """
-SELECT row_number() OVER () - 1 AS "offset", epoch_ms(moment) AS timestamp_ms, subject, 'lampit.' || kind || '.v1' AS type,
-       '/siak/' || left(coalesce(region, '16'), 5) AS source, kind || '-' || id AS id, moment AS time, on_day AS occurred_on, region,
+SELECT row_number() OVER () - 1 AS "offset", epoch_ms(moment) AS timestamp_ms, subject,
+       'lampit.' || kind || '.v1' AS type, '/siak/' || left(coalesce(region, '16'), 5) AS source,
+       kind || '-' || id AS id, moment AS time, on_day AS occurred_on, region,
        moment + INTERVAL 2 SECOND AS receivedat, rest, CAST(NULL AS BLOB) AS raw_key, CAST(NULL AS BLOB) AS raw_value
 FROM (SELECT * FROM log WHERE partition = {partition} ORDER BY moment, id, kind)
 """
@@ -84,6 +85,7 @@ def make(folder: Path, people: int, events: int) -> int:
     made = 0
     with tempfile.TemporaryDirectory() as spill, duckdb.connect() as connection:
         connection.execute(f"SET temp_directory = '{spill}'")
+        connection.execute("SET enable_progress_bar = false")
         connection.execute("SET VARIABLE village_codes = $1", [villages])
         for name, value in {"people": people, "villages": len(villages)}.items():
             connection.execute(f"SET VARIABLE {name} = {value}")
@@ -100,7 +102,7 @@ def _partition(connection: duckdb.DuckDBPyConnection, folder: Path, number: int)
     manifest = folder / manifest_path(LEDGER, number)
     manifest.parent.mkdir(parents=True)
     entries: list[Entry] = []
-    reader = connection.execute(_PARTITION_SQL.format(partition=number)).to_arrow_reader(SEGMENT_RECORDS)
+    reader = connection.sql(_PARTITION_SQL.format(partition=number)).to_arrow_reader(SEGMENT_RECORDS)
     waiting: list[pa.RecordBatch] = []
     for batch in reader:
         waiting.append(batch)

@@ -69,6 +69,13 @@ class DuckSource(ABC):
         self._duckdb = duckdb.connect(database, read_only=database != ":memory:", config=config)
         self._duckdb.execute(f"SET temp_directory = {conditions.text(Path(self._folder.name) / 'spill')}")
         self._duckdb.execute("SET preserve_insertion_order = false")
+        # It would go to standard output, between the figures.
+        self._duckdb.execute("SET enable_progress_bar = false")
+
+    @staticmethod
+    def received(text: str) -> int:
+        """When a record was accepted."""
+        return _heard(text).received_at
 
     @abstractmethod
     def texts(self, kind: str) -> list[str]:
@@ -91,9 +98,14 @@ class DuckSource(ABC):
         self._duckdb.close()
         self._folder.cleanup()
 
-    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows of a query; LampitError says no content."""
+        return self.run(sql).fetchall()
+
+    def run(self, sql: str) -> duckdb.DuckDBPyConnection:
+        """Run SQL."""
         try:
-            return self._duckdb.execute(sql).fetchall()
+            return self._duckdb.execute(sql)
         except duckdb.Error as error:
             # The message can quote a record.
             raise LampitError(
@@ -162,7 +174,7 @@ class ArchiveSource(DuckSource):
     def _link(self) -> None:
         """The table one_person: who is known under several ids, with the smallest of them."""
         joined: dict[str, set[str]] = {}
-        for one, other in self._rows(_LINKS_SQL):
+        for one, other in self.rows(_LINKS_SQL):
             together = joined.get(one, {one}) | joined.get(other, {other})
             joined.update(dict.fromkeys(together, together))
         self._duckdb.execute("CREATE TEMP TABLE one_person (person VARCHAR, survivor VARCHAR)")
@@ -172,7 +184,7 @@ class ArchiveSource(DuckSource):
 
     def _records(self, where: str) -> list[str]:
         """The records of some rows, as JSON; copies kept under the other id of a merged person are left out."""
-        rows = self._rows(f"SELECT record FROM ({self.sql} WHERE {where})")
+        rows = self.rows(f"SELECT record FROM ({self.sql} WHERE {where})")
         return [text for (text,) in rows if '"forwardedfrom":"' not in text]
 
     def texts(self, kind: str) -> list[str]:
@@ -185,14 +197,14 @@ class ArchiveSource(DuckSource):
         texts = self._records("subject IN (SELECT person FROM member)")
         others = self._records(f"subject IS NULL AND receivedat IS NOT NULL AND type <> {conditions.text(BALANCE)}")
         if others:
-            members = {person for (person,) in self._rows("SELECT person FROM member")}
+            members = {person for (person,) in self.rows("SELECT person FROM member")}
             texts += [text for text in others if _heard(text).subject in members]
         return texts
 
     def _choose(self, here: str, turns: str) -> None:
         """The table member: all ids of the persons of whom one event is here, and one turns."""
-        self._rows(_CONCERNED_SQL.format(here=here, turns=turns))
-        self._rows(_MEMBERS_SQL)
+        self.rows(_CONCERNED_SQL.format(here=here, turns=turns))
+        self.rows(_MEMBERS_SQL)
 
     def records(self, known_at: int | None, region: str | None) -> Path:
         """Ledger records accepted by an instant: of everybody whom an event places in the region, and all balances."""
@@ -203,7 +215,7 @@ class ArchiveSource(DuckSource):
             self._choose(conditions.here(str(region)), "true")
             wanted += " AND (subject IS NULL OR subject IN (SELECT person FROM member))"
         path = Path(self._folder.name) / f"records-{known_at}-{region}.parquet"
-        self._rows(
+        self.rows(
             f"COPY (SELECT record AS value FROM ({self.sql} WHERE {wanted})"
             f' WHERE NOT contains(record, \'"forwardedfrom":"\')) TO {conditions.text(path)} (FORMAT parquet, COMPRESSION zstd)'
         )

@@ -54,16 +54,27 @@ class Source(Protocol):
 @contextmanager
 def open_source(words: tuple[str, ...], *, need_instants: str | None) -> Iterator[Source]:
     """The source that the words name; need_instants: the option that asks what was known when."""
+    indexes = [word for word in words if _is_index(word)]
     archives = [word for word in words if "://" in word or Path(word).is_dir()]
-    if not archives:
+    if not archives and not indexes:
         yield FileSource(open_all(words), need_instants)
         return
     if len(words) > 1:
-        raise ConfigurationError("An archive is counted by itself: name one archive, or files.")
+        raise ConfigurationError("An archive or an index is counted by itself: name one of them, or files.")
     from lampit.audit.archive_source import ArchiveSource
+    from lampit.audit.index import IndexSource
 
-    with ArchiveSource(words[0]) as source:
+    with IndexSource(words[0]) if indexes else ArchiveSource(words[0]) as source:
         yield source
+
+
+def _is_index(word: str) -> bool:
+    """Whether it is a DuckDB file, by its first bytes."""
+    try:
+        with Path(word).open("rb") as file:
+            return file.read(12)[8:] == b"DUCK"
+    except OSError:
+        return False
 
 
 class FileSource:

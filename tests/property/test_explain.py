@@ -12,7 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lampit import reference
+from lampit.audit.archive_source import ArchiveSource
 from lampit.audit.explain import answer
+from lampit.audit.index import build
 from lampit.audit.sources import open_source
 from stream.causes import (
     BALANCES,
@@ -167,5 +169,9 @@ def test_an_archive_gives_the_same_answer(asked: tuple[list[Heard], Question, Ru
         archived(Path(folder), heard)
         with open_source((folder,), need_instants=None) as source:
             found = answer(source, question, rules, person=None, recount=True)
-    assert not found.faults
-    assert found.explanation == answered(asked)
+            assert isinstance(source, ArchiveSource)
+            build(source, Path(folder) / "index.duckdb")
+        with open_source((f"{folder}/index.duckdb",), need_instants=None) as source:
+            again = answer(source, question, rules, person=None, recount=True)
+    assert not found.faults + again.faults
+    assert found.explanation == again.explanation == answered(asked)

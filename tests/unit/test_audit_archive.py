@@ -5,10 +5,15 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
+import duckdb
 import pytest
 
+from agents.errors import ConfigurationError
 from lampit import reference
+from lampit.audit.archive_source import ArchiveSource
+from lampit.audit.coverage import by_core, by_sql
 from lampit.audit.explain import answer
+from lampit.audit.index import build
 from lampit.audit.sources import open_source
 from stream.calendar import end_of_day
 from stream.explain import explain
@@ -47,6 +52,15 @@ def instant(day: str) -> int:
     return end_of_day(date.fromisoformat(day).toordinal(), None) - 1
 
 
+@pytest.fixture(scope="module")
+def index(folder: Path) -> Path:
+    """The archive turned round."""
+    path = folder.parent / f"{folder.name}.duckdb"
+    with ArchiveSource(str(folder)) as source:
+        build(source, path)
+    return path
+
+
 QUESTIONS = [
     (region, *days, *known)
     for region in ("16.05.02", "16.05.02.2001", "16", "ID", "ID-transit")
@@ -57,7 +71,7 @@ QUESTIONS = [
 
 @pytest.mark.parametrize("asked", QUESTIONS, ids=lambda asked: "-".join(str(word) for word in asked))
 def test_the_people_concerned_are_enough(
-    folder: Path, heard: list[Heard], asked: tuple[str, str, str, str | None, str | None]
+    folder: Path, index: Path, heard: list[Heard], asked: tuple[str, str, str, str | None, str | None]
 ) -> None:
     region, begin, end, known_from, known_to = asked
     question = Question(
@@ -68,10 +82,47 @@ def test_the_people_concerned_are_enough(
         None if known_to is None else instant(known_to),
     )
     expected = explain(heard, question, Rules(30), reference.load())
+    for place in (folder, index):
+        with open_source((str(place),), need_instants=None) as source:
+            found = answer(source, question, Rules(30), person=None, recount=False)
+            chosen = source.heard(question, None, Rules(30))
+        assert found.explanation.difference == expected.difference
+        assert found.explanation.causes == expected.causes
+        assert not found.faults
+        assert len(chosen) <= len(heard)
+
+
+@pytest.mark.parametrize("region", ["16.05.02", "16", "ID"])
+@pytest.mark.parametrize("known_at", [None, "2019-03-22"])
+def test_an_index_counts_as_its_archive_and_as_the_engine(
+    folder: Path, index: Path, region: str, known_at: str | None
+) -> None:
+    """By the SQL count over the chosen records, and by the engine over all of them."""
+    known = None if known_at is None else instant(known_at)
+    asked = (date(2019, 3, 28), known, Rules(), region)
     with open_source((str(folder),), need_instants=None) as source:
-        found = answer(source, question, Rules(30), person=None, recount=False)
-        chosen = source.heard(question)
-    assert found.explanation.difference == expected.difference
-    assert found.explanation.causes == expected.causes
-    assert not found.faults
-    assert len(chosen) <= len(heard)
+        expected = by_sql(source, *asked)
+        assert by_core(source, *asked) == expected
+    with open_source((str(index),), need_instants=None) as source:
+        assert by_sql(source, *asked) == expected
+    assert len(expected) > 2
+
+
+def test_one_person_of_an_index(index: Path, heard: list[Heard]) -> None:
+    subject = next(one.subject for one in heard if one.subject is not None)
+    question = Question("ID", 1, date(2019, 3, 28).toordinal(), None, None, True)
+    with open_source((str(index),), need_instants=None) as source:
+        found = answer(source, question, Rules(), person=subject, recount=True)
+    assert {cause.subject for cause in found.explanation.causes} == {subject}
+
+
+def test_a_file_that_is_no_index_and_one_that_is_there(folder: Path, index: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.duckdb"
+    duckdb.connect(str(other)).close()
+    with (
+        pytest.raises(ConfigurationError, match="no index of this version"),
+        open_source((str(other),), need_instants=None),
+    ):
+        pass
+    with ArchiveSource(str(folder)) as source, pytest.raises(ConfigurationError, match="there already"):
+        build(source, index)

@@ -162,7 +162,7 @@ def test_csv_has_every_posting() -> None:
         (("explain", "16", *FEBRUARY, "--known-to", "2019-02-27", LEDGER), "--known-from is after --known-to"),
         (("explain", "Musi", *MARCH, LEDGER), "a code is ID"),
         (("coverage", "--as-of", "2019-02-28", "--known-at", "noon", LEDGER), "no day"),
-        (("coverage", "--as-of", "2019-02-28", ROOT / "docs", LEDGER), "An archive is counted by itself"),
+        (("coverage", "--as-of", "2019-02-28", ROOT / "docs", LEDGER), "is counted by itself"),
         (("coverage", "--as-of", "2019-02-28", ROOT / "docs"), "no archive"),
         (("coverage", "--as-of", "2019-02-28", "--output", "x", LEDGER), "A table goes to the terminal"),
         (("coverage", "--as-of", "2019-02-28", "--known-at", "2019-02-28", CASES[0]), "line 1 does not say when"),
