@@ -98,7 +98,7 @@ def read_events(files: list[EventFile], pseudonymise: Pseudonymiser, take: Take)
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """Millions of events are kept until the end: the cycle collector would walk them again and again."""
     gc.disable()
     try:
@@ -110,7 +110,7 @@ def _no_collection() -> Iterator[None]:
 def count_python(files: list[EventFile], pseudonymise: Pseudonymiser, rules: Rules, as_of: date) -> Outcome:
     """By the engine of the agents."""
     engine = Engine(rules, reference.load())
-    with _no_collection():
+    with no_collection():
         rejected = read_events(files, pseudonymise, lambda admitted: engine.add(admitted.subject, admitted.event))
         counted = engine.count(as_of)
     anomalies = [
@@ -131,7 +131,7 @@ def count_sql(files: list[EventFile], pseudonymise: Pseudonymiser, rules: Rules,
         # When they were accepted plays no part in a count.
         records.append((admitted.subject, encode_record(admitted.subject, admitted.event, 0)))
 
-    with _no_collection():
+    with no_collection():
         rejected = read_events(files, pseudonymise, take)
     counted = sql_count(
         records,
@@ -155,8 +155,8 @@ def select(records: list[dict[str, Any]], region: str | None, level: str | None)
     ]
 
 
-def check_region(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """A well-formed region code; wrong usage otherwise."""
+def region_code(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A well-formed region code, as click asks for it."""
     if value is not None and not REGION.fullmatch(value):
         raise click.BadParameter("a code is ID, 16, 16.05, 16.05.02, 16.05.02.2001 or ID-transit", ctx, param)
     return value
@@ -177,10 +177,15 @@ def _print(outcome: Outcome, as_json: bool, keyed: bool) -> None:
             "No pseudonym key is set, so the subjects of the anomalies are of a key made for this run; "
             "the figures do not depend on it."
         )
+    print_rejected(outcome.rejected)
+
+
+def print_rejected(rejects: list[Rejected]) -> None:
+    """How many lines were no events, by reason, with the first of each; on standard error."""
     first: dict[str, Rejected] = {}
-    for rejected in outcome.rejected:
+    for rejected in rejects:
         first.setdefault(rejected.reason, rejected)
-    reasons = Counter(rejected.reason for rejected in outcome.rejected)
+    reasons = Counter(rejected.reason for rejected in rejects)
     shown = {reason: f"{reason}, first in {one.file}, line {one.line}" for reason, one in first.items()}
     tables.print_summary("Rejected lines", Counter({shown[reason]: count for reason, count in reasons.items()}))
 
@@ -189,7 +194,7 @@ def _print(outcome: Outcome, as_json: bool, keyed: bool) -> None:
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--as-of", type=Day(), required=True, help="The day; figures are those at its end.")
 @click.option("--level", type=click.Choice(LEVELS), help="Only regions of this level.")
-@click.option("--region", callback=check_region, metavar="CODE", help="Only this region and what lies in it.")
+@click.option("--region", callback=region_code, metavar="CODE", help="Only this region and what lies in it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option("--strict", is_flag=True, help="Exit with 1 when a line was rejected.")
 @click.option(

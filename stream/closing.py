@@ -77,16 +77,22 @@ def roll_up(own: Mapping[str, int]) -> dict[str, int]:
 
 
 def close(
-    period: Period, by_event: Dating, by_report: Dating, reference: Reference, known_day: int | None = None
+    period: Period,
+    by_event: Dating,
+    by_report: Dating,
+    reference: Reference,
+    known_day: int | None = None,
+    regions: Iterable[str] | None = None,
 ) -> list[Json]:
-    """The closing records of a period, sorted by region code: of every region in the closings.
+    """The closing records of a period, sorted by region code: of every region in the closings, or of those named.
 
     They are of revision 0, without epoch and position; `revised` makes the later ones. Raises IdentityError.
     """
     datings = dict(zip(DATINGS, (by_event, by_report), strict=True))
     flows = {name: roll_up(dating.flows) for name, dating in datings.items()}
     records = []
-    for region in sorted(by_event.closing.keys() | by_report.closing.keys() | set().union(*flows.values())):
+    everything = by_event.closing.keys() | by_report.closing.keys() | set().union(*flows.values())
+    for region in sorted(everything if regions is None else regions):
         blocks = {
             name: _block(dating.opening.get(region, _NOBODY), dating.closing[region], flows[name].get(region, 0))
             for name, dating in datings.items()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from stream.closing import Dating, close, figures
 from stream.contribution import Change, PeriodCell, contribution, scheduled
 from stream.count import Context, Part, count
 from stream.events import Event, NikChange, OpeningBalance, Placed
+from stream.flows import Flow, flows
 from stream.identity import families, persons, split
 from stream.opening import Book
 from stream.opening_figures import part as balance_part
@@ -93,6 +94,11 @@ class Engine:
         records = [coverage.record(code, figure, text, self._reference) for code, figure in rollup.take_changed(day)]
         return Counted(sorted(records, key=lambda one: str(one["region"])), sorted(anomalies, key=_by_name))
 
+    def flows(self) -> Iterator[Flow]:
+        """Every flow but the 17th birthdays, in no order that means anything."""
+        for _, part in self._parts(Context(self._rules, self._reference, Book(self._balances))):
+            yield from flows(part)
+
     def closings(self, periods: Periods, names: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
         """The closing records of some periods, by name, each sorted by region code; IdentityError if they do not add up.
 
@@ -121,19 +127,19 @@ class Engine:
         for stock, flow in (("stock_by_event", "flows_by_event"), ("stock_by_report", "flows_by_report")):
             opening: defaultdict[str, int] = defaultdict(int)
             closing: defaultdict[str, int] = defaultdict(int)
-            flows: dict[str, int] = {}
+            moved: dict[str, int] = {}
             for (number, column), change in cells.items():
                 if number < index:
                     opening[column] += getattr(change, stock)
                 if number <= index:
                     closing[column] += getattr(change, stock)
                 if number == index and getattr(change, flow):
-                    flows[column] = getattr(change, flow)
+                    moved[column] = getattr(change, flow)
             datings.append(
                 Dating(
                     self._figures(opening, period.opened_on, book, regions),
                     self._figures(closing, period.closed_on, book, regions),
-                    flows,
+                    moved,
                 )
             )
         by_event, by_report = datings

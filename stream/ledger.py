@@ -26,8 +26,8 @@ FORMAT: Final = 1
 class LedgerRecord(msgspec.Struct, frozen=True, gc=False):
     """An accepted event as kept.
 
-    subject: the person id, None for a balance. received_at: instant of acceptance. forwarded_from: the other id of the
-    same person under which it was first kept, if this is a copy.
+    subject: the person id, None for a balance. received_at: instant of acceptance (of a copy: when it was
+    made). forwarded_from: the other id of the same person under which the event itself is kept, if this is a copy.
     """
 
     subject: str | None

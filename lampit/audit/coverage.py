@@ -21,7 +21,7 @@ from agents.errors import ConfigurationError
 from lampit import reference, tables
 from lampit.audit.options import Instant, shown_instant, with_rules
 from lampit.audit.sources import Source, known_text, notice_rejected, open_source
-from lampit.count import Day, check_region, select
+from lampit.count import Day, region_code, select
 from stream.regions import LEVELS
 from stream.rules import Rules
 from stream.tally import MEASURES
@@ -119,7 +119,7 @@ def _put(content: bytes, output: Path | None) -> None:
 @click.argument("source", nargs=-1, required=True, metavar="SOURCE...")
 @click.option("--as-of", type=Day(), required=True, help="The day; figures are those at its end.")
 @click.option("--known-at", type=Instant(), help="Only what was accepted by then; a day stands for its end (WIB).")
-@click.option("--region", callback=check_region, metavar="CODE", help="Only this region and what lies in it.")
+@click.option("--region", callback=region_code, metavar="CODE", help="Only this region and what lies in it.")
 @click.option("--level", type=click.Choice(LEVELS), help="Only regions of this level.")
 @click.option(
     "--format", "form", type=click.Choice(["table", "csv", "parquet", "json"]), default="table", show_default=True

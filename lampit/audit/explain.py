@@ -20,7 +20,7 @@ from lampit.audit.coverage import by_sql
 from lampit.audit.options import Instant, with_rules
 from lampit.audit.sources import Source, notice_rejected, open_source
 from lampit.cli import EXIT_PROBLEM
-from lampit.count import Day, check_region
+from lampit.count import Day, region_code
 from stream.events import Event, NikChange
 from stream.explain import explain
 from stream.explanation import Explanation, Heard, Question
@@ -101,7 +101,7 @@ def _faults(what: str, difference: Figures, other: Figures) -> list[str]:
 
 
 @click.command()
-@click.argument("region", callback=check_region, metavar="REGION")
+@click.argument("region", callback=region_code, metavar="REGION")
 @click.argument("source", nargs=-1, required=True, metavar="SOURCE...")
 @click.option("--from", "begin", type=Day(), required=True, help="The first day; figures are those at its end.")
 @click.option("--to", "end", type=Day(), required=True, help="The second day; may be the same.")

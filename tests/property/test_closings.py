@@ -20,9 +20,9 @@ from stream.closing import DATINGS, KEYS
 from stream.engine import Engine
 from stream.events import OpeningBalance
 from stream.flow_tally import FLOWS
-from stream.flows import report_day
+from stream.flows import Flow, report_day
 from stream.periods import Periods
-from stream.regions import parent
+from stream.regions import lineage, parent
 from stream.rules import Rules
 from stream.tally import MEASURES
 from tests.counters import accept
@@ -118,6 +118,7 @@ def test_a_month_adds_up(events: list[Json], rules: Rules, periods: Periods, cha
                 adds_up(record[dating])
         for dating in DATINGS:
             children_add_up(of_month, dating)
+    flows_are_those_of_the_persons(engine_of(accepted, rules).flows(), periods, closings)
     for before, after in pairwise(closings):
         for region, record in after.items():
             for dating in DATINGS:
@@ -136,6 +137,22 @@ def adds_up(month: Json) -> None:
             assert closing == opening + moved + flows["corrections"][key]
     for name in FLOWS:
         assert flows[name]["M"] + flows[name]["F"] + flows[name]["unknown"] == flows[name]["total"]
+
+
+def flows_are_those_of_the_persons(flows: Iterable[Flow], periods: Periods, closings: Closings) -> None:
+    """Every flow but the birthdays, counted one by one in each region it lies in."""
+    counted: defaultdict[tuple[int, str, str, str, str], int] = defaultdict(int)
+    for flow in flows:
+        for dating, day in zip(DATINGS, (flow.day, flow.reported), strict=True):
+            for code in lineage(flow.place):
+                for key in (KEYS[flow.sex], "total"):
+                    counted[periods.index(day), code, dating, FLOWS[flow.kind], key] += 1
+    for index, of_month in enumerate(closings):
+        for region, record in of_month.items():
+            for dating in DATINGS:
+                for name in set(FLOWS) - {"turned_17"}:
+                    expected = {key: counted[index, region, dating, name, key] for key in KEYS}
+                    assert record[dating]["flows"][name] == expected
 
 
 def children_add_up(of_month: dict[str, Json], dating: str) -> None:
