@@ -15,6 +15,8 @@ from stream.card import STAGES
 from stream.count import Part
 from stream.events import (
     Birth,
+    Cancellation,
+    Correction,
     Death,
     Event,
     Found,
@@ -22,6 +24,7 @@ from stream.events import (
     Missing,
     MoveIn,
     MoveOut,
+    NikChange,
     OpeningBalance,
     Recording,
     Register,
@@ -44,6 +47,7 @@ MARRIAGES: Final = "marriages"
 PERMITS: Final = "permits"
 RECORDINGS: Final = "recordings"
 BALANCES: Final = "opening_balances"
+REGION_CODES: Final = "region_codes"
 LATE_REPORTS: Final = "late_reports"
 CORRECTIONS: Final = "corrections"
 CANCELLATIONS: Final = "cancellations"
@@ -63,6 +67,7 @@ KINDS: Final = {
     PERMITS: "citizenship, or a permanent permit that begins or ends",
     RECORDINGS: "e-KTP stages",
     BALANCES: "opening balances",
+    REGION_CODES: "villages that came or went with a decree",
     LATE_REPORTS: "reported later for an earlier day",
     CORRECTIONS: "corrections of birth date or sex",
     CANCELLATIONS: "cancellations",
@@ -94,6 +99,15 @@ class Step(NamedTuple):
     place: str
     tally: int
     origin: Origin | None
+
+
+def learned(event: Event) -> Origin:
+    """What an event that became known later is, as a cause."""
+    if isinstance(event, Cancellation):
+        return Origin(CANCELLATIONS, event)
+    if isinstance(event, Correction):
+        return Origin(CORRECTIONS, event)
+    return Origin(NIK_CHANGES if isinstance(event, NikChange) else LATE_REPORTS, event)
 
 
 def steps(part: Part, day: int, rules: Rules) -> list[Step]:

@@ -15,26 +15,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from stream.causes import (
-    BALANCES,
-    CANCELLATIONS,
-    CORRECTIONS,
-    KINDS,
-    LATE_REPORTS,
-    NIK_CHANGES,
-    TURNED_17,
-    Origin,
-    steps,
-)
+from stream.causes import BALANCES, REGION_CODES, TURNED_17, Origin, learned, steps
 from stream.count import Context, Part, count
-from stream.events import Cancellation, Correction, Event, NikChange, OpeningBalance
-from stream.explanation import Cause, Explanation, Heard, Question
+from stream.events import Event, NikChange, OpeningBalance
+from stream.explanation import Cause, Explanation, Heard, Question, shown_order
 from stream.identity import persons
 from stream.opening import Balance, Book
 from stream.opening_figures import NOTHING, Extra, plus
-from stream.regions import Reference
+from stream.reference import Reference
 from stream.rules import Rules
-from stream.scope import Scope, less, or_zero
+from stream.scope import Scope, less, or_zero, scheduled_on, times
 from stream.tally import unpack
 
 Events = dict[str, list[Event]]
@@ -97,7 +87,7 @@ class _Walk:
             self._subjects[id(one.event)] = one.subject
 
     def _scope(self) -> Scope:
-        return Scope(self.question.region, Book(self.balances))
+        return Scope(self.question.region, Book(self.balances, self.reference.places))
 
     def figure(self, events: Events, scope: Scope, day: int) -> Extra:
         """The region's figure, straight from all persons."""
@@ -129,7 +119,7 @@ class _Walk:
             for key, moved in self._moved.items()
             for kind, day, subject, number in (key,)
         ]
-        return sorted((one for one in found if any(map(any, one.rows()))), key=_shown_order)
+        return sorted((one for one in found if any(map(any, one.rows()))), key=shown_order)
 
     def learn_balances(self) -> None:
         """What each balance that became known makes of the figure of the first day."""
@@ -188,91 +178,97 @@ class _Walk:
         for component in _components(self.known):
             for part in self.parts(component, self.scope):
                 self._pass(part, component)
-        self._renew_balances()
+        if not self.question.people_only:
+            self._pass_stated()
+
+    def _days(self, days: Iterable[int]) -> list[int]:
+        return sorted({day for day in days if self.question.begin < day <= self.question.end})
 
     def _pass(self, part: Part, component: Events) -> None:
-        begin, end = self.question.begin, self.question.end
         subject = min(component)
-        days = {span.day for span in part.timeline.spans()} | {on for _, on, _ in part.held}
-        for day in sorted(day for day in days if begin < day <= end):
+        turns = set(self._days(self.scope.turns))
+        for day in self._days([*(span.day for span in part.timeline.spans()), *(on for _, on, _ in part.held), *turns]):
             origins: list[Origin] = []
+            told = 0
             for before, after in pairwise(steps(part, day, self.rules)):
                 if after.origin is not None:
                     moved = self._within(after.place, after.tally, day) - self._within(before.place, before.tally, day)
                     self.add(after.origin, day, subject, moved)
+                    told += moved
                     origins.append(after.origin)
-            self._pass_held(part, component, day, origins)
-        for balance in self._beginning():
-            self.add(
-                Origin(BALANCES, balance.event),
-                balance.day,
-                None,
-                -self.scope.contribution_in(balance.region, part, balance.day - 1),
-            )
+            told += self._pass_held(part, component, day, origins)
+            if day in turns:
+                moved = self.scope.contribution(part, day) - self.scope.contribution(part, day - 1) - told
+                if moved:
+                    self.add(self._turned(part, day), day, None, moved)
+
+    def _turned(self, part: Part, day: int) -> Origin:
+        """What composes the figure anew on a day, for whoever is there."""
+        places = (part.timeline.at(day).place, part.timeline.at(day - 1).place)
+        begun = next((one for place in places if (one := self.scope.begins(place, day))), None)
+        begun = begun or next(iter(self.scope.beginning(day)), None)
+        if begun is not None and day not in self.scope.changes:
+            return Origin(BALANCES, begun.event)
+        return Origin(REGION_CODES if day in self.scope.changes else BALANCES)
 
     def _within(self, place: str, tally: int, day: int) -> int:
         """What someone counts for in the region, but where a balance begins that day: there it is the balance that moves."""
-        area = self.scope.area(place)
-        if not area:
-            return 0 if area is None else tally
-        balance = self.scope.governing(area, day)
-        return 0 if balance is None or balance.day == day else tally
+        if not tally or self.scope.begins(place, day) is not None:
+            return 0
+        return self.scope.weight(place, day) * tally
 
-    def _pass_held(self, part: Part, component: Events, day: int, origins: Sequence[Origin]) -> None:
-        """What balances begin or cease to hold of someone on a day."""
-        if not self.scope.tops or not part.held:
-            return
-        columns = self.scope.columns(day)
-        for column in dict.fromkeys(column for column, on, _ in part.held if on == day and column in columns):
-            balance = self.scope.governing(columns[column], day)
-            if balance is None or balance.day == day:
+    def _pass_held(self, part: Part, component: Events, day: int, origins: Sequence[Origin]) -> int:
+        """What balances begin or cease to hold of someone on a day; but for those that begin that day."""
+        told = 0
+        for column in dict.fromkeys(column for column, on, _ in part.held if on == day):
+            balance = self._balance(column)
+            weight = self.scope.weight(column, day)
+            if not weight or balance.day == day:
                 continue
-            moved = -_held_on(part, column, day)
+            moved = weight * _held_on(part, column, day)
+            told += moved
             if day == balance.day + 1:
-                moved -= self._report_late(component, balance, column)
+                moved -= self._report_late(component, balance, weight)
                 self.add(Origin(BALANCES, balance.event), day, min(component), moved)
             else:
                 self.add(_obliging(origins), day, min(component), moved)
+        return told
 
-    def _report_late(self, component: Events, balance: Balance, column: str) -> int:
+    def _balance(self, column: str) -> Balance:
+        return next(balance for balance in self.scope.book if balance.column == column)
+
+    def _report_late(self, component: Events, balance: Balance, weight: int) -> int:
         """What a balance did not know in time moves its figure on the day after D0: each event, in the order reported."""
         day = balance.day + 1
         known = {subject: [one for one in events if balance.in_time(one)] for subject, events in component.items()}
         late = [(one, subject) for subject, events in component.items() for one in events if not balance.in_time(one)]
-        before = first = self._not_held(known, column, day)
+        before = first = self._held(known, balance.column, day)
         for event, subject in sorted(late, key=lambda one: (one[0].time, one[0].source, one[0].id, one[1])):
             known[subject].append(event)
-            after = self._not_held(known, column, day)
+            after = self._held(known, balance.column, day)
             if after != before:
-                self.add(learned(event), day, subject, after - before)
+                self.add(learned(event), day, subject, weight * (after - before))
             before = after
-        return before - first
+        return weight * (before - first)
 
-    def _not_held(self, events: Events, column: str, day: int) -> int:
-        return -sum(_held_on(part, column, day) for part in self.parts(events, self.scope))
+    def _held(self, events: Events, column: str, day: int) -> int:
+        return sum(_held_on(part, column, day) for part in self.parts(events, self.scope))
 
-    def _beginning(self) -> Iterator[Balance]:
-        """The balances that begin to govern after the first day and by the second."""
-        for top in self.scope.tops:
-            for balance in self.scope.book.by_region[top]:
-                if self.question.begin < balance.day <= self.question.end:
-                    yield balance
-
-    def _renew_balances(self) -> None:
-        """What balances state: each on its D0 against the one before, and its schedule on the days after."""
-        if self.question.people_only:
-            return
-        for balance in self._beginning():
-            self.add(Origin(BALANCES, balance.event), balance.day, None, 0, self._stated_on(balance, balance.day))
-        for top in self.scope.tops:
-            for balance in self.scope.book.by_region[top]:
-                for day in sorted({line.on for line in balance.event.turning_17}):
-                    if self.question.begin < day <= self.question.end and balance.day < day and balance.governs(day):
-                        self.add(Origin(TURNED_17, balance.event), day, None, 0, self._stated_on(balance, day))
-
-    def _stated_on(self, balance: Balance, day: int) -> Extra:
-        stated = self.scope.stated_in
-        return less(or_zero(stated(balance.region, day)), or_zero(stated(balance.region, day - 1)))
+    def _pass_stated(self) -> None:
+        """What balances state: their schedules, day by day; each on its D0 against the one before; and what decrees move."""
+        lines = {line.on for balance in self.scope.book for line in balance.event.turning_17}
+        for day in self._days([*self.scope.turns, *lines]):
+            rest = less(or_zero(self.scope.stated(day)), or_zero(self.scope.stated(day - 1)))
+            for balance in self.scope.book:
+                # A balance counts as it stands, its column by what it holds: with the other sign.
+                if balance.day < day and any(line.on == day for line in balance.event.turning_17):
+                    turned = times(scheduled_on(balance, day), -self.scope.weight(balance.column, day))
+                    self.add(Origin(TURNED_17, balance.event), day, None, 0, turned)
+                    rest = less(rest, turned)
+            if any(map(any, rest.counts)):
+                begun = self.scope.beginning(day)
+                origin = Origin(BALANCES, begun[0].event if len(begun) == 1 else None)
+                self.add(Origin(REGION_CODES) if day in self.scope.changes else origin, day, None, 0, rest)
 
 
 def _components(events: Events) -> Iterator[Events]:
@@ -287,15 +283,6 @@ def _components(events: Events) -> Iterator[Events]:
         yield {subject: events[subject] for subject in subjects if events[subject]}
 
 
-def learned(event: Event) -> Origin:
-    """What an event that became known later is, as a cause."""
-    if isinstance(event, Cancellation):
-        return Origin(CANCELLATIONS, event)
-    if isinstance(event, Correction):
-        return Origin(CORRECTIONS, event)
-    return Origin(NIK_CHANGES if isinstance(event, NikChange) else LATE_REPORTS, event)
-
-
 def _obliging(origins: Sequence[Origin]) -> Origin:
     """What a balance's schedule counts on a day: the obligation that begins that day, else somebody's 17th birthday."""
     if len(origins) == 1:
@@ -305,14 +292,3 @@ def _obliging(origins: Sequence[Origin]) -> Origin:
 
 def _held_on(part: Part, column: str, day: int) -> int:
     return sum(tally for name, on, tally in part.held if name == column and on == day)
-
-
-def _shown_order(cause: Cause) -> tuple[int, int, str, str, str]:
-    event = cause.event
-    return (
-        list(KINDS).index(cause.kind),
-        cause.day,
-        cause.subject or "",
-        "" if event is None else event.source,
-        "" if event is None else event.id,
-    )

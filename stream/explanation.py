@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from stream.causes import KINDS
 from stream.events import Event, OpeningBalance
 from stream.opening_figures import NOTHING, Extra, Row, plus
 from stream.scope import less
@@ -77,3 +78,15 @@ class Explanation(NamedTuple):
     def unexplained(self) -> tuple[Row, ...]:
         """The difference less the sum of the causes: zero, or None where the difference is."""
         return less(Extra(self.difference), Extra(self.explained())).counts
+
+
+def shown_order(cause: Cause) -> tuple[int, int, str, str, str]:
+    """By kind in the order of KINDS, then day, person and event."""
+    event = cause.event
+    return (
+        list(KINDS).index(cause.kind),
+        cause.day,
+        cause.subject or "",
+        "" if event is None else event.source,
+        "" if event is None else event.id,
+    )

@@ -1,84 +1,108 @@
 """What a region's figure is made of: the people in it, the totals that balances state, what balances hold of people.
 
-In: a region and the book of balances. Out: `Scope`: one person's contribution to the figure of a day, and what balances
-state. The sum of both over all persons is the figure that `stream.rollup` composes. Called by `stream.explain`.
+In: a region, the book of balances, the places of region codes. Out: `Scope`: one person's contribution to the figure of a day,
+and what balances state. The sum of both over all persons is the figure that `stream.rollup` composes. Called by
+`stream.explain`.
 
-A region is divided once for all days: the topmost regions in it that have a balance, of whatever day, and the rest. Before
-its first D0 such a region counts for nothing in what is above it.
+A figure is a sum of columns, each taken a whole number of times: mostly once or not at all, less what a balance holds. How
+often is asked of the roll-up itself, with one person in the column, so that nothing of its rules is said here a second time.
+It changes only on the D0 of a balance and on days on which codes of regions change.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Final
 
 from stream.count import Part
+from stream.engine import partial
+from stream.excess import excess
 from stream.opening import Balance, Book
-from stream.opening_figures import NOTHING, Extra, plus
+from stream.opening_figures import NOTHING, Extra, Row
 from stream.opening_figures import part as balance_part
-from stream.regions import lineage, within
+from stream.regions import within
+from stream.rollup import Partial, Rollup
+from stream.tally import UNITS
 
-UNKNOWN: Final = Extra(((None, None, None, None),) * len(NOTHING.counts))
-"""No measure stated."""
+_ONE: Final = UNITS[0][-1]
+"""One person who counts as everything."""
 
-OUTSIDE: Final = ""
-"""Inside the region, in none of those that have a balance."""
+
+class Structure:
+    """How often each column counts in a region's figure, between two days on which that changes."""
+
+    def __init__(self, region: str, book: Book, day: int) -> None:
+        """As on a day."""
+        self._region, self._book, self._day = region, book, day
+        self._excess = excess(book, day)
+        self._rollup = Rollup(places=book.places)
+        self._weights: dict[str, int] = {}
+        for place in book.by_region:
+            self._rollup.apply(0, place, self._partial(place, {}))
+        self.stated = self._rows()
+
+    def _partial(self, place: str, columns: dict[str, int]) -> Partial:
+        return partial(place, self._day, columns, self._book, self._excess)
+
+    def _rows(self) -> tuple[Row, ...]:
+        """The region's figure with nobody but who was put into a column."""
+        self._rollup.touch(self._region)
+        self._rollup.take_changed(self._day)
+        return self._rollup.figure(self._region, self._day).counts
+
+    def weight(self, column: str) -> int:
+        """How often the column counts; a measure that is not stated counts as nothing."""
+        found = self._weights.get(column)
+        if found is None:
+            found = self._weights[column] = self._asked(column)
+        return found
+
+    def _asked(self, column: str) -> int:
+        is_balance = "@" in column
+        if not is_balance:
+            is_inside = within(self._book.places.code(column, self._day), self._region)
+            if not is_inside or not self._book:
+                return int(is_inside)
+        touched = self._book.by_region if is_balance else (column,)
+        for place in touched:
+            self._rollup.apply(0, place, self._partial(place, {column: _ONE}))
+        rows = self._rows()
+        for place in touched:
+            self._rollup.apply(0, place, self._partial(place, {}))
+        *_, totals = zip(*self.stated, strict=True)
+        *_, with_one = zip(*rows, strict=True)
+        found = (one - none for one, none in zip(with_one, totals, strict=True) if one is not None and none is not None)
+        return next(found, 0)
 
 
 class Scope:
     """One region under one book of balances."""
 
     def __init__(self, region: str, book: Book) -> None:
-        """Find the regions in it that have a balance and lie in no other such region of it."""
+        """Find the days on which the figure is composed anew."""
         self.region = region
         self.book = book
-        balanced = [code for code in book.by_region if within(code, region)]
-        self.tops = tuple(
-            sorted(code for code in balanced if not any(other != code and within(code, other) for other in balanced))
-        )
-        self._area = lru_cache(maxsize=100_000)(self._area_of)
+        self.changes = frozenset(book.places.days)
+        self.turns = sorted({balance.day for balance in book} | self.changes)
+        self._structures: dict[int, Structure] = {}
 
-    def area(self, place: str) -> str | None:
-        """Which division of the region a place lies in: a region with a balance, or OUTSIDE; None: not in the region."""
-        return self._area(place)
+    def _at(self, day: int) -> Structure:
+        number = bisect_right(self.turns, day)
+        if number not in self._structures:
+            self._structures[number] = Structure(self.region, self.book, day)
+        return self._structures[number]
 
-    def _area_of(self, place: str) -> str | None:
-        if not place or not within(place, self.region):
-            return None
-        return next((code for code in lineage(place) if code in self.tops), OUTSIDE)
-
-    def governing(self, area: str, day: int) -> Balance | None:
-        """The balance in force on a day in a region that has one; None before its first D0."""
-        return self.book.governing(area, day)
-
-    def columns(self, day: int) -> dict[str, str]:
-        """Column of each balance in force on a day → its region."""
-        found = ((top, self.governing(top, day)) for top in self.tops)
-        return {balance.column: top for top, balance in found if balance is not None}
-
-    def counts(self, place: str, day: int) -> bool:
-        """Whether people at a place are part of the region's figure of a day."""
-        area = self.area(place)
-        return area is not None and (area == OUTSIDE or self.governing(area, day) is not None)
+    def weight(self, column: str, day: int) -> int:
+        """How often a column (a place, or what a balance holds) counts in the figure of a day."""
+        return self._at(day).weight(column)
 
     def contribution(self, part: Part, day: int) -> int:
         """A person's part of the region's figure, as a tally: where they are, less what balances already hold of them."""
+        structure = self._at(day)
         span = part.timeline.at(day)
-        tally = span.tally if self.counts(span.place, day) else 0
-        if self.tops and part.held:
-            columns = self.columns(day)
-            tally -= sum(held for column, on, held in part.held if on <= day and column in columns)
-        return tally
-
-    def contribution_in(self, top: str, part: Part, day: int) -> int:
-        """The same of one region that has a balance."""
-        balance = self.governing(top, day)
-        if balance is None:
-            return 0
-        span = part.timeline.at(day)
-        tally = span.tally if self.area(span.place) == top else 0
-        return tally - sum(held for column, on, held in part.held if on <= day and column == balance.column)
+        tally = structure.weight(span.place) * span.tally if span.place else 0
+        return tally + sum(structure.weight(column) * held for column, on, held in part.held if on <= day)
 
     def contributions(self, parts: Iterable[Part], day: int) -> int:
         """Those of several persons."""
@@ -86,17 +110,16 @@ class Scope:
 
     def stated(self, day: int) -> Extra:
         """What the balances in force state of a day, schedules included; null where the region has none yet."""
-        if self.tops == (self.region,) and self.governing(self.region, day) is None:
-            return UNKNOWN
-        total = NOTHING
-        for top in self.tops:
-            total = plus(total, self.stated_in(top, day))
-        return total
+        return Extra(Structure(self.region, self.book, day).stated) if self.book else NOTHING
 
-    def stated_in(self, top: str, day: int) -> Extra:
-        """What one region's balance states of a day; nothing before its first D0."""
-        balance = self.governing(top, day)
-        return NOTHING if balance is None else balance_part(balance.event, day, governs=True).extra()
+    def beginning(self, day: int) -> list[Balance]:
+        """The balances that begin on a day to play a part in the figure."""
+        return [balance for balance in self.book if balance.day == day and self.weight(balance.column, day)]
+
+    def begins(self, place: str, day: int) -> Balance | None:
+        """The one of them that a place lies in."""
+        inside = self.book.places.inside
+        return next((one for one in self.beginning(day) if place and inside(place, one.region, day)), None)
 
 
 def less(first: Extra, second: Extra) -> Extra:
@@ -112,3 +135,14 @@ def less(first: Extra, second: Extra) -> Extra:
 def or_zero(figures: Extra) -> Extra:
     """The same with 0 for what is not stated: between two figures that say it, it may be silent for a while."""
     return Extra(tuple(tuple(value or 0 for value in row) for row in figures.counts))  # type: ignore[misc]
+
+
+def times(figures: Extra, sign: int) -> Extra:
+    """The same so many times, 0 for what is not stated."""
+    return Extra(tuple(tuple(sign * (value or 0) for value in row) for row in figures.counts))  # type: ignore[misc]
+
+
+def scheduled_on(balance: Balance, day: int) -> Extra:
+    """What a balance's schedule adds on a day."""
+    before, after = (or_zero(balance_part(balance.event, on, governs=True).extra()) for on in (day - 1, day))
+    return less(after, before)

@@ -133,8 +133,9 @@ class DuckSource(ABC):
         elif person is not None:
             texts = self.texts_of(None, f"person = {conditions.text(person)}", "true")
         else:
-            balanced = _is_balanced(balances, question.region)
-            turns = "true" if balanced else conditions.turns(question, rules)
+            redrawn = conditions.is_redrawn(question.region, question.begin, question.end)
+            everybody = redrawn or _is_balanced(balances, question.region)
+            turns = "true" if everybody else conditions.turns(question, rules)
             texts = self.texts_of(question.region, conditions.here(question.region), turns)
         known_to = None if question is None else question.known_to
         found = (_heard(text) for text in dict.fromkeys([*balances, *texts]))
@@ -225,7 +226,8 @@ class ArchiveSource(DuckSource):
 def _is_balanced(balances: Iterable[str], region: str) -> bool:
     """Whether a balance has a say in the region: then what it holds of people can turn on any event of theirs."""
     named = [event.region for event in (_heard(text).event for text in balances) if isinstance(event, OpeningBalance)]
-    return any(within(code, region) or within(region, code) for code in named)
+    mine = conditions.codes_of(region)
+    return any(within(code, one) or within(one, code) for code in named for one in mine)
 
 
 def _heard(text: str) -> Heard:

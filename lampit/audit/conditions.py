@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, timedelta
+from functools import cache
 from pathlib import Path
 
+from lampit import reference
 from stream.explanation import Question
-from stream.regions import COUNTRY, TRANSIT
+from stream.regions import COUNTRY, TRANSIT, within
 from stream.rules import Rules
 
 
@@ -21,15 +23,43 @@ def text(value: str | Path) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
+@cache
+def codes_of(region: str) -> tuple[str, ...]:
+    """The region's code, and those outside it by which places are named that lay, lie or will lie in it on some day."""
+    places = reference.load().places
+    eras = range(len(places.days) + 1)
+    others = (
+        code
+        for code in places.codes()
+        if not within(code, region)
+        and any(within(places.code_in(place.column, era), region) for place in places.changed(code) for era in eras)
+    )
+    return (region, *sorted(others))
+
+
+def is_redrawn(region: str, begin: int, end: int) -> bool:
+    """Whether a decree between two days brings a place into the region, or takes one out of it, with all who live there."""
+    places = reference.load().places
+    eras = range(places.era(begin), places.era(end) + 1)
+    changed = (place for code in places.codes() for place in places.changed(code)) if len(eras) > 1 else ()
+    return any(len({within(places.code_in(place.column, era), region) for era in eras}) > 1 for place in changed)
+
+
 def here(region: str) -> str:
     """SQL: an event that can place somebody in the region."""
     if region == COUNTRY:
         return "true"
     if region == TRANSIT:
         return "type = 'lampit.move_out.v1'"
+    _, *others = codes_of(region)
     inside = f"region = {text(region)} OR starts_with(region, {text(region + '.')})"
-    origin = text(f'"origin":"{region}')
-    return f"({inside} OR (type = 'lampit.move_in.v1' AND contains(extra, {origin})))"
+    named = text(f'"origin":"{region}')
+    origins = [f"contains(extra, {named})"]
+    if others:
+        listed = ", ".join(map(text, others))
+        inside += f" OR region IN ({listed})"
+        origins.append(f"""regexp_extract(extra, '"origin":"([0-9.]+)"', 1) IN ({listed})""")
+    return f"({inside} OR (type = 'lampit.move_in.v1' AND ({' OR '.join(origins)})))"
 
 
 def turns(question: Question, rules: Rules | None) -> str:

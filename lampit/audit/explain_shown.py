@@ -88,7 +88,7 @@ def _json(
     )
     return {
         "region": question.region,
-        "name": reference.load().names.get(question.region),
+        "name": reference.load().name(question.region, question.end),
         "from": begin,
         "to": end,
         "difference": _by_measure(explanation.difference),
@@ -150,7 +150,7 @@ def summary(causes: Sequence[Cause]) -> list[tuple[str, int, list[int]]]:
 
 
 def _tables(question: Question, explanation: Explanation, figures: tuple[Figures, Figures] | None, limit: int) -> None:
-    name = reference.load().names.get(question.region) or "a region that the reference does not know"
+    name = reference.load().name(question.region, question.end) or "a region that the reference does not know"
     whose = "what one person counts for in " if question.people_only else ""
     click.echo(f"Why {whose}{question.region} ({name}) changed")
     click.echo(f"  from the end of {iso_day(question.begin)}{known_text(question.known_from)}")

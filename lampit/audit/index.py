@@ -115,13 +115,13 @@ class IndexSource(DuckSource):
 
 
 def _place(region: str | None) -> str:
-    """SQL: the rows of a region."""
+    """SQL: the rows of a region, and of others whose codes name places that are its own on some day."""
     if region is None or region in (COUNTRY, TRANSIT):
         return "true"
-    code = region[:_REGENCY]
-    if len(code) < _REGENCY:
-        return f"(place = {conditions.text(code)} OR starts_with(place, {conditions.text(code + '.')}))"
-    return f"place = {conditions.text(code)}"
+    regencies = sorted({code[:_REGENCY] for code in conditions.codes_of(region)})
+    whole = [code for code in regencies if len(code) < _REGENCY]
+    found = [f"starts_with(place, {conditions.text(code + '.')})" for code in whole]
+    return "(" + " OR ".join([*found, f"place IN ({', '.join(map(conditions.text, regencies))})"]) + ")"
 
 
 @click.command()

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -40,6 +41,7 @@ from stream.rules import Rules
 from stream.tally import MEASURES
 from tests.archives import LogRecord, write
 from tests.counters import accept
+from tests.property import test_regions as regions
 from tests.property.lives import DAYS as EVENT_DAYS
 from tests.property.lives import REGIONS, VILLAGES, histories
 
@@ -68,6 +70,16 @@ def questions(draw: Any) -> tuple[list[Heard], Question, Rules]:
     return heard, question, draw(_rules)
 
 
+@st.composite
+def questions_of_codes(draw: Any) -> tuple[list[Heard], Question, Rules]:
+    """The same of desa that were split, moved, swapped, merged, struck off, between any two of the days around decrees."""
+    accepted, _ = accept(draw(regions.lives(balances=True)))
+    begin, end = sorted(draw(st.tuples(st.sampled_from(regions.AS_OF), st.sampled_from(regions.AS_OF))))
+    region = draw(st.sampled_from((*regions.REGIONS, *regions.VILLAGES)))
+    question = Question(region, begin.toordinal(), end.toordinal())
+    return [Heard(0, one.subject, one.event) for one in accepted], question, Rules()
+
+
 def rows(heard: list[Heard], question: Question, rules: Rules, day: int, known: int | None) -> list[list[int | None]]:
     """The figures by the engine of `lampit count`."""
     engine = Engine(rules, REFERENCE)
@@ -86,8 +98,9 @@ def answered(asked: tuple[list[Heard], Question, Rules]) -> Explanation:
     return explain(heard, question, rules, REFERENCE)
 
 
+@pytest.mark.timeout(600)
 @settings(deadline=None, max_examples=120, suppress_health_check=list(HealthCheck))
-@given(questions())
+@given(questions() | questions_of_codes())
 def test_the_causes_add_up_to_the_difference(asked: tuple[list[Heard], Question, Rules]) -> None:
     """Measure by measure and sex by sex, against figures that the engine counts for itself."""
     heard, question, rules = asked
@@ -102,7 +115,8 @@ def test_the_causes_add_up_to_the_difference(asked: tuple[list[Heard], Question,
     assert not any(value for row in explanation.unexplained() for value in row)
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
+@pytest.mark.timeout(600)
+@settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
 @given(questions())
 def test_what_had_no_effect_is_not_blamed(asked: tuple[list[Heard], Question, Rules]) -> None:
     """No event that the count itself calls without effect moves a day, and every cause moves something."""
@@ -124,7 +138,8 @@ def test_what_had_no_effect_is_not_blamed(asked: tuple[list[Heard], Question, Ru
             assert cause.day <= question.begin or cause.event is not None
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
+@pytest.mark.timeout(600)
+@settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
 @given(questions(), st.randoms(use_true_random=False))
 def test_the_order_of_what_was_read_changes_nothing(asked: tuple[list[Heard], Question, Rules], chance: Any) -> None:
     """Nor does reading it twice."""
@@ -134,7 +149,8 @@ def test_the_order_of_what_was_read_changes_nothing(asked: tuple[list[Heard], Qu
     assert explain(again, question, rules, REFERENCE).causes == answered(asked).causes
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
+@pytest.mark.timeout(600)
+@settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
 @given(questions())
 def test_without_balances_everything_has_a_cause(asked: tuple[list[Heard], Question, Rules]) -> None:
     """A birthday, a lapse, or an event: nothing is put down to balances that are not there."""
@@ -160,6 +176,7 @@ def archived(folder: Path, heard: list[Heard]) -> None:
     write(folder, logs, 8)
 
 
+@pytest.mark.timeout(600)
 @settings(deadline=None, max_examples=12, suppress_health_check=list(HealthCheck))
 @given(questions())
 def test_an_archive_gives_the_same_answer(asked: tuple[list[Heard], Question, Rules]) -> None:
