@@ -30,7 +30,7 @@ from stream.pseudonym import Pseudonymiser
 from stream.regions import LEVELS, within
 from stream.rules import Rules
 
-_REGION: Final = re.compile(r"ID|ID-transit|[0-9]{2}(\.[0-9]{2}(\.[0-9]{2}(\.[0-9]{4})?)?)?", re.ASCII)
+REGION: Final = re.compile(r"ID|ID-transit|[0-9]{2}(\.[0-9]{2}(\.[0-9]{2}(\.[0-9]{4})?)?)?", re.ASCII)
 
 Take = Callable[[Admitted], None]
 
@@ -165,7 +165,7 @@ def select(records: list[dict[str, Any]], region: str | None, level: str | None)
 
 def region_code(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """A well-formed region code, as click asks for it."""
-    if value is not None and not _REGION.fullmatch(value):
+    if value is not None and not REGION.fullmatch(value):
         raise click.BadParameter("a code is ID, 16, 16.05, 16.05.02, 16.05.02.2001 or ID-transit", ctx, param)
     return value
 
