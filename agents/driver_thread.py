@@ -15,12 +15,12 @@ from typing import Any, TypeVar, cast
 import aiokafka
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError
-from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
 
 from agents import decoding
-from agents.decoding import UndecodableRecord
+from agents.decoding import StoredRecord, UndecodableRecord
 from agents.errors import LogMismatch, UndecodableRecords
 from agents.settings import Settings
 
@@ -42,7 +42,7 @@ class Fetch:
     partition: int
     begin: int
     next_offset: int
-    records: tuple[ConsumerRecord, ...]
+    records: tuple[StoredRecord, ...]
     seek: int
     undecodable: bool = False
 
@@ -90,6 +90,7 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             fetch_max_wait_ms=self.settings.fetch_wait_milliseconds,
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
             check_crcs=True,
+            value_deserializer=decoding.as_read,
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
