@@ -36,7 +36,8 @@ from stream.regions import COUNTRY, TRANSIT, Reference
 from stream.rollup import Partial, Rollup
 
 TICK_SECONDS: Final = 0.5
-PAUSE_SECONDS: Final = 0.03
+PAUSE_SECONDS: Final = 0.005
+"""As in `agents.ledger`."""
 MEASURE_SECONDS: Final = 1.0
 
 _encode = msgspec.json.Encoder().encode

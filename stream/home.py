@@ -118,7 +118,7 @@ def fold(
     presumed_home: where the person has lived for ever, if they are presumed inside a balance.
     report: hears of every anomaly but those of the standing register or birth, which is never wrong about itself.
     """
-    if len(facts) == 1 and presumed_home is None and isinstance(facts[0], Register | Birth):
+    if len(facts) == 1 and presumed_home is None and isinstance(facts[0], (Register, Birth)):
         return [Stay(facts[0].occurred_on, facts[0].region)]
     home = presumed_home
     state = State.HERE if home else State.NEW
