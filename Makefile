@@ -9,10 +9,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := schemas stream agents lampit
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PYTEST := $(BIN)/python -m pytest -m "not chaos and not fuzz"
 # ARGS goes to pytest: make test ARGS="tests/unit -k calendar"
 ARGS ?=
 
-.PHONY: system-packages help setup setup-dev demo test lint format fuzz chaos bench lock clean
+.PHONY: system-packages help setup setup-dev demo test lint format scenarios mutations fuzz chaos bench lock clean
 
 help: ## This list
 	awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -26,8 +27,8 @@ demo: setup ## Embedded broker, all agents, live events and the page, in one com
 
 test: system-packages setup-dev lint ## Lint, types, import contracts and every test
 	scripts/kafka-distribution
-	echo "pytest"
-	$(BIN)/python -m pytest -m "not chaos and not fuzz" $(ARGS)
+	# What needs no broker runs on every core; tests that kill and time processes have the machine to themselves.
+	$(if $(ARGS),$(PYTEST) $(ARGS),$(PYTEST) -q --numprocesses auto --ignore tests/broker && $(PYTEST) tests/broker)
 
 lint: setup-dev ## Ruff, mypy --strict and the import contracts
 	echo "ruff check"
@@ -43,8 +44,17 @@ format: setup-dev ## Let ruff rewrite what it can
 	$(BIN)/ruff check --quiet --fix
 	$(BIN)/ruff format --quiet
 
-# LAMPIT_FUZZ_SECONDS, LAMPIT_FUZZ_EXAMPLES and LAMPIT_FUZZ_BATCHES bound it; LAMPIT_FUZZ_SEED repeats a search.
-fuzz: setup-dev ## The long random searches, about 20 minutes
+# ARGS: --json, --without-live, --only TEXT
+scenarios: system-packages setup-dev ## Every scenario by core, SQL and live agents, as one table
+	scripts/kafka-distribution
+	$(BIN)/python -m tests.scenario_table $(ARGS)
+
+mutations: setup-dev ## Faults made by hand in the core, and the tests that catch each
+	$(BIN)/python -m tests.mutation_table $(ARGS)
+
+# LAMPIT_FUZZ_SECONDS, _EXAMPLES, _BATCHES and _LIVE_SECONDS bound it; LAMPIT_FUZZ_SEED repeats a search.
+fuzz: system-packages setup-dev ## The long random searches, about 25 minutes
+	scripts/kafka-distribution
 	$(BIN)/python -m pytest -m fuzz $(ARGS)
 
 chaos: system-packages setup-dev ## Tests that kill, stop and starve processes

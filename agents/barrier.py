@@ -33,7 +33,7 @@ from stream.ledger import (
     decode_record,
     encode_control,
 )
-from stream.regions import Reference
+from stream.reference import Reference
 from stream.rules import RULES_VERSION, Rules
 
 GENESIS_SECONDS_MAX: Final = 30.0
@@ -54,8 +54,7 @@ class LedgerIdentity:
 
     def epoch(self, number: int) -> Epoch:
         """The epoch that these settings begin."""
-        settings = EpochSettings(self.rules.transit_expiry_days, self.rules.leap_birthday)
-        return Epoch(number, RULES_VERSION, settings, self.reference_digest)
+        return Epoch(number, RULES_VERSION, EpochSettings.of(self.rules), self.reference_digest)
 
     @property
     def settings_digest(self) -> str:
@@ -65,7 +64,12 @@ class LedgerIdentity:
 
 def rules_of(settings: Settings) -> Rules:
     """The settings that change figures."""
-    return Rules(settings.transit_expiry_days, settings.leap_birthday)
+    return Rules(
+        settings.transit_expiry_days,
+        settings.leap_birthday,
+        closing_day=settings.closing_day,
+        first_period=settings.first_period,
+    )
 
 
 async def ensure_ledger(settings: Settings, fingerprint: str, reference: Reference) -> LedgerIdentity:

@@ -20,6 +20,7 @@ from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
 
 from agents import decoding
+from agents.connection import for_aiokafka
 from agents.decoding import StoredRecord, UndecodableRecord
 from agents.errors import LogMismatch, UndecodableRecords
 from agents.settings import Settings
@@ -82,7 +83,7 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             client_id=conf.broker_client_id,
             group_id=conf.id,
             group_instance_id=conf.consumer_group_instance_id,
-            bootstrap_servers=stock.server_list(transport.url, transport.default_port),
+            **for_aiokafka(self.settings),
             partition_assignment_strategy=[self._assignor],
             enable_auto_commit=False,
             # An offset outside the log is an error to show, not a reason to begin anywhere else.

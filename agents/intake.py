@@ -25,8 +25,9 @@ from agents.topics import INTAKE_TOPICS, LEDGER, REJECTED
 from schemas.rejection import Reason
 from stream.admission import Admitted, admit
 from stream.calendar import format_instant
-from stream.events import NikChange, OpeningBalance
+from stream.events import OpeningBalance
 from stream.ledger import encode_record
+from stream.merging import holders, partition_of
 from stream.pseudonym import Pseudonymiser
 from stream.refusal import Refusal
 
@@ -131,11 +132,9 @@ class IntakeAgent:
         if isinstance(admitted.event, OpeningBalance):
             key = f"balance|{admitted.event.region}".encode()
             return [Record(LEDGER, partition, key, value) for partition in range(self._partitions)]
-        subjects = [admitted.subject or ""]
-        if isinstance(admitted.event, NikChange):
-            subjects.append(admitted.event.new_subject)
-        targets = {int(subject[:8], 16) % self._partitions for subject in subjects}
-        return [Record(LEDGER, partition, subjects[0].encode(), value) for partition in sorted(targets)]
+        subject = admitted.subject or ""
+        targets = {partition_of(one, self._partitions) for one in holders(subject, admitted.event)}
+        return [Record(LEDGER, partition, subject.encode(), value) for partition in sorted(targets)]
 
     def _rejected(self, refusal: Refusal, fetch: Fetch, offset: int, now: int) -> Record:
         metrics.rejected(refusal)

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import time
-from typing import Any, Final
+from datetime import date
+from typing import Any, Final, cast
 
 from faust.types import TP
 
@@ -24,12 +24,14 @@ from agents.courier import Courier
 from agents.desk import Desk, record_digest, store_path
 from agents.driver import Positions, commit, fetches, lag
 from agents.errors import ConfigurationError
+from agents.health import Web
+from agents.other_days import add_route
 from agents.producer import FencedProducer
 from agents.reading import end_offset, record_at
 from agents.settings import Settings
 from agents.store import FORMAT, Store, set_aside
 from agents.topics import LEDGER
-from stream.regions import Reference
+from stream.reference import Reference
 
 logger = logging.getLogger("lampit.ledger")
 
@@ -68,6 +70,7 @@ class LedgerAgent:
         self.app.health.require("caught_up")
         metrics.build_info()
         self.app.batch_agent(LEDGER)(self.work)
+        add_route(cast(Web, self.app.web).web_app.router, self._on_day)
         self._courier = Courier(self.app, self._deliver, TICK_SECONDS, PAUSE_SECONDS)
 
     async def begin(self, partitions: frozenset[TP]) -> Positions:
@@ -102,7 +105,7 @@ class LedgerAgent:
                 store.close()
             await producer.stop()
             raise
-        rules, name = self.identity.rules, socket.gethostname()
+        rules, name = self.identity.rules, self.settings.reached_at
         desk = Desk(partition, store, producer, self.identity, rules, self.reference, name, end)
         logger.info("partition %d: begins at %d of %d", partition, desk.meta.next_offset, end)
         return desk
@@ -174,6 +177,17 @@ class LedgerAgent:
                 await desk.publish()
                 metrics.batch("publish", time.perf_counter() - began)
             await self._turn_day(desk)
+
+    async def _on_day(self, day: date) -> list[bytes]:
+        """What this worker's partitions hold on another day; each store is read between two batches."""
+        lines: list[bytes] = []
+        for partition in sorted(self.desks):
+            async with self._lock(partition):
+                desk = self.desks.get(partition)
+                if desk is not None and desk.caught_up:
+                    lines += desk.on_day(day)
+            await asyncio.sleep(0)
+        return lines
 
     async def _turn_day(self, desk: Desk) -> None:
         if self.settings.day_source != "clock":

@@ -18,6 +18,7 @@ import aiokafka
 from aiokafka.errors import KafkaError, ProducerFenced, UnknownError
 from aiokafka.producer import sender as aiokafka_sender
 
+from agents.connection import for_aiokafka
 from agents.errors import ConfigurationError, Fenced, LostWrite
 from agents.settings import Settings
 
@@ -60,7 +61,7 @@ class Producer:
     async def start(self) -> Self:
         """Connect. With a transactional id this fences every older producer that has the same."""
         self._producer = aiokafka.AIOKafkaProducer(
-            bootstrap_servers=self._settings.bootstrap_servers,
+            **for_aiokafka(self._settings),
             client_id=self._name,
             acks="all",
             # The embedded broker knows neither: then a retry may write a record twice, and one worker writes alone.

@@ -14,6 +14,7 @@ from typing import Any, Final
 import aiokafka
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
+from agents.connection import for_aiokafka
 from agents.settings import Settings
 
 READ_SECONDS_MAX: Final = 30.0
@@ -23,14 +24,17 @@ READ_SECONDS_MAX: Final = 30.0
 async def reader(settings: Settings) -> AsyncIterator[Any]:
     """A consumer of no group that reads committed records."""
     consumer = aiokafka.AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap_servers,
+        **for_aiokafka(settings),
         enable_auto_commit=False,
         isolation_level="read_committed",
         auto_offset_reset="earliest",
         fetch_max_wait_ms=50,
     )
-    async with consumer:
+    try:  # `async with` would leave one open that cannot start
+        await consumer.start()
         yield consumer
+    finally:
+        await consumer.stop()
 
 
 async def end_offset(settings: Settings, topic: str, partition: int) -> int:

@@ -24,21 +24,25 @@ from agents.app import App, create_app
 from agents.barrier import LedgerIdentity
 from agents.courier import Courier
 from agents.driver import Fetch, Positions, commit, fetches, lag
+from agents.other_days import ask
 from agents.producer import FencedProducer, Record
 from agents.reading import end_offset
 from agents.settings import Settings
 from agents.topics import COVERAGE, PARTIALS
 from agents.view import View
 from stream import coverage
-from stream.calendar import iso_day
-from stream.partials import HeadRecord, PartialRecord, decode
-from stream.regions import COUNTRY, TRANSIT, Reference
+from stream.batches import Batches
+from stream.partials import HeadRecord, decode
+from stream.reference import Reference
+from stream.regions import COUNTRY, TRANSIT
 from stream.rollup import Partial, Rollup
 
 TICK_SECONDS: Final = 0.5
 PAUSE_SECONDS: Final = 0.005
 """As in `agents.ledger`."""
 MEASURE_SECONDS: Final = 1.0
+OTHER_DAYS_KEPT: Final = 4
+"""Days besides the present one whose figures are kept until the count goes on."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -63,10 +67,9 @@ class RollupAgent:
         self._courier = Courier(self.app, self._deliver, TICK_SECONDS, PAUSE_SECONDS)
 
     def _reset(self, caught_up_at: int) -> None:
-        self._rollup = Rollup(self.identity.rules.stale_after_days)
-        self._rollup.apply(0, TRANSIT, Partial())
-        self._waiting: dict[int, list[PartialRecord]] = {}
-        self._heads: dict[int, HeadRecord] = {}
+        self._rollup = self._empty()
+        self._other_days: dict[date, tuple[tuple[tuple[int, int], ...], View]] = {}
+        self._batches = Batches(self._rollup)
         self._caught_up_at = caught_up_at
         self._next_offset = 0
         self._given_out = False
@@ -116,17 +119,16 @@ class RollupAgent:
         for record in fetch.records:
             if record.key is None or record.value is None:
                 continue
-            decoded = decode(record.key, record.value)
-            if isinstance(decoded, PartialRecord):
-                self._waiting.setdefault(decoded.partition, []).append(decoded)
-                continue
-            for waiting in self._waiting.pop(decoded.partition, ()):
-                self._rollup.apply(decoded.partition, waiting.region, waiting.partial())
-            self._heads[decoded.partition] = decoded
-            # The country's record says how far the count is, also when nothing moved.
-            self._rollup.touch(COUNTRY)
+            if self._batches.add(decode(record.key, record.value)):
+                # The country's record says how far the count is, also when nothing moved.
+                self._rollup.touch(COUNTRY)
         self._next_offset = fetch.next_offset
         self._last_timestamp_ms = fetch.records[-1].timestamp if fetch.records else self._last_timestamp_ms
+
+    @property
+    def _heads(self) -> Mapping[int, HeadRecord]:
+        """The latest head of each partition."""
+        return self._batches.heads
 
     @property
     def caught_up(self) -> bool:
@@ -155,19 +157,42 @@ class RollupAgent:
         )
         metrics.batch("publish", time.perf_counter() - began)
         self._given_out, self._as_of = True, day
-        self.view.update(records)
+        self.view.update(records, self._rollup.has_ended)
 
     def _records(self, day: date) -> list[dict[str, Any]]:
+        return self._stamped(self._rollup, self._heads, day)
+
+    def _stamped(self, rollup: Rollup, heads: Mapping[int, HeadRecord], day: date) -> list[dict[str, Any]]:
+        """The changed records of a day, with how far the count is."""
         number = day.toordinal()
-        text = iso_day(number)
+        names = coverage.Names(self.reference, number)
         stamp = {
-            "epoch": max(head.epoch for head in self._heads.values()),
-            "position": {str(partition): head.offset for partition, head in sorted(self._heads.items())},
+            "epoch": max(head.epoch for head in heads.values()),
+            "position": {str(partition): head.offset for partition, head in sorted(heads.items())},
         }
-        return [
-            {**coverage.record(region, figure, text, self.reference), **stamp}
-            for region, figure in self._rollup.take_changed(number)
-        ]
+        return [{**coverage.record(region, figure, names), **stamp} for region, figure in rollup.take_changed(number)]
+
+    async def on_day(self, day: date) -> View:
+        """The figures of any day, past or to come, as known now; NotAnswered while a worker cannot be asked."""
+        if day == self._as_of:
+            return self.view
+        known_by = tuple(sorted((number, head.offset) for number, head in self._heads.items()))
+        kept = self._other_days.get(day)
+        if kept is None or kept[0] != known_by:
+            rollup = self._empty()
+            answer = await ask(day, self._heads, self.identity.partitions, rollup)
+            view = View()
+            view.update(self._stamped(rollup, answer.heads, day))
+            kept = (known_by, view)
+            self._other_days[day] = kept
+            while len(self._other_days) > OTHER_DAYS_KEPT:
+                self._other_days.pop(next(iter(self._other_days)))
+        return kept[1]
+
+    def _empty(self) -> Rollup:
+        rollup = Rollup(self.identity.rules.stale_after_days, self.reference.places)
+        rollup.apply(0, TRANSIT, Partial())
+        return rollup
 
     async def _measure(self) -> None:
         """Measure, and say whether the figures are those of now."""

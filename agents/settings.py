@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -23,6 +24,7 @@ from pydantic_settings import (
 )
 
 from agents.errors import ConfigurationError
+from stream.periods import month_of
 
 PREFIX: Final = "LAMPIT_"
 CONFIG: Final = "LAMPIT_CONFIG"
@@ -36,6 +38,7 @@ _NO_SETTING: Final = re.compile(
     r"LAMPIT_TEST_\w+=.*|"
     r"LAMPIT_(\w+_)?(SERVICE_HOST=.*|SERVICE_PORT(_\w+)?=.*|PORT_\d+_(TCP|UDP)(_\w+)?=.*|PORT=(tcp|udp)://.*)"
 )
+_EVERY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})
 _SERVER: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 
 
@@ -60,9 +63,37 @@ class Settings(BaseSettings):
         True, description="fence writers by Kafka transactions; false only for the embedded broker, with one worker"
     )
     compression: Literal["none", "lz4", "zstd"] = Field("lz4", description="codec of the records that Lampit writes")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how Kafka is reached: with TLS (SSL), a user (SASL), both or neither"
+    )
+    ssl_ca_file: Path | None = Field(
+        None, description="PEM file of the authorities that vouch for the brokers; unset: those of this system"
+    )
+    ssl_certificate_file: Path | None = Field(
+        None, description="PEM file of this client's certificate, where the brokers ask for one"
+    )
+    ssl_key_file: Path | None = Field(
+        None, description="PEM file of that certificate's key; unset: it is in the certificate's file"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="how the user proves to be the one named, with a SASL security protocol"
+    )
+    sasl_username: str | None = Field(None, min_length=1, description="Kafka user, with a SASL security protocol")
+    sasl_password_file: Path | None = Field(
+        None, description="file that holds the user's password; this or LAMPIT_SASL_PASSWORD"
+    )
+    sasl_password: SecretStr | None = Field(
+        None, description="the user's password itself; this or LAMPIT_SASL_PASSWORD_FILE"
+    )
     data_dir: Path = Field(Path("lampit-data"), description="directory of the stores; one process may use it at a time")
     web_host: str = Field("127.0.0.1", min_length=1, description="address the web server listens on")
     web_port: int = Field(6066, ge=1, le=65535, description="port the web server listens on")
+    web_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/]+$",
+        description="where other processes reach this web server, as http://host:port; unset: LAMPIT_WEB_HOST, or this "
+        "machine's name where that is every address, and LAMPIT_WEB_PORT",
+    )
     pseudonym_key_file: Path | None = Field(
         None, description="file that holds the pseudonym key, 32 bytes or more; this or LAMPIT_PSEUDONYM_KEY"
     )
@@ -80,6 +111,10 @@ class Settings(BaseSettings):
     )
     leap_birthday: Literal["mar1", "feb28"] = Field(
         "mar1", description="the day someone born on 29 February turns 17 in a common year"
+    )
+    closing_day: int = Field(28, ge=1, le=28, description="day of the month at whose end the month is closed")
+    first_period: str | None = Field(
+        None, description="first month to be closed, as YYYY-MM; months are closed only when it is set"
     )
     session_timeout_seconds: int = Field(
         30, ge=6, le=300, description="silence after which a worker's partitions go to another one"
@@ -133,6 +168,13 @@ class Settings(BaseSettings):
                 raise ValueError("each server should be host:port")
         return ",".join(servers)
 
+    @field_validator("first_period")
+    @classmethod
+    def _period(cls, value: str | None) -> str | None:
+        if value is not None:
+            month_of(value)
+        return value
+
     @field_validator("metrics_levels", mode="before")
     @classmethod
     def _levels(cls, value: object) -> object:
@@ -158,6 +200,47 @@ class Settings(BaseSettings):
         if self.pseudonym_key is not None and self.pseudonym_key_file is not None:
             raise ValueError("set either LAMPIT_PSEUDONYM_KEY or LAMPIT_PSEUDONYM_KEY_FILE, not both")
         return self
+
+    @model_validator(mode="after")
+    def _security(self) -> Self:
+        """What is set for TLS or a user and would have no effect is more likely a mistake than meant."""
+        passwords = [value for value in (self.sasl_password, self.sasl_password_file) if value is not None]
+        if self.security_protocol.startswith("SASL"):
+            if self.sasl_username is None or len(passwords) != 1:
+                raise ValueError(
+                    f"LAMPIT_SECURITY_PROTOCOL={self.security_protocol} needs LAMPIT_SASL_USERNAME and one of "
+                    "LAMPIT_SASL_PASSWORD_FILE and LAMPIT_SASL_PASSWORD"
+                )
+        elif self.sasl_username is not None or passwords:
+            raise ValueError("a Kafka user is set: set LAMPIT_SECURITY_PROTOCOL to SASL_SSL, or unset LAMPIT_SASL_*")
+        files = (self.ssl_ca_file, self.ssl_certificate_file, self.ssl_key_file)
+        if any(files) and not self.security_protocol.endswith("SSL"):
+            raise ValueError(
+                "certificates are set: set LAMPIT_SECURITY_PROTOCOL to SSL or SASL_SSL, or unset LAMPIT_SSL_*"
+            )
+        if self.ssl_key_file is not None and self.ssl_certificate_file is None:
+            raise ValueError("LAMPIT_SSL_KEY_FILE is set: set LAMPIT_SSL_CERTIFICATE_FILE too")
+        return self
+
+    def sasl_password_text(self) -> str:
+        """The Kafka user's password, without the end of line that editors put after it."""
+        if self.sasl_password is not None:
+            return self.sasl_password.get_secret_value()
+        try:
+            return (self.sasl_password_file or Path()).read_text().rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(
+                f"LAMPIT_SASL_PASSWORD_FILE cannot be read ({getattr(error, 'strerror', None) or 'not a text'}): "
+                "name a file that this user may read."
+            ) from None
+
+    @property
+    def reached_at(self) -> str:
+        """Where other processes reach this one's web server."""
+        if self.web_url is not None:
+            return self.web_url
+        host = socket.gethostname() if self.web_host in _EVERY_ADDRESS else self.web_host
+        return f"http://[{host}]:{self.web_port}" if ":" in host else f"http://{host}:{self.web_port}"
 
     def pseudonym_key_bytes(self) -> bytes:
         """The key, without the end of line that editors put after the last line of a file."""

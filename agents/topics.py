@@ -18,6 +18,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError, KafkaTimeoutError, NoError, TopicAlreadyExistsError, for_code
 
+from agents.connection import for_aiokafka, for_kafka_python
 from agents.errors import ConfigurationError
 from agents.settings import Settings
 
@@ -27,6 +28,7 @@ INTAKE_TOPICS: Final = tuple(f"lampit.intake.{family}" for family in INTAKE_FAMI
 LEDGER: Final = "lampit.ledger"
 PARTIALS: Final = "lampit.partials"
 COVERAGE: Final = "lampit.coverage"
+CLOSINGS: Final = "lampit.closings"
 REJECTED: Final = "lampit.rejected"
 ANOMALIES: Final = "lampit.anomalies"
 
@@ -59,6 +61,8 @@ def topics_of(settings: Settings) -> list[Topic]:
         Topic(LEDGER, many, "delete", {"retention.ms": "-1", "retention.bytes": "-1"}),
         Topic(PARTIALS, 1, "compact"),
         Topic(COVERAGE, 1, "compact"),
+        # Every key is written once and kept; compaction takes out what a crash made a roll-up write again.
+        Topic(CLOSINGS, 1, "compact"),
         Topic(REJECTED, 1, "delete", {"retention.ms": str(90 * DAY_MS)}),
         Topic(ANOMALIES, many, "compact"),
     ]
@@ -74,14 +78,14 @@ def ensure_topics(
     wanted = topics_of(settings) if topics is None else topics
     try:
         admin = KafkaAdminClient(
-            bootstrap_servers=settings.bootstrap_servers.split(","),
+            **for_kafka_python(settings),
             client_id="lampit-topics",
             bootstrap_timeout_ms=int(broker_seconds_max * 1000),
         )
     except (KafkaError, OSError) as error:
         raise ConfigurationError(
             f"No Kafka broker answers at {settings.bootstrap_servers} ({type(error).__name__}): "
-            "check LAMPIT_BOOTSTRAP_SERVERS, and that the broker runs."
+            "check LAMPIT_BOOTSTRAP_SERVERS, LAMPIT_SECURITY_PROTOCOL with its user and certificates, and that the broker runs."
         ) from error
     try:
         present = set(admin.list_topics())
@@ -182,7 +186,7 @@ async def first_record(settings: Settings, topic: str, partition: int) -> Consum
 
 def _reader(settings: Settings) -> Any:
     return aiokafka.AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap_servers,
+        **for_aiokafka(settings),
         enable_auto_commit=False,
         isolation_level="read_committed",
         auto_offset_reset="earliest",

@@ -25,6 +25,7 @@ import msgspec
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import KafkaError
 
+from agents.connection import for_kafka_python
 from agents.errors import ConfigurationError, LampitError, LostWrite
 from agents.settings import Settings
 from lampit import tables
@@ -231,7 +232,7 @@ class Publisher:
         """Connect."""
         try:
             self._producer = KafkaProducer(
-                bootstrap_servers=self._settings.bootstrap_servers.split(","),
+                **for_kafka_python(self._settings),
                 client_id="lampit-publish",
                 acks="all",
                 enable_idempotence=self._settings.transactions,
@@ -331,7 +332,7 @@ def _wait(future: Any) -> None:
 
 def topics_digest(settings: Settings, topics: Sequence[str]) -> str:
     """Tells these topics from others of the same names: of their ids, which a topic made anew does not keep."""
-    admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers.split(","))
+    admin = KafkaAdminClient(**for_kafka_python(settings))
     try:
         ids = sorted(str(topic["topic_id"]) for topic in admin.describe_topics(list(topics)))
     finally:

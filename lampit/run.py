@@ -65,7 +65,7 @@ def run_agent(name: str, settings: Settings) -> int:
     from lampit.web import mount
 
     agent = rollup.build(settings, identity, reference.load())
-    mount(agent.app, agent.view, Figures(agent.view))
+    mount(agent.app, agent.view, Figures(agent.view), agent.on_day)
     return run(agent.app)
 
 

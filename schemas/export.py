@@ -12,6 +12,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from schemas.anomaly import AnomalyRecord
+from schemas.closing import ClosingRecord
 from schemas.coverage import CoverageRecord
 from schemas.events import IntakeEvent
 from schemas.ledger import AnyLedgerRecord
@@ -27,6 +28,7 @@ _RECORDS: Final[dict[str, Any]] = {
     "partials": AnyPartialRecord,
     "coverage": CoverageRecord,
     "anomalies": AnomalyRecord,
+    "closings": ClosingRecord,
 }
 """File name → the type of the records of that topic."""
 

@@ -27,7 +27,7 @@ from schemas.facts import (
     RegisterFacts,
     ResidencePermitFacts,
 )
-from schemas.fields import Count, Day, Id, Instant, Schema, Source, Subject
+from schemas.fields import Count, Day, Id, Instant, PeriodName, Schema, Source, Subject
 
 TypeT = TypeVar("TypeT")
 DataT = TypeVar("DataT")
@@ -54,9 +54,10 @@ class PersonRecord(LedgerEnvelope, Generic[TypeT, DataT]):
     subject: Subject
     """Person id."""
     receivedat: Instant
-    """When intake accepted it, in UTC."""
+    """When intake accepted it, in UTC; of a copy, when that was made."""
     forwardedfrom: Subject | None = None
-    """The other id of the same person under which this copy was first kept (after a change of NIK)."""
+    """Only on a copy: the other id of the same person under which the event itself was sent and is kept too (after a
+    change of NIK). Who reads all partitions leaves copies out; they add nothing."""
     data: DataT
     """The event, without the NIK."""
 
@@ -101,6 +102,10 @@ class EpochSettings(Schema):
     """Days after which someone who left and never arrived is back; absent: never."""
     leap_birthday: Literal["mar1", "feb28"]
     """When those born on 29 February turn 17 in a common year."""
+    closing_day: Annotated[int, Field(ge=1, le=28)] | None = None
+    """Day of the month at whose end a month is closed; absent: 28."""
+    first_period: PeriodName | None = None
+    """First month that is closed, YYYY-MM; absent: none is."""
 
 
 class Epoch(Schema):

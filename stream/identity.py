@@ -1,7 +1,7 @@
 """Who is one person: pseudonyms joined by nik_change events.
 
 In: accepted events by the pseudonym they were sent under. Out: the persons, each named by the smallest of their
-pseudonyms. Called by the counting engine.
+pseudonyms. Called by the counting engine and `stream.contribution`.
 """
 
 from __future__ import annotations
@@ -25,3 +25,32 @@ def persons(events: Mapping[str, Sequence[Event]], changed: Iterable[str]) -> di
                 together = group.get(subject, {subject}) | group.get(change.new_subject, {change.new_subject})
                 group.update(dict.fromkeys(together, together))
     return {min(together): tuple(sorted(one for one in together if one in events)) for together in group.values()}
+
+
+def families(events: Mapping[str, Sequence[Event]], changed: Iterable[str]) -> list[Mapping[str, Sequence[Event]]]:
+    """The pseudonyms that any nik_change joins, one that lost a conflict too: by what is reported later they may part again.
+
+    events: accepted events by pseudonym. changed: the pseudonyms under which a nik_change was sent.
+    """
+    together = {subject: [subject] for subject in changed}
+    for subject in changed:
+        for event in events[subject]:
+            if isinstance(event, NikChange):
+                mine, others = together[subject], together.get(event.new_subject, [event.new_subject])
+                if mine is not others:
+                    mine += others
+                    together.update(dict.fromkeys(others, mine))
+    joined = {id(members): members for members in together.values()}.values()
+    alone = [{subject: of_subject} for subject, of_subject in events.items() if subject not in together]
+    return [*alone, *({one: events[one] for one in sorted(members) if one in events} for members in joined)]
+
+
+def split(groups: Mapping[str, Sequence[Event]]) -> list[Mapping[str, Sequence[Event]]]:
+    """The persons among the events of some pseudonyms: one for each that nobody merged, one for all those merged."""
+    if len(groups) == 1:
+        return [groups]
+    changed = [subject for subject, events in groups.items() if any(isinstance(event, NikChange) for event in events)]
+    merged = persons(groups, changed).values() if changed else ()
+    others = {subject for subjects in merged for subject in subjects}
+    alone = [{subject: events} for subject, events in groups.items() if subject not in others]
+    return [*alone, *({subject: groups[subject] for subject in subjects} for subjects in merged)]

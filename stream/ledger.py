@@ -16,6 +16,8 @@ import msgspec
 from stream.calendar import format_instant, iso_day, ordinal, parse_instant
 from stream.events import Event, OpeningBalance, PersonEvent
 from stream.ledger_data import READERS, TYPES, EventData, data_of
+from stream.periods import CLOSING_DAY
+from stream.rules import Rules
 
 SOURCE: Final = "/lampit/ledger"
 FORMAT: Final = 1
@@ -24,8 +26,8 @@ FORMAT: Final = 1
 class LedgerRecord(msgspec.Struct, frozen=True, gc=False):
     """An accepted event as kept.
 
-    subject: the person id, None for a balance. received_at: instant of acceptance. forwarded_from: the other id of the
-    same person under which it was first kept, if this is a copy.
+    subject: the person id, None for a balance. received_at: instant of acceptance (of a copy: when it was
+    made). forwarded_from: the other id of the same person under which the event itself is kept, if this is a copy.
     """
 
     subject: str | None
@@ -45,10 +47,23 @@ class Genesis(msgspec.Struct, frozen=True, tag="lampit.genesis.v1"):
 
 
 class EpochSettings(msgspec.Struct, frozen=True):
-    """The settings that change figures."""
+    """The settings that change figures. Those of the closings are left out at their defaults, so that a ledger begun without
+    them is still the same."""
 
     transit_expiry_days: int | None = None
     leap_birthday: Literal["mar1", "feb28"] = "mar1"
+    closing_day: int | msgspec.UnsetType = msgspec.UNSET
+    first_period: str | msgspec.UnsetType = msgspec.UNSET
+
+    @classmethod
+    def of(cls, rules: Rules) -> EpochSettings:
+        """The settings of some rules."""
+        return cls(
+            rules.transit_expiry_days,
+            rules.leap_birthday,
+            msgspec.UNSET if rules.closing_day == CLOSING_DAY else rules.closing_day,
+            rules.first_period or msgspec.UNSET,
+        )
 
 
 class Epoch(msgspec.Struct, frozen=True, tag="lampit.epoch.v1"):

@@ -30,6 +30,7 @@ from stream.events import (
     Register,
     ResidencePermit,
 )
+from stream.places import Places
 from stream.rules import Rules
 from stream.standing import Anomaly
 from stream.tally import OBLIGED, POPULATION, RECORDED, RECORDED_EARLY, UNITS
@@ -146,7 +147,10 @@ def attributes(sources: Sequence[Event], entry: Event | None, corrections: Seque
 
 
 class Fold(msgspec.Struct, frozen=True, gc=False):
-    """One fold of a person: home, obligation and card, each by day; sex; the recordings before any death; anomalies."""
+    """One fold of a person: home, obligation and card, each by day; sex; the recordings before any death; anomalies.
+
+    born: the birth date, None when not known. Without any stay the person is held `unplaced`.
+    """
 
     stays: list[home.Stay]
     obliged: Steps
@@ -154,15 +158,20 @@ class Fold(msgspec.Struct, frozen=True, gc=False):
     sex: int
     recordings: Sequence[Recording]
     anomalies: list[Anomaly]
+    born: int | None
 
     def spans(self) -> list[Span]:
         """The changes of place and tally, ascending by day."""
         return _spans(self.stays, self.obliged, self.stages, self.sex)
 
+    def eras(self) -> Sequence[Era]:
+        """This fold, from the first day on."""
+        return ((home.FOREVER, self),)
+
     def at(self, day: int) -> Span:
         """The span in force on a day, without making the others."""
         place, is_obliged, held = "", False, 0
-        for begins, value in self.stays:
+        for begins, value, _ in self.stays:
             if begins > day:
                 break
             place = value
@@ -179,10 +188,15 @@ class Fold(msgspec.Struct, frozen=True, gc=False):
         return Span(day, place, UNITS[self.sex][_mask(is_obliged, held)])
 
 
+Era = tuple[int, Fold]
+"""From that day on, until the next era, the person counts by this fold."""
+
+
 def fold(
     parts: Parts,
     person: Attributes,
     rules: Rules,
+    places: Places,
     presumed_home: str | None = None,
     first_stages: Sequence[Recording] | None = None,
 ) -> Fold:
@@ -199,8 +213,9 @@ def fold(
         for fact in (*parts.facts, *parts.recordings):
             report(fact, "unplaced")
         _suspect(parts.recordings, report)
-        return Fold([], [], [], SEX[None], _before(_death(parts.facts), parts.recordings), anomalies)
-    stays = home.fold(parts.facts, presumed_home, rules.transit_expiry_days, report)
+        recordings = _before(_death(parts.facts), parts.recordings)
+        return Fold([], [], [], SEX[person.sex], recordings, anomalies, person.birth_date)
+    stays = home.fold(parts.facts, presumed_home, rules.transit_expiry_days, places, report)
     recordings, marriages, permits = parts.recordings, parts.marriages, parts.permits
     died_on = _death(parts.facts)
     if died_on is not None:
@@ -220,7 +235,7 @@ def fold(
         and _beyond_capture(recordings if first_stages is None else first_stages),
     )
     sex = SEX[person.sex]
-    folded = Fold(stays, duty, stages, sex, recordings, anomalies)
+    folded = Fold(stays, duty, stages, sex, recordings, anomalies, person.birth_date)
     if person.birth_date is None:
         first = min((*parts.facts, *parts.recordings), key=home.order, default=None)
         if first is not None and any(span.place for span in folded.spans()):
@@ -258,7 +273,7 @@ def _spans(stays: Sequence[home.Stay], duty: Steps, stages: Sequence[tuple[int, 
     """Merge the changes of home, obligation and card to spans; one a day at most, none without a change."""
     units = UNITS[sex]
     # Changes of one day come in this order, and of one kind the later entry wins: the sort is stable.
-    changes: list[tuple[int, int, Any]] = [(day, 0, place) for day, place in stays]
+    changes: list[tuple[int, int, Any]] = [(day, 0, place) for day, place, _ in stays]
     changes += [(day, 1, is_obliged) for day, is_obliged in duty]
     changes += [(day, 2, held) for day, held in stages]
     changes.sort(key=_first)
@@ -300,7 +315,7 @@ def at(spans: Sequence[Span], day: int) -> Span:
     return current
 
 
-def presumed_home(events: Iterable[Event], is_governed: Callable[[str], bool]) -> str | None:
+def presumed_home(events: Iterable[Event], is_governed: Callable[[str], bool], places: Places) -> str | None:
     """The home of someone whom an opening balance must already hold, read off their earliest fact; None for others.
 
     events: all accepted, cancelled ones too. A birth or a register entry is a new person, and so is who comes from
@@ -310,5 +325,8 @@ def presumed_home(events: Iterable[Event], is_governed: Callable[[str], bool]) -
     first = min(facts, key=home.order, default=None)
     if first is None or isinstance(first, Register | Birth | Found):
         return None
-    place = first.origin if isinstance(first, MoveIn) else first.region
-    return place if place is not None and place != ABROAD and is_governed(place) else None
+    code = first.origin if isinstance(first, MoveIn) else first.region
+    if code is None or code == ABROAD:
+        return None
+    place = places.at(code, first.occurred_on)
+    return place if is_governed(place) else None

@@ -12,9 +12,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from stream.events import Birth, Event, MoveIn, NikChange, Placed, Register
+from stream.home import FOREVER
 from stream.opening import Balance, Book
-from stream.person import Fold, Parts, Span, at, attributes, fold, presumed_home, sort_out
-from stream.regions import within
+from stream.person import Era, Fold, Parts, Span, at, attributes, fold, presumed_home, sort_out
+from stream.places import Places
 from stream.rules import Rules
 from stream.standing import Anomaly, Standing, resolve, without_conflicts
 from stream.tally import OBLIGED, UNITS
@@ -23,7 +24,7 @@ from stream.tally import OBLIGED, UNITS
 class View(NamedTuple):
     """A person as known now.
 
-    spans, anomalies: of the fold that counts everywhere but inside a balance's own total.
+    spans, anomalies: of the fold that counts everywhere but inside a balance's own total; eras: which fold that is, by day.
     plain, presumed: the folds from NEW and from the presumed home (None: not presumed inside any balance).
     groups: the accepted events by pseudonym. entries: whether a register entry or birth is among them.
     """
@@ -34,6 +35,7 @@ class View(NamedTuple):
     presumed: Fold | None
     groups: Mapping[str, Sequence[Event]]
     entries: bool
+    eras: Sequence[Era]
 
     def is_presumed(self, balance: Balance) -> bool:
         """Whether the person, of whatever NIKs, is presumed inside under this balance."""
@@ -50,15 +52,15 @@ class View(NamedTuple):
         return self.presumed.spans()
 
 
-def places_named(events: Iterable[Event]) -> set[str]:
+def places_named(events: Iterable[Event], places: Places) -> set[str]:
     """Every place that can have been somebody's home: the regions named, and where arrivals came from."""
-    places: set[str] = set()
+    named: set[str] = set()
     for event in events:
         if isinstance(event, Placed):
-            places.add(event.region)
+            named.add(places.at(event.region, event.occurred_on))
         if isinstance(event, MoveIn) and event.origin is not None and event.origin[0].isdigit():
-            places.add(event.origin)
-    return places
+            named.add(places.at(event.origin, event.occurred_on))
+    return named
 
 
 def by_pseudonym(groups: Mapping[str, Sequence[Event]], accepted: Sequence[Event]) -> Mapping[str, Sequence[Event]]:
@@ -74,21 +76,23 @@ def view(
     """The fold that counts on each day: the presumed one while the balance of the presumed home has no entry in time."""
     entries = any(isinstance(event, Register | Birth) for events in groups.values() for event in events)
     if presumed is None or home is None:
-        return View(plain.spans(), plain.anomalies, plain, None, groups, entries)
-    now = View(presumed.spans(), presumed.anomalies, plain, presumed, groups, entries)
+        return View(plain.spans(), plain.anomalies, plain, None, groups, entries, plain.eras())
+    now = View(presumed.spans(), presumed.anomalies, plain, presumed, groups, entries, presumed.eras())
     if not entries:
         return now
-    eras = sorted(
-        ((balance.day, len(balance.region), balance) for balance in book.above(home)), key=lambda era: era[:2]
+    governing = sorted(
+        ((balance.day, len(balance.event.region), balance) for balance in book.above(home)), key=lambda era: era[:2]
     )
     if not any(now.is_presumed(balance) for of_region in book.by_region.values() for balance in of_region):
-        return now._replace(spans=plain.spans(), anomalies=plain.anomalies)
-    chosen = [(day, now.under(balance)) for day, _, balance in eras]
-    spans = chosen[0][1]
-    for (_, before), (day, after) in pairwise(chosen):
-        if after != before:
-            spans = _switched(spans, day, after)
-    return now._replace(spans=spans)
+        return now._replace(spans=plain.spans(), anomalies=plain.anomalies, eras=plain.eras())
+    eras = [(day, presumed if now.is_presumed(balance) else plain) for day, _, balance in governing]
+    # The earliest balance also governs before its D0.
+    eras[0] = (FOREVER, eras[0][1])
+    spans: Sequence[Span] = eras[0][1].spans()
+    for (_, before), (day, after) in pairwise(eras):
+        if after is not before:
+            spans = _switched(spans, day, after.spans())
+    return now._replace(spans=spans, eras=eras)
 
 
 def _entered(balance: Balance, groups: Mapping[str, Sequence[Event]]) -> bool:
@@ -112,39 +116,53 @@ def _switched(before: Sequence[Span], day: int, after: Sequence[Span]) -> list[S
     return spans + [span for span in after if span.day > day]
 
 
-def held(standing: Standing, now: View, rules: Rules, book: Book) -> list[tuple[str, int, int]]:
-    """Postings (column, day, tally) to the columns of the balances: what each already holds of the person."""
+class Held(NamedTuple):
+    """What the balances already hold of a person: postings (column, day, tally), and the columns whose V0 they are inside."""
+
+    postings: list[tuple[str, int, int]]
+    inside: frozenset[str]
+
+
+def held(standing: Standing, now: View, rules: Rules, book: Book) -> Held:
+    """What each balance concerned already holds of the person."""
     found: list[tuple[str, int, int]] = []
-    places = places_named(standing.accepted)
-    concerned = {balance.column: balance for place in places for balance in book.above(place)}
+    columns: set[str] = set()
+    places = book.places
+    named = places_named(standing.accepted, places)
+    concerned = {balance.column: balance for place in named for balance in book.touching(place)}
     for _, balance in sorted(concerned.items()):
         befores = [_before(events, standing, balance, rules, book, now) for events in _apart(now.groups, balance)]
-        found += _postings(balance, now.spans, now.under(balance), [before for before in befores if before])
-    return found
+        inside = [
+            before for before in befores if before and _inside([before.at(balance.day)], balance.day, balance, places)
+        ]
+        found += _postings(balance, now.spans, now.under(balance), inside, places)
+        if inside:
+            columns.add(balance.column)
+    return Held(found, frozenset(columns))
 
 
 def _postings(
-    balance: Balance, spans: Sequence[Span], own: Sequence[Span], befores: Sequence[Fold]
+    balance: Balance, spans: Sequence[Span], own: Sequence[Span], inside: Sequence[Fold], places: Places
 ) -> list[tuple[str, int, int]]:
     """The changes, from D0 on, of what the balance's column holds of the person.
 
     On D0 itself the total is what the balance states, whatever is known of people. After it the column holds V0 and, where
-    the fold by this balance differs from the one that counts elsewhere, the difference of the two.
+    the fold by this balance differs from the one that counts elsewhere, the difference of the two. It goes on when another
+    balance governs: regions that were above this one on a change day still count with it (`stream.excess`).
     """
-    inside = [before for before in befores if _is_inside(before, balance)]
     days = {balance.day, balance.day + 1}
     if balance.event.turning_17:
         days |= {day for before in inside for day, _ in before.obliged if day > balance.day}
     if own != spans:
-        days |= {span.day for span in (*spans, *own) if span.day > balance.day and balance.governs(span.day)}
+        days |= {day for day in (*places.days, *(span.day for span in (*spans, *own))) if day > balance.day}
     postings: list[tuple[str, int, int]] = []
     last = 0
     for day in sorted(days):
         if day == balance.day:
-            held_now = _inside(spans, day, balance)
+            held_now = _inside(spans, day, balance, places)
         else:
             held_now = sum(_v0(before, balance, day) for before in inside)
-            held_now += _inside(spans, day, balance) - _inside(own, day, balance)
+            held_now += _inside(spans, day, balance, places) - _inside(own, day, balance, places)
         if held_now != last:
             postings.append((balance.column, day, held_now - last))
             last = held_now
@@ -175,7 +193,7 @@ def _before(
     accepted = without_conflicts(events)
     in_time, parts = _in_time(balance, accepted)
     may_presume = parts.entry is None and (bool(in_time.accepted) or not now.is_entered(balance))
-    home = presumed_home(accepted, book.is_governed) if may_presume else None
+    home = presumed_home(accepted, book.is_governed, book.places) if may_presume else None
     if home is None and not in_time.events:
         return None
     # The present word comes first: of two contents with one name and time it is the one with the smaller digest.
@@ -185,13 +203,13 @@ def _before(
     mine = {(event.source, event.id): event for event in accepted}
     effective = (now.presumed or now.plain).recordings
     return fold(
-        parts, known, rules, home, [event for event in effective if event == mine.get((event.source, event.id))]
+        parts,
+        known,
+        rules,
+        book.places,
+        home,
+        [event for event in effective if event == mine.get((event.source, event.id))],
     )
-
-
-def _is_inside(before: Fold, balance: Balance) -> bool:
-    span = before.at(balance.day)
-    return bool(span.place) and within(span.place, balance.region)
 
 
 def _v0(before: Fold, balance: Balance, day: int) -> int:
@@ -206,6 +224,6 @@ def _obliged(before: Fold, day: int) -> bool:
     return next((value for begins, value in reversed(before.obliged) if begins <= day), False)
 
 
-def _inside(spans: Sequence[Span], day: int, balance: Balance) -> int:
+def _inside(spans: Sequence[Span], day: int, balance: Balance, places: Places) -> int:
     span = at(spans, day)
-    return span.tally if span.place and within(span.place, balance.region) else 0
+    return span.tally if span.place and places.inside(span.place, balance.region, day) else 0

@@ -75,6 +75,7 @@ class KafkaCluster:
         self._folder = Path()
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._ports: dict[int, int] = {}
+        self._more_listeners: dict[str, int] = {}
 
     @property
     def bootstrap_servers(self) -> str:
@@ -155,6 +156,9 @@ class KafkaCluster:
         formatting = []
         for node, port in self._ports.items():
             properties = _server_properties(node, self._size, port, controllers[node], voters, self._folder)
+            for name, more in self._more_listeners.items():
+                properties["listeners"] += f",{name}://127.0.0.1:{more}"
+                properties["advertised.listeners"] += f",{name}://127.0.0.1:{more}"
             lines = [f"{name}={value}\n" for name, value in (properties | self._settings).items()]
             self._properties(node).write_text("".join(lines))
             tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._properties(node))]
@@ -184,9 +188,16 @@ class KafkaCluster:
 class KafkaBroker(KafkaCluster):
     """Apache Kafka of one node."""
 
-    def __init__(self, *, heap: str = "512M", settings: dict[str, str] | None = None) -> None:
-        """As KafkaCluster, of size 1."""
+    def __init__(
+        self,
+        *,
+        heap: str = "512M",
+        settings: dict[str, str] | None = None,
+        more_listeners: dict[str, int] | None = None,
+    ) -> None:
+        """As KafkaCluster, of size 1. `more_listeners`: names and ports of others than the one that answers in the clear."""
         super().__init__(1, heap=heap, settings=settings)
+        self._more_listeners = more_listeners or {}
 
 
 def topics(bootstrap_servers: str) -> set[str]:

@@ -28,10 +28,25 @@ EVENT_TYPES: Final = (
     "missing", "found", "nik_change", "cancellation", "opening_balance",
 )  # fmt: skip
 MEASURES: Final = ("population", "obliged", "recorded", "recorded_early", "print_ready", "issued", "unrecorded")
-VALUE_FIELDS: Final = (*MEASURES, "coverage", "opening", "stale_denominator")
+VALUE_FIELDS: Final = (*MEASURES, "coverage", "opening", "stale_denominator", "name")
 
 NOBODY: Final = "nobody"
-_SCENARIO_FIELDS = {"name", "story", "tags", "settings", "events", "expect", "anomalies", "rejected", "before"}
+FLOW_FIELDS: Final = ("births", "stillbirths", "deaths", "moved_out", "moved_in", "recordings", "served", "turned_17",
+                      "corrections")  # fmt: skip
+CLOSING_FIELDS: Final = ("opening", *FLOW_FIELDS, "closing", "obliged", "recorded", "unrecorded", "coverage")
+DATINGS: Final = ("event", "report")
+_SCENARIO_FIELDS = {
+    "name",
+    "story",
+    "tags",
+    "settings",
+    "events",
+    "expect",
+    "anomalies",
+    "rejected",
+    "before",
+    "closings",
+}
 _ENVELOPE_FIELDS = {"on", "reported", "label", "id", "source", "json"}
 _TYPED_FIELDS = {"stillborn", "already_registered", "in_opening", "counts", "turning_17"}
 _DATA_FIELDS = {"region", "destination", "origin", "letter", "status"} | _TYPED_FIELDS
@@ -47,10 +62,20 @@ Value = int | float | str | bool | dict[str, int | None] | None
 
 
 class Expectation(TypedDict):
-    """Figures of one region on one day; a number is a total, a mapping goes by sex."""
+    """Figures of one region on one day, by the codes of hierarchy_of; a number is a total, a mapping goes by sex."""
 
     as_of: str
+    hierarchy_of: str
     region: str
+    values: dict[str, Value]
+
+
+class ClosingExpectation(TypedDict):
+    """Figures of one region's month, in the datings named; opening and closing are the population."""
+
+    period: str
+    region: str
+    by: tuple[str, ...]
     values: dict[str, Value]
 
 
@@ -79,6 +104,7 @@ class Scenario:
     settings: dict[str, int | str]
     events: list[Json]
     expect: list[Expectation]
+    closings: list[ClosingExpectation]
     anomalies: list[ExpectedAnomaly] | None
     rejected: int
 
@@ -119,13 +145,14 @@ def _scenarios(document: Json, file: str) -> Iterator[Scenario]:
             settings={key: int(text) if text.isdigit() else text for key, text in document.get("settings", {}).items()},
             events=events[:count],
             expect=[_expectation(line) for line in part.get("expect", [])],
+            closings=[_closing(line) for line in part.get("closings", [])],
             anomalies=_anomalies(part.get("anomalies"), names, labels),
             rejected=int(part.get("rejected", 0)),
         )
 
     if "before" in document:
         before = document["before"]
-        _refuse_unknown("before", before, {"event", "expect", "anomalies", "rejected"})
+        _refuse_unknown("before", before, {"event", "expect", "anomalies", "rejected", "closings"})
         yield scenario(f"{name}-before-{before['event']}", before, labels[before["event"]])
     yield scenario(name, document, len(lines))
 
@@ -231,13 +258,36 @@ def _typed(text: Any) -> Any:
 
 
 def _expectation(line: Json) -> Expectation:
-    _refuse_unknown("expect", line, {"as_of", "region", *VALUE_FIELDS})
-    values = {key: _typed(text) for key, text in line.items() if key not in ("as_of", "region")}
+    _refuse_unknown("expect", line, {"as_of", "hierarchy_of", "region", *VALUE_FIELDS})
+    as_of = line["as_of"]
+    return {
+        "as_of": as_of,
+        "hierarchy_of": line.get("hierarchy_of", as_of),
+        "region": line["region"],
+        "values": _values(line, {"as_of", "hierarchy_of", "region"}),
+    }
+
+
+def _closing(line: Json) -> ClosingExpectation:
+    _refuse_unknown("closings", line, {"period", "region", "by", *CLOSING_FIELDS})
+    by = (line["by"],) if "by" in line else DATINGS
+    if not set(by) <= set(DATINGS):
+        raise ValueError("by: event or report; without it, both")
+    return {
+        "period": line["period"],
+        "region": line["region"],
+        "by": by,
+        "values": _values(line, {"period", "region", "by"}),
+    }
+
+
+def _values(line: Json, others: set[str]) -> dict[str, Value]:
+    values = {key: _typed(text) for key, text in line.items() if key not in others}
     match values.get("coverage"):
         case str(ratio):
             recorded, _, obliged = ratio.partition("/")
             values["coverage"] = int(recorded) / int(obliged)
-    return {"as_of": line["as_of"], "region": line["region"], "values": values}
+    return values
 
 
 def _anomalies(

@@ -87,7 +87,8 @@ CREATE OR REPLACE TEMP TABLE state_table AS
 
 -- ------------------------------------------------------------------------------------------------------- 1. events
 
--- Ledger records that are events; control records of the ledger (genesis, epoch, day) are not.
+-- Ledger records that are events; control records of the ledger (genesis, epoch, day) are not, and copies that one
+-- partition sent another because of a change of NIK are left out: the event itself is in the ledger too.
 CREATE OR REPLACE TEMP TABLE accepted AS
     SELECT coalesce(subject, '') AS subject, source, id, type[8:-4] AS kind, CAST(time AS TIMESTAMP) AS time, data
     FROM ledger_record
@@ -95,7 +96,8 @@ CREATE OR REPLACE TEMP TABLE accepted AS
         'lampit.register.v1', 'lampit.birth.v1', 'lampit.death.v1', 'lampit.move_out.v1', 'lampit.move_in.v1',
         'lampit.recording.v1', 'lampit.marriage.v1', 'lampit.residence_permit.v1', 'lampit.correction.v1',
         'lampit.missing.v1', 'lampit.found.v1', 'lampit.nik_change.v1', 'lampit.cancellation.v1',
-        'lampit.opening_balance.v1');
+        'lampit.opening_balance.v1')
+    AND forwardedfrom IS NULL;
 
 -- RFC 8785 canonical JSON of the accepted form "without nik and new_nik": members in the order of their names, absent
 -- ones left out, strings escaped as JSON.stringify does.

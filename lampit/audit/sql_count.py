@@ -38,7 +38,8 @@ _DATA: Final = {
     "cancels": {"source": "VARCHAR", "id": "VARCHAR"}, "counts": "JSON", "turning_17": "JSON", "person": _PERSON,
 }  # fmt: skip
 _RECORD: Final[Mapping[str, _Kind]] = {
-    "subject": "VARCHAR", "source": "VARCHAR", "id": "VARCHAR", "type": "VARCHAR", "time": "VARCHAR", "data": _DATA,
+    "subject": "VARCHAR", "source": "VARCHAR", "id": "VARCHAR", "type": "VARCHAR", "time": "VARCHAR",
+    "forwardedfrom": "VARCHAR", "data": _DATA,
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from aiokafka.structs import TopicPartition
 from agents.reading import reader
 from agents.settings import Settings
 from agents.topics import COVERAGE, LEDGER, REJECTED
-from lampit.demo.system import DemoError
+from lampit.demo.system import DemoError, covers
 from stream.coverage import totals
 from stream.regions import COUNTRY
 from stream.tally import MEASURES
@@ -69,17 +69,12 @@ async def covering(settings: Settings, ends: Mapping[int, int]) -> Records:
         async with asyncio.timeout(SECONDS_MAX), reader(settings) as consumer:
             consumer.assign([topic])
             await consumer.seek_to_beginning(topic)
-            while not _covers(latest.get(COUNTRY), ends):
+            while not covers(latest.get(COUNTRY), ends):
                 for records in (await consumer.getmany(topic, timeout_ms=200)).values():
                     latest |= {record.key.decode(): msgspec.json.decode(record.value) for record in records}
     except TimeoutError:
         raise DemoError(f"No figures covered the whole ledger within {SECONDS_MAX:.0f} seconds.") from None
     return latest
-
-
-def _covers(record: Mapping[str, Any] | None, ends: Mapping[int, int]) -> bool:
-    position = {} if record is None else record["position"]
-    return all(position.get(str(partition), 0) >= end for partition, end in ends.items())
 
 
 def differences(published: Records, counted: Iterable[dict[str, Any]]) -> list[Difference]:

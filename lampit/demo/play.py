@@ -152,6 +152,10 @@ async def _play_on(system: System, options: Options) -> None:
                     await feed.send(events)
                 with _step("Waiting for the agents"):
                     await system.wait_until_ready()
+                with _step("Waiting for the figures"):
+                    # Ready agents may have nothing to show yet: whoever opens the page sees the opened books.
+                    ends = await check.wait_for_ledger(system.settings, feed.expected, feed.rejected)
+                    await system.wait_until_shown(ends)
                 _say_where(system, options)
                 continue
             _say_day(options, day, len(events))

@@ -16,6 +16,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -29,6 +30,7 @@ from lampit.children import end_with_parent
 from lampit.run import AGENTS, identify
 from lampit.web.documents import NOTES_FILE
 from stream.pseudonym import Pseudonymiser
+from stream.regions import COUNTRY
 
 HOST: Final = "127.0.0.1"
 READY_SECONDS_MAX: Final = 60.0
@@ -115,6 +117,17 @@ class System:
                     )
                 await asyncio.sleep(_ASK_SECONDS)
 
+    async def wait_until_shown(self, ends: Mapping[int, int]) -> None:
+        """Return when the page's figures cover these ends of the ledger; DemoError as `wait_until_ready`."""
+        deadline = time.monotonic() + READY_SECONDS_MAX
+        while not covers(await asyncio.to_thread(_shown, f"{self.page}api/coverage/{COUNTRY}"), ends):
+            self.check()
+            if time.monotonic() > deadline:
+                raise DemoError(
+                    f"The page did not show all figures within {READY_SECONDS_MAX:.0f} seconds.\n{self._log('rollup')}"
+                )
+            await asyncio.sleep(_ASK_SECONDS)
+
     def check(self) -> None:
         """DemoError when an agent has ended."""
         for name, process in self._agents.items():
@@ -158,6 +171,21 @@ def _is_ready(port: int) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
+
+
+def covers(record: Mapping[str, Any] | None, ends: Mapping[int, int]) -> bool:
+    """Whether a coverage record was made from everything before these ends of the ledger's partitions."""
+    position = {} if record is None else record["position"]
+    return all(position.get(str(partition), 0) >= end for partition, end in ends.items())
+
+
+def _shown(url: str) -> dict[str, Any] | None:
+    """The coverage record that the page serves; None while it serves none."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return msgspec.json.decode(answer.read(), type=dict[str, Any])
+    except (urllib.error.URLError, OSError):
+        return None
 
 
 def _import_path() -> dict[str, str]:

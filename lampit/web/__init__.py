@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from datetime import date
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -20,6 +21,7 @@ from aiohttp import web
 from agents.app import App
 from agents.figures import Figures
 from agents.health import Health, Web, exposition
+from agents.other_days import NotAnswered
 from agents.view import View
 from lampit.web.documents import Document, Notes, of_region
 from stream.regions import COUNTRY
@@ -49,29 +51,39 @@ _HEADERS: Final = {
 }
 _REGION: Final = re.compile(r"ID|ID-transit|[0-9]{2}(\.[0-9]{2}(\.[0-9]{2}(\.[0-9]{4})?)?)?", re.ASCII)
 
+OnDay = Callable[[date], Awaitable[View]]
+
 _encode = msgspec.json.Encoder().encode
 
 
-def mount(app: App, view: View, figures: Figures) -> None:
-    """Add the page and the regions' gauges to the roll-up's app."""
+def mount(app: App, view: View, figures: Figures, on_day: OnDay) -> None:
+    """Add the page and the regions' gauges to the roll-up's app. on_day: the figures of another day than the view's."""
     levels = frozenset(app.settings.metrics_levels)
     app.health.more_metrics.append(lambda: figures.text(levels))
     notes = Notes.read(app.settings.data_dir)
     server = cast(Web, app.web)
-    Pages(view, figures, app.health, notes, lambda: bool(app.should_stop)).add_to(server.web_app.router)
+    pages = Pages(view, figures, app.health, notes, on_day, lambda: bool(app.should_stop))
+    pages.add_to(server.web_app.router)
 
 
 class Pages:
     """The request handlers."""
 
     def __init__(
-        self, view: View, figures: Figures, health: Health, notes: Notes, stopping: Callable[[], bool]
+        self,
+        view: View,
+        figures: Figures,
+        health: Health,
+        notes: Notes,
+        on_day: OnDay,
+        stopping: Callable[[], bool],
     ) -> None:
         """`stopping`: whether the server is about to end; readers of changes then let go."""
         self._view = view
         self._figures = figures
         self._health = health
         self._notes = notes
+        self._on_day = on_day
         self._stopping = stopping
         self._readers = 0
 
@@ -85,30 +97,36 @@ class Pages:
         router.add_get("/metrics/villages/{province}", self.villages)
 
     async def coverage(self, request: web.Request) -> web.Response:
-        """The coverage record as published."""
-        record = self._view.records.get(request.match_info["region"])
-        if record is None:
-            return _unknown(request.match_info["region"])
-        return self._other_day(request, record["as_of"]) or _json(record)
+        """The coverage record as published; with `?as_of=` that of another day, past or to come, as known now."""
+        view = await self._view_of(request)
+        if isinstance(view, web.Response):
+            return view
+        record = view.records.get(request.match_info["region"])
+        return _unknown(request.match_info["region"]) if record is None else _json(record)
 
     async def children(self, request: web.Request) -> web.Response:
-        """The document of a region: itself, the way to it, the regions below."""
-        document = of_region(self._view, request.match_info["region"], self._notes)
+        """The document of a region: itself, the way to it, the regions below; `?as_of=` as above."""
+        view = await self._view_of(request)
+        if isinstance(view, web.Response):
+            return view
+        document = of_region(view, request.match_info["region"], self._notes)
         if document is None:
             return _unknown(request.match_info["region"])
-        return self._other_day(request, document["as_of"]) or _json({**document, **self._state()})
+        return _json({**document, **self._state()})
 
-    def _other_day(self, request: web.Request, as_of: str) -> web.Response | None:
-        """A refusal when another day than the current one is asked for."""
-        if request.query.get("as_of", as_of) == as_of:
-            return None
-        return _json(
-            {
-                "error": f"Only the current day, {as_of}, is served here; "
-                "`lampit count FILE… --as-of DATE` and `lampit audit coverage --as-of DATE` answer for other days.",
-            },
-            status=400,
-        )
+    async def _view_of(self, request: web.Request) -> View | web.Response:
+        """The figures of the day asked for, or why there are none."""
+        asked = request.query.get("as_of")
+        if asked is None:
+            return self._view
+        try:
+            day = date.fromisoformat(asked)
+        except ValueError:
+            return _json({"error": "as_of has to be a day of the calendar, written YYYY-MM-DD."}, status=400)
+        try:
+            return await self._on_day(day)
+        except NotAnswered as error:
+            return _json({"error": str(error)}, status=503)
 
     async def villages(self, request: web.Request) -> web.Response:
         """The gauges of a province's villages, apart because they are many."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from tests.counters import accept
 from tests.property.lives import histories
 
 LONG = int(os.environ.get("LAMPIT_FUZZ_BATCHES", "2500"))
+compared: Counter[str] = Counter()
 DAYS = (date(2018, 12, 31), date(2019, 2, 28), date(2019, 3, 1), date(2019, 3, 28), date(2020, 6, 30))
 
 
@@ -44,6 +47,18 @@ def test_batches_add_up_to_the_count(events: list[dict[str, Any]], chance: Any, 
 def test_batches_add_up_at_length(events: list[dict[str, Any]], chance: Any, size: int) -> None:
     """The same, as long as is asked for."""
     add_up(events, chance, size)
+    compared.update(histories=1, events=len(events))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _summary(pytestconfig: pytest.Config) -> Iterator[None]:
+    """What the long search compared."""
+    yield
+    if compared:
+        with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():  # type: ignore[union-attr]
+            print(
+                f"\nbatches through a store compared on {compared['histories']:,} histories of {compared['events']:,} events"
+            )
 
 
 def add_up(events: list[dict[str, Any]], chance: Any, size: int) -> None:
@@ -97,10 +112,11 @@ class Partition:
 
     def records(self, day: date) -> dict[str, dict[str, Any]]:
         """The coverage records by the roll-up, of everything that was ever due."""
-        rollup = Rollup()
+        rollup = Rollup(places=reference.load().places)
         rollup.apply(0, TRANSIT, Partial())
         draft = Draft(self.store, Rules(), reference.load(), self.book, self.day)
         for region, part in draft.partials(self.columns).items():
             rollup.apply(0, region, part)
         figures = rollup.take_changed(day.toordinal())
-        return {code: coverage.record(code, figure, day.isoformat(), reference.load()) for code, figure in figures}
+        names = coverage.Names(reference.load(), day.toordinal())
+        return {code: coverage.record(code, figure, names) for code, figure in figures}

@@ -35,7 +35,7 @@ INSTANTS = st.integers(-2_208_988_800_000_000, 7_289_567_999_999_999)
 CONTROLS: list[Genesis | Epoch | Day | DayReset] = [
     Genesis("7f2c", 4, 0, "ab12"),
     Epoch(1, "1", EpochSettings(), "cd34"),
-    Epoch(2, "1", EpochSettings(90, "feb28"), "cd34"),
+    Epoch(2, "1", EpochSettings(90, "feb28", 15, "2019-03"), "cd34"),
     Day(737_000),
     DayReset(736_999),
 ]

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.scenario_check import NOT_YET_IN_SQL
 from tests.scenario_files import (
     EVENT_TYPES,
     SCENARIO_DIRECTORY,
@@ -63,7 +64,7 @@ EDGES = {
         "end-of-january-and-february-cut-off", "event-before-opening-reported-after", "future-dated", "redelivery",
         "same-id-other-content", "cancellation-first", "cancellation-of-a-cancellation", "cancellation-cycle",
         "cancels-nothing", "obliged-0-is-null", "over-100-percent", "children-sum-to-parent", "sex-sums-to-total",
-        "time-near-midnight", "rejected",
+        "time-near-midnight", "rejected", "correction-after-a-closing",
     ],
     "openings": [
         "published-figures", "presumed-inside", "not-presumed", "presumed-recorded", "in-time", "in-opening",
@@ -71,7 +72,18 @@ EDGES = {
         "measure-not-stated", "turning-17-schedule", "stale-denominator", "nested-balances", "successive-balances",
         "balance-replaced",
     ],
-    "regions and identity": ["unknown-code", "nik-prefix-of-another-region", "leading-zero-lost"],
+    "closings": [
+        "flow-births", "flow-stillbirths", "flow-deaths", "flow-moves", "flow-in-transit", "flow-recordings",
+        "flow-turned-17", "flow-turned-17-schedule", "flow-turned-17-by-report", "flow-corrections", "flow-cancelled",
+        "flow-presumed", "flow-by-sex", "stock-by-report", "stock-by-report-merged", "stock-by-report-balance",
+        "report-day-by-zone", "cut-off", "closing-day", "closing-not-stated", "closing-published-figures",
+    ],
+    "regions and identity": [
+        "unknown-code", "nik-prefix-of-another-region", "leading-zero-lost", "old-code-after-a-split",
+        "either-eras-hierarchy", "desa-changes-kecamatan", "desa-becomes-kelurahan", "retired-code", "retired-code-reused",
+        "codes-swapped", "new-code-before-its-decree", "new-desa-without-source", "new-province", "codes-merged",
+        "one-place-two-codes", "balance-changes-its-code", "nested-balances-part", "code-renamed",
+    ],
 }  # fmt: skip
 REQUIRED_TAGS = (
     {f"state:{fact}×{state}" for fact in FACTS for state in STATES}
@@ -104,7 +116,7 @@ def test_names_are_unique() -> None:
 def test_every_tag_is_covered_and_no_other_is_used() -> None:
     used = {tag for scenario in SCENARIOS for tag in scenario.tags}
     assert sorted(REQUIRED_TAGS - used) == []
-    assert sorted(used - REQUIRED_TAGS) == []
+    assert sorted(used - REQUIRED_TAGS - {NOT_YET_IN_SQL}) == []
 
 
 def test_every_kind_of_anomaly_is_raised() -> None:
@@ -120,8 +132,12 @@ def test_every_kind_of_anomaly_is_cleared_by_a_later_event() -> None:
     assert cleared == KINDS - NEVER_CLEARED
 
 
-def test_both_settings_are_tried_and_left_out() -> None:
-    assert {key for scenario in SCENARIOS for key in scenario.settings} == {"transit_expiry_days", "leap_birthday"}
+def test_every_setting_is_tried_and_left_out() -> None:
+    assert {key for scenario in SCENARIOS for key in scenario.settings} == {
+        "transit_expiry_days",
+        "leap_birthday",
+        "closing_day",
+    }
     assert any(not scenario.settings for scenario in SCENARIOS)
 
 
@@ -136,7 +152,7 @@ def test_a_story_is_told_and_something_is_expected(scenario: Scenario) -> None:
     assert scenario.story.endswith(".")
     assert scenario.tags
     assert scenario.events
-    assert scenario.expect or scenario.anomalies
+    assert scenario.expect or scenario.anomalies or scenario.closings
 
 
 @each_scenario
@@ -159,6 +175,7 @@ def test_regions_and_days_of_the_expectations_are_written_in_full(scenario: Scen
     for line in scenario.expect:
         assert REGION.fullmatch(line["region"])
         date.fromisoformat(line["as_of"])
+        date.fromisoformat(line["hierarchy_of"])
         assert line["values"], "a line that expects nothing"
         for field, value in line["values"].items():
             assert field in VALUE_FIELDS
@@ -168,7 +185,7 @@ def test_regions_and_days_of_the_expectations_are_written_in_full(scenario: Scen
 
 @each_scenario
 def test_no_region_and_day_is_expected_twice(scenario: Scenario) -> None:
-    lines = Counter((line["region"], line["as_of"]) for line in scenario.expect)
+    lines = Counter((line["region"], line["as_of"], line["hierarchy_of"]) for line in scenario.expect)
     assert [line for line, count in lines.items() if count > 1] == []
 
 
@@ -185,6 +202,17 @@ def test_anomalies_are_of_events_that_were_sent(scenario: Scenario) -> None:
     for anomaly in scenario.anomalies or []:
         assert anomaly["event"] in sent
         assert anomaly["kind"] in KINDS
+
+
+def test_the_index_of_edge_cases_names_stories_that_exist() -> None:
+    names = {scenario.name for scenario in SCENARIOS}
+    lines = (SCENARIO_DIRECTORY / "README.md").read_text(encoding="utf-8").partition("## Edge cases")[2].splitlines()
+    rows = [line.split("|")[1:3] for line in lines if line.startswith("| ")]
+    told = {case.strip(): re.findall(r"`([^`]+)`", stories) for case, stories in rows if "**" not in case}
+    del told["edge case"], told["---"]
+    assert len(told) >= 60
+    assert [case for case, stories in told.items() if not stories] == []
+    assert [story for stories in told.values() for story in stories if story not in names] == []
 
 
 def test_no_file_holds_sixteen_digits_in_a_row() -> None:
@@ -230,6 +258,7 @@ anomalies: [{event: entry, kind: conflicting_duplicate}]
     assert "nik" not in balance["data"]
     assert scenario.expect == [{
         "as_of": "2019-01-01",
+        "hierarchy_of": "2019-01-01",
         "region": "16.05",
         "values": {"population": 5, "recorded": None, "coverage": 0.25, "stale_denominator": False},
     }]  # fmt: skip

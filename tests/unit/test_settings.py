@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.connection import for_aiokafka
 from agents.errors import ConfigurationError
 from agents.settings import Settings, load_settings
 
@@ -68,6 +69,8 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("METRICS_LEVELS", "country,hamlet"),
         ("HEARTBEAT_SECONDS", "29"),
         ("GROUP_PREFIX", "with-a blank"),
+        ("CLOSING_DAY", "29"),
+        ("FIRST_PERIOD", "2019-003"),
         ("PSEUDONYM_KEY", SECRET),
         ("COMPRESSION", "gzip-please"),
     ],
@@ -139,3 +142,36 @@ def test_the_key_comes_from_one_place_and_never_shows(tmp_path: Path, monkeypatc
     settings = load_settings()
     assert settings.pseudonym_key_bytes() == b"z" * 32
     assert "zzzz" not in repr(settings) and "zzzz" not in settings.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"SECURITY_PROTOCOL": "SASL_SSL"}, "LAMPIT_SASL_USERNAME"),
+        ({"SECURITY_PROTOCOL": "SASL_SSL", "SASL_USERNAME": "lampit"}, "LAMPIT_SASL_PASSWORD_FILE"),
+        ({"SASL_USERNAME": "lampit"}, "LAMPIT_SECURITY_PROTOCOL"),
+        ({"SASL_PASSWORD": SECRET}, "LAMPIT_SECURITY_PROTOCOL"),
+        ({"SSL_CA_FILE": "ca.pem"}, "LAMPIT_SECURITY_PROTOCOL"),
+        ({"SECURITY_PROTOCOL": "SSL", "SSL_KEY_FILE": "key.pem"}, "LAMPIT_SSL_CERTIFICATE_FILE"),
+        ({"SECURITY_PROTOCOL": "TLS"}, "LAMPIT_SECURITY_PROTOCOL"),
+    ],
+)
+def test_half_a_security_is_refused(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], named: str) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"LAMPIT_{name}", value)
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings()
+    assert named in str(refused.value)
+    assert SECRET not in str(refused.value)
+
+
+def test_certificates_that_are_none_are_a_sentence(tmp_path: Path) -> None:
+    nonsense = tmp_path / "ca.pem"
+    nonsense.write_text("no certificate")
+    for settings, named in (
+        (Settings(security_protocol="SSL", ssl_ca_file=nonsense), "LAMPIT_SSL_CA_FILE"),
+        (Settings(security_protocol="SSL", ssl_ca_file=tmp_path / "none"), "LAMPIT_SSL_CA_FILE"),
+        (Settings(security_protocol="SSL", ssl_certificate_file=nonsense), "LAMPIT_SSL_CERTIFICATE_FILE"),
+    ):
+        with pytest.raises(ConfigurationError, match=named):
+            for_aiokafka(settings)

@@ -10,7 +10,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Coroutine
-from datetime import timedelta
+from datetime import date, timedelta
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from agents.figures import Figures
 from agents.health import Health, add_pages
+from agents.other_days import NotAnswered
 from agents.view import View
 from lampit import reference
 from lampit.demo.data import OPENING_DAY, demo_events, page_notes
@@ -49,6 +50,7 @@ class Served:
         self.health = Health()
         self.health.set("caught_up", True)
         self.stopping = False
+        self.mute = False
         self.url = ""
         self.day = OPENING_DAY
         self._events = demo_events(1, PEOPLE)
@@ -70,11 +72,21 @@ class Served:
 
     def show(self, records: list[dict[str, Any]]) -> None:
         """Publish records to the view, in the thread that serves it."""
-        stamped = [{**record, "epoch": 1, "position": {"0": 9}} for record in records]
-        self._run(self._update(stamped))
+        self._run(self._update(self._stamped(records)))
+
+    def _stamped(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{**record, "epoch": 1, "position": {"0": 9}} for record in records]
 
     def set_health(self, name: str, holds: bool, why: str = "") -> None:
         self._loop.call_soon_threadsafe(self.health.set, name, holds, why)
+
+    async def _on_day(self, day: date) -> View:
+        """Counted anew."""
+        if self.mute:
+            raise NotAnswered("A ledger worker did not answer.")
+        view = View()
+        view.update(self._stamped(self._engine.count(day).regions))
+        return view
 
     async def _update(self, records: list[dict[str, Any]]) -> None:
         self.view.update(records)
@@ -85,7 +97,8 @@ class Served:
         figures = Figures(self.view)
         self.health.more_metrics.append(lambda: figures.text(frozenset({"country", "regency"})))
         notes = msgspec.convert(page_notes(PEOPLE), Notes)
-        Pages(self.view, figures, self.health, notes, lambda: self.stopping).add_to(server.web_app.router)
+        pages = Pages(self.view, figures, self.health, notes, self._on_day, lambda: self.stopping)
+        pages.add_to(server.web_app.router)
         self._runner = web.AppRunner(server.web_app)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)

@@ -38,13 +38,27 @@ def test_a_coverage_record_is_served_as_published(served: Served) -> None:
     assert record["position"] == {"0": 9}
 
 
-def test_the_current_day_may_be_named_and_another_one_is_refused(served: Served) -> None:
-    assert get_json(f"{served.url}/api/coverage/16.09?as_of={served.day}")[0] == 200
-    for path in ("16.09", "16.09/children"):
-        for day in ("2019-01-01", "yesterday"):
-            status, answer = get_json(f"{served.url}/api/coverage/{path}?as_of={day}")
-            assert status == 400
-            assert "lampit count" in answer["error"]
+def test_any_day_can_be_asked_for(served: Served) -> None:
+    for path in ("16.13", "16.13/children"):
+        of_today = get_json(f"{served.url}/api/coverage/{path}")[1]
+        status, answer = get_json(f"{served.url}/api/coverage/{path}?as_of=2029-04-17")
+        assert status == 200
+        assert answer["as_of"] == "2029-04-17" != of_today["as_of"]
+        record, today = answer.get("region"), of_today.get("region")
+        if isinstance(record, dict):
+            assert record["obliged"]["total"] > today["obliged"]["total"], "all who turn 17 in ten years"
+            assert len(answer["children"]) == len(of_today["children"])
+    assert get_json(f"{served.url}/api/coverage/16.13?as_of={served.day}")[0] == 200
+    status, before = get_json(f"{served.url}/api/coverage/16.09?as_of=2019-01-01")
+    assert (status, before["opening"], before["obliged"]["total"]) == (200, "none", None)
+
+
+def test_a_day_that_is_none_is_refused_and_a_worker_that_is_away_is_told(served: Served) -> None:
+    status, answer = get_json(f"{served.url}/api/coverage/16.09?as_of=yesterday")
+    assert (status, answer["error"]) == (400, "as_of has to be a day of the calendar, written YYYY-MM-DD.")
+    served.mute = True
+    status, answer = get_json(f"{served.url}/api/coverage/16.09?as_of=2019-01-01")
+    assert (status, answer["error"]) == (503, "A ledger worker did not answer.")
 
 
 def test_an_unknown_region_is_404_and_what_was_typed_is_not_repeated(served: Served) -> None:

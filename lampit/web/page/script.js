@@ -1,5 +1,6 @@
 // The page: shows the document of one region and follows its changes. Figures come ready from the server; nothing is
-// counted here, and the percentages are the server's texts. The region shown is in the address: #16.09.
+// counted here, and the percentages are the server's texts. The region shown is in the address, with the day if it is
+// not the present one: #16.09 or #16.09@2024-11-27.
 
 const LEVELS = {
   country: ["Country", "negara"],
@@ -66,9 +67,15 @@ function show(id, text) {
 }
 
 function regionAsked() {
-  const asked = decodeURIComponent(location.hash.slice(1));
+  const asked = decodeURIComponent(location.hash.slice(1)).split("@")[0];
   return asked && asked !== "main" ? asked : "ID";
 }
+
+function dayAsked() {
+  return decodeURIComponent(location.hash.slice(1)).split("@")[1] ?? "";
+}
+
+const address = (region, day = dayAsked()) => (day ? `#${region}@${day}` : `#${region}`);
 
 // ---- the region ----
 
@@ -95,7 +102,7 @@ function showPath(path) {
         item.firstChild.setAttribute("aria-current", "page");
       } else {
         item.append(element("a", "", name));
-        item.firstChild.href = `#${step.region}`;
+        item.firstChild.href = address(step.region);
       }
       return item;
     }),
@@ -133,10 +140,13 @@ function showRegion(document_) {
   byId("name").textContent = name;
   byId("level").textContent = `${level} (${term})`;
   byId("code").textContent = region.region;
-  byId("record").href = `/api/coverage/${region.region}`;
+  byId("record").href = `/api/coverage/${region.region}${dayAsked() ? `?as_of=${dayAsked()}` : ""}`;
   byId("as-of").dateTime = document_.as_of;
   byId("as-of").textContent = days.format(new Date(`${document_.as_of}T00:00:00Z`));
   byId("day").hidden = false;
+  byId("ask").value = document_.as_of;
+  byId("now").href = address(region.region, "");
+  byId("now").hidden = !dayAsked();
   showPath(document_.path);
 
   const percent = byId("percent");
@@ -216,7 +226,7 @@ function makeRow(entry) {
     if (column.key === "name") {
       cell.scope = "row";
       const link = element("a", "", entry.name ?? entry.region);
-      link.href = `#${entry.region}`;
+      link.href = address(entry.region);
       cell.append(link, element("span", "small"), element("span", "small narrow"));
     } else if (column.key === "coverage") {
       const bar = element("div", "bar");
@@ -227,7 +237,7 @@ function makeRow(entry) {
     row.append(cell);
   }
   row.addEventListener("click", (event) => {
-    if (!event.target.closest("a") && !String(getSelection())) location.hash = entry.region;
+    if (!event.target.closest("a") && !String(getSelection())) location.hash = address(entry.region);
   });
   return row;
 }
@@ -322,14 +332,15 @@ function showOwn(own, title) {
 
 function take(document_) {
   show("notice", document_.notice);
-  if (document_.live) state("live", "Live");
+  if (dayAsked()) state("past", "As known now", "The figures of another day, from everything known by now.");
+  else if (document_.live) state("live", "Live");
   else state("behind", `Behind: ${document_.behind[0] ?? "not ready"}`, document_.behind.join("; "));
   if (!document_.region) {
     shown = null;
     clear(document_.live ? `Nothing is counted in region ${regionAsked()}.` : "No figures yet: they are being added up.");
     return;
   }
-  const previous = shown?.region.region === document_.region.region ? shown : null;
+  const previous = shown?.region.region === document_.region.region && shown.as_of === document_.as_of ? shown : null;
   shown = document_;
   show("empty", "");
   showRegion(document_);
@@ -355,9 +366,26 @@ function announce(document_, previous) {
   byId("announce").textContent = `${region.name ?? region.region}: coverage ${region.percent === null ? NOT_STATED : `${region.percent} percent`}`;
 }
 
+async function ask(region, day) {
+  const where = location.hash;
+  state("waiting", "Adding up …");
+  const answer = await fetch(`/api/coverage/${encodeURIComponent(region)}/children?as_of=${encodeURIComponent(day)}`).catch(() => null);
+  const found = answer ? await answer.json().catch(() => ({})) : {};
+  if (where !== location.hash) return; // something else is asked for by now
+  if (answer?.ok) return take(found);
+  shown = null;
+  state("behind", "No figures of that day");
+  clear(found.error ?? "The server cannot be reached.");
+  byId("day").hidden = false;
+  byId("now").hidden = false;
+  byId("now").href = address(region, "");
+}
+
 function follow() {
   source?.close();
+  source = null;
   const asked = regionAsked();
+  if (dayAsked()) return void ask(asked, dayAsked());
   const stream = new EventSource(`/api/changes?region=${encodeURIComponent(asked)}`);
   source = stream;
   stream.addEventListener("figures", (event) => take(JSON.parse(event.data)));
@@ -372,6 +400,10 @@ function follow() {
 byId("skip").addEventListener("click", (event) => {
   event.preventDefault();
   byId("main").focus();
+});
+
+byId("ask").addEventListener("change", () => {
+  if (byId("ask").value) location.hash = address(regionAsked(), byId("ask").value);
 });
 
 addEventListener("hashchange", () => {

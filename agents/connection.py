@@ -1,0 +1,60 @@
+"""How every client of this process reaches Kafka: addresses, TLS, a user.
+
+In: settings. Out: the options that aiokafka and kafka-python want for it. Whatever talks to Kafka takes them from here, so that
+one setting secures all of it. A file that cannot be read, or a key that does not fit its certificate, is a ConfigurationError.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from agents.errors import ConfigurationError
+from agents.settings import Settings
+
+
+def for_aiokafka(settings: Settings) -> dict[str, Any]:
+    """Options of an aiokafka consumer or producer."""
+    return {"bootstrap_servers": settings.bootstrap_servers, **_security(settings)}
+
+
+def for_kafka_python(settings: Settings) -> dict[str, Any]:
+    """Options of a kafka-python client."""
+    return {"bootstrap_servers": settings.bootstrap_servers.split(","), **_security(settings)}
+
+
+def _security(settings: Settings) -> dict[str, Any]:
+    """Both libraries name these alike."""
+    options: dict[str, Any] = {"security_protocol": settings.security_protocol}
+    if settings.security_protocol.endswith("SSL"):
+        options["ssl_context"] = _context(settings)
+    if settings.security_protocol.startswith("SASL"):
+        options |= {
+            "sasl_mechanism": settings.sasl_mechanism,
+            "sasl_plain_username": settings.sasl_username,
+            "sasl_plain_password": settings.sasl_password_text(),
+        }
+    return options
+
+
+def _context(settings: Settings) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=settings.ssl_ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"LAMPIT_SSL_CA_FILE cannot be used ({_reason(error)}): name a PEM file of certificates, or leave it out."
+        ) from None
+    if settings.ssl_certificate_file is not None:
+        try:
+            context.load_cert_chain(settings.ssl_certificate_file, settings.ssl_key_file)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError(
+                f"LAMPIT_SSL_CERTIFICATE_FILE and LAMPIT_SSL_KEY_FILE cannot be used ({_reason(error)}): "
+                "name PEM files of a certificate and its key."
+            ) from None
+    return context
+
+
+def _reason(error: OSError) -> str:
+    """Without the path: OpenSSL's word, or the system's."""
+    return getattr(error, "reason", None) or error.strerror or type(error).__name__
