@@ -59,8 +59,8 @@ MUTATIONS: Final = (
     Mutation(
         "unknown birth date under a balance is a child",
         "stream/eligibility.py",
-        "if person.birth_date is None and presumed:",
-        "if person.birth_date is None and presumed and marriages:",
+        "if born is None and presumed:",
+        "if born is None and presumed and marriages:",
     ),
     Mutation(
         "first correction wins, not the last",
