@@ -14,9 +14,10 @@ from typing import Protocol
 from stream.count import Context, Nowhere, Part, count, post
 from stream.engine import partial
 from stream.events import Event, OpeningBalance, Placed
+from stream.excess import excess
 from stream.merging import Copy, Forward, Hold, to_send
 from stream.opening import Book
-from stream.regions import Reference
+from stream.reference import Reference
 from stream.rollup import Partial
 from stream.rules import Rules
 from stream.standing import Anomaly
@@ -134,7 +135,7 @@ class Draft:
             return
         self.balances.append(event)
         old = Context(self._rules, self._reference, self.book)
-        self.book = Book((*self.book.events, event))
+        self.book = Book((*self.book.events, event), self._reference.places)
         new = Context(self._rules, self._reference, self.book)
         moved: dict[Cell, int] = {}
         for subject, stored in self._reader.every_person():
@@ -152,7 +153,8 @@ class Draft:
             self._replace_all(moved, hold.parts(old), hold.parts(new))
             self.anomalies[subject] = None
         self._move(moved)
-        self.columns.add(event.region)
+        # The next of its place may end another's, and what is nested in it may have changed its code.
+        self.columns.update(self.book.by_region, old.book.by_region)
 
     def advance(self, day: int) -> None:
         """Turn the business day forward: what was posted for the days passed comes into the totals."""
@@ -209,7 +211,7 @@ class Draft:
         """A region that a standing event names is given out even if nothing moves."""
         for event in part.standing:
             if isinstance(event, Placed):
-                self._named.add(event.region)
+                self._named.add(self._reference.places.at(event.region, event.occurred_on))
 
     def _move(self, moved: Mapping[Cell, int]) -> None:
         """Add tallies to cells; those of days reached go into the totals too."""
@@ -237,15 +239,17 @@ class Draft:
         """The absolute parts, on the day reached, of the regions whose columns are named."""
         if self.day is None:
             return {}
-        regions = sorted({column.partition("@")[0] for column in columns})
-        wanted = list(regions)
+        columns = set(columns)
+        beyond = excess(self.book, self.day)
+        regions = sorted({column.partition("@")[0] for column in columns} | beyond.regions_of(columns))
+        wanted = set(regions)
         for region in regions:
             governing = self.book.governing(region, self.day)
             if governing is not None:
-                wanted.append(governing.column)
-        unread = [column for column in wanted if column not in self.totals]
+                wanted.update(beyond.columns(governing))
+        unread = sorted(column for column in wanted if column not in self.totals)
         totals = {**self.totals, **dict(zip(unread, self._reader.totals(unread), strict=True))}
-        return {region: partial(region, self.day, totals, self.book) for region in regions}
+        return {region: partial(region, self.day, totals, self.book, beyond) for region in regions}
 
 
 def on_day(
@@ -259,7 +263,8 @@ def on_day(
     for (_, column), tally in between:
         totals[column] = totals.get(column, 0) + sign * tally
     regions = {column.partition("@")[0] for column in totals} | book.by_region.keys()
-    return {region: partial(region, day, totals, book) for region in sorted(regions)}
+    beyond = excess(book, day)
+    return {region: partial(region, day, totals, book, beyond) for region in sorted(regions)}
 
 
 NO_PART = Part(Nowhere(), (), [], ())

@@ -40,12 +40,11 @@ def from_files(
     engine = Engine(rules, reference.load())
     periods = Periods.since(period, rules.closing_day)
     with no_collection():
-        rejected = read_events(
-            files, pseudonymiser(settings)[0], lambda admitted: engine.add(admitted.subject, admitted.event)
-        )
+        rejected = read_events(files, pseudonymiser(settings)[0], engine.add)
         records = {record["region"]: record for record in engine.closings(periods, [period])[period]}
         month = periods.period(0)
-        found = delays(engine.flows(), region, month.opened_on + 1, month.closed_on, by_report=by == "report")
+        places, by_report = reference.load().places, by == "report"
+        found = delays(engine.flows(), region, month.opened_on + 1, month.closed_on, places, by_report=by_report)
     if region not in records:
         raise ReportError(f"No event and no balance in these files names {region} or a place in it: check the code.")
     return Report(
