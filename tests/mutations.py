@@ -580,12 +580,6 @@ MUTATIONS: Final = (
         "    if groups:\n        return [{one: group} for one, group in groups.items()]\n",
     ),
     Mutation(
-        "corrections of a population that is not stated",
-        "stream/closing.py",
-        "if moved is None\n",
-        "if opening is None\n",
-    ),
-    Mutation(
         "sex of people held unplaced is not known",
         "stream/person.py",
         "return Fold([], [], [], SEX[person.sex], recordings",
