@@ -516,8 +516,14 @@ MUTATIONS: Final = (
     Mutation(
         "a death of somebody counted nowhere is a flow",
         "stream/flows.py",
-        "                if left:\n                    yield",
-        '                if place == "":\n                    yield',
+        "                if left:\n                    yield Flow(left,",
+        "                if left is not None:\n                    yield Flow(left or fact.region,",
+    ),
+    Mutation(
+        "a death is counted where it is reported",
+        "stream/flows.py",
+        "yield Flow(left, day, report_day(fact), DEATHS",
+        "yield Flow(fact.region, day, report_day(fact), DEATHS",
     ),
     Mutation(
         "recordings of people held unplaced",
