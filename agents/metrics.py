@@ -16,6 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from agents.driver import Fetch
 from stream.admission import Admitted
+from stream.archive import Entry
 from stream.calendar import EPOCH_ORDINAL, MICROSECONDS_PER_SECOND, day_of
 from stream.events import OpeningBalance, Placed
 from stream.refusal import Refusal
@@ -41,6 +42,12 @@ BUSINESS_DAY = Gauge("lampit_business_day_timestamp_seconds", "00:00 UTC of the 
 BATCH = Histogram("lampit_batch_duration_seconds", "Time of a batch, by stage.", ("stage",), buckets=_SECONDS)
 RECOVERY = Gauge(
     "lampit_recovery_progress_ratio", "Part of the log applied that was there at the takeover.", ("partition",)
+)
+ARCHIVED = Counter("lampit_archived_records", "Records written into archive segments.", ("topic", "partition"))
+ARCHIVED_BYTES = Counter("lampit_archived_bytes", "Bytes of archive segments written.", ("topic", "partition"))
+SEGMENTS = Counter("lampit_archive_segments", "Archive segments written.", ("topic", "partition"))
+ARCHIVE_POSITION = Gauge(
+    "lampit_archive_position", "Next offset to archive: all before it is safe.", ("topic", "partition")
 )
 BUILD_INFO = Gauge("lampit_build_info", "Version of this process.", ("version",))
 
@@ -113,6 +120,25 @@ def business_day(partition: int, day: int) -> None:
 def recovery(partition: int, done: float) -> None:
     """How much of the log of the takeover is applied, 0 to 1."""
     RECOVERY.labels(partition).set(done)
+
+
+def archived(topic: str, number: int, entry: Entry) -> None:
+    """A segment is in the archive."""
+    ARCHIVED.labels(topic, number).inc(entry.records)
+    ARCHIVED_BYTES.labels(topic, number).inc(entry.bytes)
+    SEGMENTS.labels(topic, number).inc()
+    archive_position(topic, number, entry.last + 1)
+
+
+def archive_position(topic: str, number: int, next_offset: int) -> None:
+    """How far a partition is archived."""
+    ARCHIVE_POSITION.labels(topic, number).set(next_offset)
+
+
+def forget_archive(topic: str, number: int) -> None:
+    """The partition is archived elsewhere now."""
+    forget_position(topic, number)
+    ARCHIVE_POSITION.remove_by_labels({"topic": topic, "partition": str(number)})
 
 
 def forget_position(topic: str, number: int) -> None:
