@@ -425,8 +425,8 @@ MUTATIONS: Final = (
     Mutation(
         "a balance holds what lies in its region now",
         "stream/opening.py",
-        "for code in lineage(self.places.code(place, day))",
-        "for code in lineage(self.places.code(place, 10**6))",
+        "for day in self._days\n                for code in lineage(self.places.code(place, day))",
+        "for day in self._days\n                for code in lineage(self.places.code(place, 10**6))",
     ),
     Mutation(
         "V is inside by the codes of D0",
