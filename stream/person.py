@@ -255,7 +255,7 @@ def _before(day: int | None, recordings: list[Recording]) -> list[Recording]:
 
 
 def _arrives(facts: Sequence[Event]) -> bool:
-    return any(isinstance(fact, MoveIn | Found) for fact in facts)
+    return any(isinstance(fact, (MoveIn, Found)) for fact in facts)
 
 
 def _suspect(recordings: Iterable[Recording], report: home.Report) -> None:
