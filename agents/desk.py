@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -24,19 +26,22 @@ from agents.driver import Fetch
 from agents.errors import ConfigurationError
 from agents.producer import FencedProducer, Record
 from agents.store import FORMAT, Meta, Store
-from agents.topics import ANOMALIES, PARTIALS
+from agents.topics import ANOMALIES, LEDGER, PARTIALS
 from stream import partials
 from stream.calendar import iso_day
-from stream.count import Context, count
-from stream.events import Event, OpeningBalance
-from stream.ledger import Control, ControlRecord, Epoch, Genesis, decode_record
+from stream.events import Event, NikChange, OpeningBalance
+from stream.ledger import Control, ControlRecord, Epoch, Genesis, decode_record, encode_record
+from stream.merging import Forward, holders, partition_of
 from stream.opening import Book
 from stream.partition import Draft, on_day
-from stream.regions import Reference
+from stream.reference import Reference
 from stream.rules import Rules
 from stream.standing import Anomaly
 
 logger = logging.getLogger("lampit.ledger")
+
+FORWARDS_MAX: Final = 5_000
+"""Copies in one transaction: a rebuild of a store finds all that were ever due."""
 
 
 @dataclass
@@ -44,7 +49,8 @@ class Desk:
     """A partition's store and what this process knows beside it.
 
     caught_up_at: end of the log when the partition was taken over; before that nothing is published.
-    book: the balances taken in. due_columns, due_subjects: changed and not yet published; of a subject, its present list.
+    book: the balances taken in. linked: the subjects of several NIKs. due_columns, due_subjects: changed and not yet
+    published; of a subject, its present list. outbox: copies for other partitions that are not yet sent.
     """
 
     partition: int
@@ -57,6 +63,8 @@ class Desk:
     caught_up_at: int
     meta: Meta = field(init=False)
     book: Book = field(init=False)
+    linked: set[str] = field(init=False)
+    outbox: dict[Forward, None] = field(init=False)
     due_columns: set[str] = field(init=False)
     due_subjects: dict[str, Sequence[Anomaly] | None] = field(init=False)
     head_due: bool = True
@@ -67,7 +75,9 @@ class Desk:
     def __post_init__(self) -> None:
         """Take up where the store stands."""
         self.meta = self.store.meta or self.new_meta()
-        self.book = Book(self.store.balances())
+        self.book = Book(self.store.balances(), self.reference.places)
+        self.linked = self.store.linked()
+        self.outbox = dict.fromkeys(self.store.outbox())
         self.due_columns, subjects = self.store.due()
         self.due_subjects = dict.fromkeys(subjects)
 
@@ -83,11 +93,12 @@ class Desk:
     @property
     def due(self) -> bool:
         """Whether something is to be published."""
-        return self.meta.day is not None and (self.head_due or bool(self.due_columns) or bool(self.due_subjects))
+        figures = self.head_due or bool(self.due_columns) or bool(self.due_subjects)
+        return bool(self.outbox) or (self.meta.day is not None and figures)
 
     def apply(self, fetch: Fetch) -> int:
         """Apply a fetch and write the store; the number of events in it."""
-        draft = Draft(self.store, self.rules, self.reference, self.book, self.meta.day)
+        draft = self._draft()
         epoch, events = self._fill(draft, fetch)
         last = fetch.records[-1] if fetch.records else None
         meta = msgspec.structs.replace(
@@ -105,6 +116,8 @@ class Desk:
         self.last_timestamp_ms = last.timestamp if last else self.last_timestamp_ms
         self.due_columns |= draft.columns
         self.due_subjects |= draft.anomalies
+        self.linked |= draft.copies.keys()
+        self.outbox |= dict.fromkeys(draft.outbox)
         if self.caught_up and self.epoch_differs:
             raise ConfigurationError(
                 "The settings that change figures (LAMPIT_TRANSIT_EXPIRY_DAYS, LAMPIT_LEAP_BIRTHDAY) or the region reference "
@@ -112,11 +125,15 @@ class Desk:
             )
         return events
 
+    def _draft(self) -> Draft:
+        return Draft(self.store, self.rules, self.reference, self.book, self.meta.day, self.linked)
+
     def _fill(self, draft: Draft, fetch: Fetch) -> tuple[int, int]:
+        """The epoch after the batch, and the number of events in it; copies of events do not count."""
         run: list[tuple[str, Event]] = []
         epoch, events = self.meta.epoch, 0
         for record in fetch.records:
-            decoded = decode_record(record.value)
+            decoded = decode_record(record.value or b"")
             if isinstance(decoded, ControlRecord):
                 draft.add_events(run)
                 run = []
@@ -125,12 +142,25 @@ class Desk:
                 draft.add_events(run)
                 run = []
                 draft.add_balance(decoded.event)
+            elif decoded.forwarded_from is not None:
+                draft.add_linked([(decoded.subject or "", decoded.forwarded_from, decoded.event)])
             else:
                 events += 1
                 self.received_at = decoded.received_at
-                run.append((decoded.subject or "", decoded.event))
+                if isinstance(decoded.event, NikChange):
+                    draft.add_linked(self._kept_here(decoded.subject or "", decoded.event))
+                else:
+                    run.append((decoded.subject or "", decoded.event))
         draft.add_events(run)
         return epoch, events
+
+    def _kept_here(self, subject: str, event: NikChange) -> list[tuple[str, str, Event]]:
+        """A change of NIK, under those of its two ids that lie in this partition."""
+        mine = [one for one in holders(subject, event) if self._partition_of(one) == self.partition]
+        return [(holder, subject, event) for holder in mine]
+
+    def _partition_of(self, subject: str) -> int:
+        return partition_of(subject, self.identity.partitions)
 
     def _control(self, draft: Draft, record: Control, epoch: int, appended_ms: int) -> int:
         """Act on a control record; the epoch in force after it."""
@@ -141,6 +171,9 @@ class Desk:
                 )
         elif isinstance(record, Epoch):
             self.epoch_differs = record != self.identity.epoch(record.epoch)
+            if record.epoch != epoch:
+                # The roll-up forgets what an older epoch said: say all of it again.
+                draft.columns.update(self.store.every_total(), self.book.by_region)
             return record.epoch
         elif record.day > wib_day(appended_ms / 1000) + DAY_AHEAD_MAX:
             refused = iso_day(record.day)
@@ -150,34 +183,49 @@ class Desk:
         return epoch
 
     async def publish(self) -> int:
-        """Publish everything due, closed by a head, in one transaction; the number of partials."""
-        day = self.meta.day
-        if day is None:
-            return 0
+        """Publish everything due, closed by a head, in one transaction; the number of partials.
+
+        Copies for other partitions go with the figures without those people, so that nobody sees the one and not the other.
+        """
         # From here to the first await everything is as of one offset; batches applied during the transaction come after it.
+        forwards = list(self.outbox)[:FORWARDS_MAX]
+        for forward in forwards:
+            del self.outbox[forward]
+        records = [self._forward(forward) for forward in forwards]
+        if self.meta.day is None:
+            await self.producer.publish(records)
+            self.store.sent(forwards)
+            return 0
         columns, subjects = self.due_columns, self.due_subjects
         self.due_columns, self.due_subjects, self.head_due = set(), {}, False
-        offset = self.meta.next_offset
-        draft = Draft(self.store, self.rules, self.reference, self.book, day)
+        offset, day = self.meta.next_offset, self.meta.day
+        draft = self._draft()
         stamp = (self.partition, self.meta.epoch, self.meta.next_offset, date.fromordinal(day))
-        records = [
+        parts = draft.partials(columns)
+        records += [
             Record(PARTIALS, 0, partials.key(region, self.partition), partials.encode(region, part, *stamp))
-            for region, part in draft.partials(columns).items()
+            for region, part in parts.items()
         ]
-        regions = len(records)
-        records += [self._anomalies(subject, found) for subject, found in sorted(subjects.items())]
+        for subject, found in sorted(subjects.items()):
+            # What was due when the store was opened, and all of several NIKs, is folded again.
+            lists = draft.lists(subject) if found is None else {subject: found}
+            records += [self._anomalies(name, of_name) for name, of_name in sorted(lists.items())]
         head = partials.encode_head(partials.HeadRecord(*stamp, self.worker))
         records.append(Record(PARTIALS, 0, partials.head_key(self.partition), head))
         await self.producer.publish(records)
+        self.store.sent(forwards)
         self.store.published(columns - self.due_columns, subjects.keys() - self.due_subjects.keys(), offset)
         self.meta = self.store.meta or self.meta
-        return regions
+        return len(parts)
 
-    def _anomalies(self, subject: str, found: Sequence[Anomaly] | None) -> Record:
-        """The person's present list; what was due when the store was opened is folded again."""
-        if found is None:
-            (events,) = self.store.persons([subject])
-            found = count({subject: events or []}, Context(self.rules, self.reference, self.book)).anomalies
+    def _forward(self, forward: Forward) -> Record:
+        """A copy as a record of the ledger, made now."""
+        subject, copy = forward.to, forward.copy
+        value = encode_record(subject, copy.event, int(time.time() * 1_000_000), copy.sent_under)
+        return Record(LEDGER, self._partition_of(subject), subject.encode(), value)
+
+    def _anomalies(self, subject: str, found: Sequence[Anomaly]) -> Record:
+        """The person's present list."""
         value = {
             "subject": subject,
             "anomalies": [
@@ -185,8 +233,7 @@ class Desk:
                 for source, name, kind in sorted({(event.source, event.id, kind) for event, kind in found})
             ],
         }
-        partition = int(subject[:8], 16) % self.identity.partitions
-        return Record(ANOMALIES, partition, subject.encode(), msgspec.json.encode(value))
+        return Record(ANOMALIES, self._partition_of(subject), subject.encode(), msgspec.json.encode(value))
 
     def on_day(self, day: date) -> list[bytes]:
         """Its parts of every region on any day, and the head: lines of `agents.other_days`; none before the first day.

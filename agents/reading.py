@@ -30,8 +30,11 @@ async def reader(settings: Settings) -> AsyncIterator[Any]:
         auto_offset_reset="earliest",
         fetch_max_wait_ms=50,
     )
-    async with consumer:
+    try:  # `async with` would leave one open that cannot start
+        await consumer.start()
         yield consumer
+    finally:
+        await consumer.stop()
 
 
 async def end_offset(settings: Settings, topic: str, partition: int) -> int:

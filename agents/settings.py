@@ -128,7 +128,7 @@ class Settings(BaseSettings):
         le=5000,
         description="how long a broker may hold an empty fetch; adds to the delay of quiet partitions",
     )
-    max_poll_records: int = Field(2000, ge=1, le=100_000, description="most records an agent gets in one batch")
+    max_poll_records: int = Field(8000, ge=1, le=100_000, description="most records an agent gets in one batch")
     group_instance_id: str | None = Field(
         None,
         min_length=1,

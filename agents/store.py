@@ -9,6 +9,8 @@ Keys, by their first byte:
   t column                 tally up to the business day
   b balance                an opening balance (msgpack)
   d column, x subject      changed since the last publication: partials, anomalies
+  f subject                copies held under a subject of several NIKs (msgpack), an empty list too
+  o forward                a copy to be sent (msgpack)
   m                        `Meta`
 There is no fsync: after a power loss RocksDB comes back at an earlier whole batch and the log fills the rest in.
 """
@@ -21,20 +23,24 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from rocksdict import DBCompressionType, Options, Rdict, WriteBatch
+from rocksdict import BlockBasedOptions, DBCompressionType, Options, Rdict, WriteBatch
 
 from stream import tally
 from stream.events import Event, OpeningBalance, PersonEvent
+from stream.merging import Copy, Forward
 from stream.partition import Cell, Draft
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever a key or value changes its form; a store of another format is set aside and rebuilt."""
 
 _PERSON, _CELL, _TOTAL, _BALANCE, _COLUMN_DUE, _SUBJECT_DUE, _META = b"p", b"c", b"t", b"b", b"d", b"x", b"m"
+_COPIES, _OUTBOX = b"f", b"o"
 
 _encode = msgspec.msgpack.Encoder().encode
 _events = msgspec.msgpack.Decoder(list[PersonEvent])
 _balance = msgspec.msgpack.Decoder(OpeningBalance)
+_copies = msgspec.msgpack.Decoder(list[Copy])
+_forward = msgspec.msgpack.Decoder(Forward)
 
 
 class Meta(msgspec.Struct, frozen=True):
@@ -89,6 +95,15 @@ class Store:
         for key, value in self._range(_PERSON):
             yield key[1:].hex(), _events.decode(value)  # type: ignore[misc]
 
+    def copies(self, subject: str) -> list[Copy]:
+        """The copies held under a subject."""
+        value = self._db.get(_COPIES + bytes.fromhex(subject))
+        return [] if value is None else _copies.decode(value)
+
+    def linked(self) -> set[str]:
+        """All subjects of several NIKs."""
+        return {key[1:].hex() for key, _ in self._range(_COPIES)}
+
     def cells(self, cells: Sequence[Cell]) -> list[int]:
         """The tally of each cell."""
         return self._tallies([_cell_key(cell) for cell in cells])
@@ -119,6 +134,17 @@ class Store:
         subjects = {key[1:].hex() for key, _ in self._range(_SUBJECT_DUE)}
         return columns, subjects
 
+    def outbox(self) -> list[Forward]:
+        """The copies that are not known to have been sent."""
+        return [_forward.decode(key[1:]) for key, _ in self._range(_OUTBOX)]
+
+    def sent(self, forwards: Iterable[Forward]) -> None:
+        """Note that copies are in the log."""
+        batch = WriteBatch(raw_mode=True)
+        for forward in forwards:
+            batch.delete(_OUTBOX + _encode(forward))
+        self._db.write(batch)
+
     def published(self, columns: Iterable[str], subjects: Iterable[str], through: int) -> None:
         """Note what has been published, as of a batch."""
         batch = WriteBatch(raw_mode=True)
@@ -139,6 +165,10 @@ class Store:
         batch = WriteBatch(raw_mode=True)
         for subject, events in draft.persons.items():
             batch.put(_PERSON + bytes.fromhex(subject), _encode(events))
+        for subject, copies in draft.copies.items():
+            batch.put(_COPIES + bytes.fromhex(subject), _encode(copies))
+        for forward in draft.outbox:
+            batch.put(_OUTBOX + _encode(forward), b"")
         for cell, value in draft.cells.items():
             if value:
                 batch.put(_cell_key(cell), tally.to_bytes(value))
@@ -196,4 +226,11 @@ def _options() -> Options:
     options.set_write_buffer_size(32 * 1024 * 1024)
     options.set_max_write_buffer_number(3)
     options.increase_parallelism(2)
+    # Most persons and cells that a batch asks for are new, and most of the others are in one file of many: filters say so
+    # without a search, in memory and on disk.
+    options.set_memtable_prefix_bloom_ratio(0.05)
+    options.set_memtable_whole_key_filtering(True)
+    blocks = BlockBasedOptions()
+    blocks.set_bloom_filter(10, False)
+    options.set_block_based_table_factory(blocks)
     return options

@@ -21,6 +21,7 @@ EXIT_INTERRUPTED: Final = 130
 
 COMMANDS: Final[dict[str, Entry]] = {
     "count": Entry("lampit.count", "command", "Count event files: figures of every region on a day, without Kafka."),
+    "report": Entry("lampit.report", "command", "The monthly lampit report of a region, from files or from Kafka."),
     "publish": Entry("lampit.publish", "command", "Send event files to the intake topics, resumable."),
     "run": Entry("lampit.run", "command", "Run the agents against Kafka: intake, ledger, rollup, archive or all."),
     "demo": Entry("lampit.demo", "demo", "Show Lampit at work on this machine, with made-up events."),

@@ -26,13 +26,14 @@ from lampit.cli import EXIT_PROBLEM
 from lampit.files import EventFile, bytes_of, open_all
 from stream.admission import Admitted, admit
 from stream.engine import Engine
+from stream.events import OpeningBalance, PersonEvent
 from stream.pseudonym import Pseudonymiser
 from stream.regions import LEVELS, within
 from stream.rules import Rules
 
-_REGION: Final = re.compile(r"ID|ID-transit|[0-9]{2}(\.[0-9]{2}(\.[0-9]{2}(\.[0-9]{4})?)?)?", re.ASCII)
+REGION: Final = re.compile(r"ID|ID-transit|[0-9]{2}(\.[0-9]{2}(\.[0-9]{2}(\.[0-9]{4})?)?)?", re.ASCII)
 
-Take = Callable[[Admitted], None]
+Take = Callable[[str | None, PersonEvent | OpeningBalance], None]
 
 
 class Rejected(msgspec.Struct, frozen=True, gc=False):
@@ -46,9 +47,10 @@ class Rejected(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass
 class Outcome:
-    """What `lampit count` prints, in the order of the contract."""
+    """What `lampit count` prints, in the order of the contract; hierarchy_of only where it was asked for."""
 
     as_of: str
+    hierarchy_of: str | msgspec.UnsetType = msgspec.UNSET
     regions: list[dict[str, Any]] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     anomalies: list[dict[str, Any]] = field(default_factory=list)
@@ -88,7 +90,7 @@ def read_events(files: list[EventFile], pseudonymise: Pseudonymiser, take: Take)
                 for number, line in enumerate(lines, first):
                     admitted = admit(line, pseudonymise)
                     if isinstance(admitted, Admitted):
-                        take(admitted)
+                        take(admitted.subject, admitted.event)
                     elif not line.isspace() and line:
                         rejected.append(Rejected(file.path, number, admitted.reason.value, admitted.message))
                 done += len(lines)
@@ -98,7 +100,7 @@ def read_events(files: list[EventFile], pseudonymise: Pseudonymiser, take: Take)
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """Millions of events are kept until the end: the cycle collector would walk them again and again."""
     gc.disable()
     try:
@@ -107,31 +109,38 @@ def _no_collection() -> Iterator[None]:
         gc.enable()
 
 
-def count_python(files: list[EventFile], pseudonymise: Pseudonymiser, rules: Rules, as_of: date) -> Outcome:
+def count_python(
+    files: list[EventFile], pseudonymise: Pseudonymiser, rules: Rules, as_of: date, hierarchy_of: date | None = None
+) -> Outcome:
     """By the engine of the agents."""
     engine = Engine(rules, reference.load())
-    with _no_collection():
-        rejected = read_events(files, pseudonymise, lambda admitted: engine.add(admitted.subject, admitted.event))
-        counted = engine.count(as_of)
+    with no_collection():
+        rejected = read_events(files, pseudonymise, engine.add)
+        counted = engine.count(as_of, hierarchy_of)
     anomalies = [
         {"subject": one.subject, "event": {"source": one.source, "id": one.id}, "kind": one.kind}
         for one in counted.anomalies
     ]
-    return Outcome(as_of.isoformat(), counted.regions, rejected, anomalies)
+    asked = msgspec.UNSET if hierarchy_of is None else hierarchy_of.isoformat()
+    return Outcome(as_of.isoformat(), asked, counted.regions, rejected, anomalies)
 
 
-def count_sql(files: list[EventFile], pseudonymise: Pseudonymiser, rules: Rules, as_of: date) -> Outcome:
+def count_sql(
+    files: list[EventFile], pseudonymise: Pseudonymiser, rules: Rules, as_of: date, hierarchy_of: date | None = None
+) -> Outcome:
     """By the audit's SQL, over the same accepted events as ledger records."""
+    if hierarchy_of is not None:
+        raise click.UsageError("--hierarchy-of is counted by --engine python only.")
     from lampit.audit.sql_count import CountSettings, sql_count
     from stream.ledger import encode_record
 
     records: list[tuple[str | None, bytes]] = []
 
-    def take(admitted: Admitted) -> None:
+    def take(subject: str | None, event: PersonEvent | OpeningBalance) -> None:
         # When they were accepted plays no part in a count.
-        records.append((admitted.subject, encode_record(admitted.subject, admitted.event, 0)))
+        records.append((subject, encode_record(subject, event, 0)))
 
-    with _no_collection():
+    with no_collection():
         rejected = read_events(files, pseudonymise, take)
     counted = sql_count(
         records,
@@ -140,7 +149,7 @@ def count_sql(files: list[EventFile], pseudonymise: Pseudonymiser, rules: Rules,
         region_changes=reference.DATA / "region_changes.csv",
         settings=CountSettings(rules.transit_expiry_days, rules.leap_birthday, rules.stale_after_days),
     )
-    return Outcome(as_of.isoformat(), counted.regions, rejected, counted.anomalies)
+    return Outcome(as_of.isoformat(), msgspec.UNSET, counted.regions, rejected, counted.anomalies)
 
 
 ENGINES: Final = {"python": count_python, "sql": count_sql}
@@ -155,8 +164,9 @@ def select(records: list[dict[str, Any]], region: str | None, level: str | None)
     ]
 
 
-def _region(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not _REGION.fullmatch(value):
+def region_code(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A well-formed region code, as click asks for it."""
+    if value is not None and not REGION.fullmatch(value):
         raise click.BadParameter("a code is ID, 16, 16.05, 16.05.02, 16.05.02.2001 or ID-transit", ctx, param)
     return value
 
@@ -167,7 +177,8 @@ def _print(outcome: Outcome, as_json: bool, keyed: bool) -> None:
         output.write(msgspec.json.encode(outcome) + b"\n")
         output.flush()
     else:
-        click.echo(f"Coverage at the end of {outcome.as_of}")
+        under = f", by the region codes of {outcome.hierarchy_of}" if outcome.hierarchy_of else ""
+        click.echo(f"Coverage at the end of {outcome.as_of}{under}")
         tables.print_coverage(outcome.regions)
         kinds = Counter(anomaly["kind"] for anomaly in outcome.anomalies)
         tables.print_summary("Anomalies, events without the expected effect (--json lists them)", kinds)
@@ -176,10 +187,15 @@ def _print(outcome: Outcome, as_json: bool, keyed: bool) -> None:
             "No pseudonym key is set, so the subjects of the anomalies are of a key made for this run; "
             "the figures do not depend on it."
         )
+    print_rejected(outcome.rejected)
+
+
+def print_rejected(rejects: list[Rejected]) -> None:
+    """How many lines were no events, by reason, with the first of each; on standard error."""
     first: dict[str, Rejected] = {}
-    for rejected in outcome.rejected:
+    for rejected in rejects:
         first.setdefault(rejected.reason, rejected)
-    reasons = Counter(rejected.reason for rejected in outcome.rejected)
+    reasons = Counter(rejected.reason for rejected in rejects)
     shown = {reason: f"{reason}, first in {one.file}, line {one.line}" for reason, one in first.items()}
     tables.print_summary("Rejected lines", Counter({shown[reason]: count for reason, count in reasons.items()}))
 
@@ -187,8 +203,13 @@ def _print(outcome: Outcome, as_json: bool, keyed: bool) -> None:
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--as-of", type=Day(), required=True, help="The day; figures are those at its end.")
+@click.option(
+    "--hierarchy-of",
+    type=Day(),
+    help="Figures of --as-of under the region codes and hierarchy of this day; default: those of --as-of itself.",
+)
 @click.option("--level", type=click.Choice(LEVELS), help="Only regions of this level.")
-@click.option("--region", callback=_region, metavar="CODE", help="Only this region and what lies in it.")
+@click.option("--region", callback=region_code, metavar="CODE", help="Only this region and what lies in it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option("--strict", is_flag=True, help="Exit with 1 when a line was rejected.")
 @click.option(
@@ -211,6 +232,7 @@ def _print(outcome: Outcome, as_json: bool, keyed: bool) -> None:
 def command(
     files: tuple[str, ...],
     as_of: date,
+    hierarchy_of: date | None,
     level: str | None,
     region: str | None,
     as_json: bool,
@@ -229,11 +251,12 @@ def command(
       lampit count events.jsonl --as-of 2019-03-28
       lampit count 2018.jsonl.gz 2019.jsonl.zst --as-of 2019-03-28 --region 16.05 --json
       zcat *.gz | lampit count - --as-of 2019-04-17 --level regency
+      lampit count events.jsonl --as-of 2020-12-31 --hierarchy-of 2025-12-31 --level province
     """
     settings = load_settings()
     rules = Rules(transit_expiry_days or settings.transit_expiry_days, leap_birthday or settings.leap_birthday)
     pseudonymise, keyed = pseudonymiser(settings)
-    outcome = ENGINES[engine](open_all(files), pseudonymise, rules, as_of)
+    outcome = ENGINES[engine](open_all(files), pseudonymise, rules, as_of, hierarchy_of)
     outcome.regions = select(outcome.regions, region, level)
     _print(outcome, as_json, keyed)
     if strict and outcome.rejected:

@@ -1,6 +1,6 @@
 """Read the region reference that ships with lampit.
 
-In: the CSV tables in `lampit/data`. Out: `stream.regions.Reference`. Called wherever events are counted or regions named.
+In: the CSV tables in `lampit/data`. Out: `stream.reference.Reference`. Called wherever events are counted or regions named.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 
-from stream.regions import Change, Reference
+from stream.reference import Reference
+from stream.regions import Change
 
 DATA = Path(__file__).parent / "data"
 
@@ -27,14 +28,26 @@ def load(data: Path = DATA) -> Reference:
     digest = hashlib.sha256()
     for file in (*files, changes):
         digest.update(hashlib.sha256(file.read_bytes()).digest())
-    names = {row["code"]: row["name"] for file in files for row in _rows(file)}
+    names = {code: name for file in files for code, name in _names(file)}
     return Reference(names, _changes(changes), digest.hexdigest()[:32])
 
 
 def _changes(file: Path) -> Iterator[Change]:
     for row in _rows(file):
         effective_on = date.fromisoformat(row["effective_on"]).toordinal()
-        yield Change(effective_on, row["kind"], row["old_code"] or None, row["new_code"] or None)
+        yield Change(
+            effective_on, row["kind"], row["old_code"] or None, row["new_code"] or None, row["old_name"] or None
+        )
+
+
+def _names(file: Path) -> Iterator[tuple[str, str]]:
+    """(code, name) of each row; without making a dict of each, because every command begins with this."""
+    with file.open(encoding="utf-8", newline="") as lines:
+        rows = csv.reader(lines)
+        header = next(rows)
+        code, name = header.index("code"), header.index("name")
+        for row in rows:
+            yield row[code], row[name]
 
 
 def _rows(file: Path) -> Iterator[dict[str, str]]:

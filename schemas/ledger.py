@@ -54,9 +54,10 @@ class PersonRecord(LedgerEnvelope, Generic[TypeT, DataT]):
     subject: Subject
     """Person id."""
     receivedat: Instant
-    """When intake accepted it, in UTC."""
+    """When intake accepted it, in UTC; of a copy, when that was made."""
     forwardedfrom: Subject | None = None
-    """The other id of the same person under which this copy was first kept (after a change of NIK)."""
+    """Only on a copy: the other id of the same person under which the event itself was sent and is kept too (after a
+    change of NIK). Who reads all partitions leaves copies out; they add nothing."""
     data: DataT
     """The event, without the NIK."""
 

@@ -34,8 +34,15 @@ _encode: Final = msgspec.json.Encoder(order="sorted").encode
 class Keyed(Protocol):
     """What of a record decides where a segment ends."""
 
-    offset: int
-    key: bytes | None
+    @property
+    def offset(self) -> int:
+        """In the log."""
+        ...
+
+    @property
+    def key(self) -> bytes | None:
+        """As the log has it."""
+        ...
 
 
 class Header(msgspec.Struct, frozen=True):

@@ -8,13 +8,16 @@ catch-up alike. Nothing here knows where the store or the log is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from stream.count import Context, Nowhere, Part, count, post
 from stream.engine import partial
 from stream.events import Event, OpeningBalance, Placed
+from stream.excess import excess
+from stream.merging import Copy, Forward, Hold, to_send
 from stream.opening import Book
-from stream.regions import Reference
+from stream.reference import Reference
 from stream.rollup import Partial
 from stream.rules import Rules
 from stream.standing import Anomaly
@@ -28,6 +31,9 @@ class Reader(Protocol):
 
     def persons(self, subjects: Sequence[str]) -> list[list[Event] | None]:
         """The events held of each subject, None for those unknown."""
+
+    def copies(self, subject: str) -> list[Copy]:
+        """The copies held under a subject of several NIKs."""
 
     def every_person(self) -> Iterator[tuple[str, list[Event]]]:
         """All persons."""
@@ -45,22 +51,34 @@ class Reader(Protocol):
 class Draft:
     """The changes of one batch, over a store that stays as it is until they are written.
 
-    persons, cells, totals: new values. columns: those whose figure may have changed. anomalies: the present list of each
-    person for whom it changed. balances: those that arrived. day: the business day reached, None before the first.
+    persons, copies, cells, totals: new values. columns: those whose figure may have changed. anomalies: the present list of
+    each person for whom it changed; None for one of several NIKs, whose lists `lists` tells. balances: those that arrived.
+    outbox: copies to be sent. day: the business day reached, None before the first.
     """
 
-    def __init__(self, reader: Reader, rules: Rules, reference: Reference, book: Book, day: int | None) -> None:
-        """No changes yet."""
+    def __init__(
+        self,
+        reader: Reader,
+        rules: Rules,
+        reference: Reference,
+        book: Book,
+        day: int | None,
+        linked: AbstractSet[str] = frozenset(),
+    ) -> None:
+        """No changes yet. linked: the subjects for which the store holds copies, or that a change of NIK names."""
         self._reader = reader
         self._rules = rules
         self._reference = reference
         self.book = book
         self.day = day
         self.persons: dict[str, list[Event]] = {}
+        self.copies: dict[str, list[Copy]] = {}
+        self.outbox: list[Forward] = []
+        self._linked = linked
         self.cells: dict[Cell, int] = {}
         self.totals: dict[str, int] = {}
         self.columns: set[str] = set()
-        self.anomalies: dict[str, Sequence[Anomaly]] = {}
+        self.anomalies: dict[str, Sequence[Anomaly] | None] = {}
         self.balances: list[OpeningBalance] = []
         self._named: set[str] = set()
 
@@ -69,6 +87,9 @@ class Draft:
         by_person: dict[str, list[Event]] = {}
         for subject, event in arrivals:
             by_person.setdefault(subject, []).append(event)
+        linked = [subject for subject in by_person if self._is_linked(subject)]
+        if linked:
+            self.add_linked((one, one, event) for one in linked for event in by_person.pop(one))
         context = Context(self._rules, self._reference, self.book)
         moved: dict[Cell, int] = {}
         for subject, held in self._load(by_person):
@@ -82,25 +103,58 @@ class Draft:
             self._replace(subject, moved, before, after)
         self._move(moved)
 
+    def add_linked(self, arrivals: Iterable[tuple[str, str, Event]]) -> None:
+        """Add events to be held under a subject of several NIKs: (holder, subject it was sent under, event)."""
+        by_holder: dict[str, list[tuple[str, Event]]] = {}
+        for holder, sent_under, event in arrivals:
+            by_holder.setdefault(holder, []).append((sent_under, event))
+        context = Context(self._rules, self._reference, self.book)
+        moved: dict[Cell, int] = {}
+        for holder, arrived in by_holder.items():
+            before = self._hold(holder)
+            after = before.with_more(arrived)
+            if not after.is_given_up:
+                # Also when all of it was held before: whoever sent it has stopped giving out the lists of the family.
+                self.anomalies[holder] = None
+            if self._is_linked(holder) and len(after.own) + len(after.copies) == len(before.own) + len(before.copies):
+                continue
+            self.outbox += to_send(before, after)
+            if after.own:
+                self.persons[holder] = list(after.own)
+            self.copies[holder] = list(after.copies)
+            self._replace_all(moved, before.parts(context), after.parts(context))
+        self._move(moved)
+
+    def lists(self, subject: str) -> Mapping[str, Sequence[Anomaly]]:
+        """The present lists of anomalies that are given out for a subject: of all its NIKs, or of none if another does."""
+        return self._hold(subject).anomalies(Context(self._rules, self._reference, self.book))
+
     def add_balance(self, event: OpeningBalance) -> None:
         """Take a balance into the book and fold again everybody whose events name a place under one."""
         if event in self.book.events:
             return
         self.balances.append(event)
         old = Context(self._rules, self._reference, self.book)
-        self.book = Book((*self.book.events, event))
+        self.book = Book((*self.book.events, event), self._reference.places)
         new = Context(self._rules, self._reference, self.book)
         moved: dict[Cell, int] = {}
         for subject, stored in self._reader.every_person():
+            if self._is_linked(subject):
+                continue
             held = self.persons.get(subject, stored)
             before, after = count({subject: held}, old), count({subject: held}, new)
             self._replace(subject, moved, before, after)
         for subject, held in self.persons.items():
-            if self._reader.persons([subject])[0] is None:
+            if not self._is_linked(subject) and self._reader.persons([subject])[0] is None:
                 before, after = count({subject: held}, old), count({subject: held}, new)
                 self._replace(subject, moved, before, after)
+        for subject in self._linked | self.copies.keys():
+            hold = self._hold(subject)
+            self._replace_all(moved, hold.parts(old), hold.parts(new))
+            self.anomalies[subject] = None
         self._move(moved)
-        self.columns.add(event.region)
+        # The next of its place may end another's, and what is nested in it may have changed its code.
+        self.columns.update(self.book.by_region, old.book.by_region)
 
     def advance(self, day: int) -> None:
         """Turn the business day forward: what was posted for the days passed comes into the totals."""
@@ -117,6 +171,17 @@ class Draft:
         # A balance that begins, or a schedule that goes on, changes its region's part without any posting.
         self.columns.update(self.book.by_region)
 
+    def _is_linked(self, subject: str) -> bool:
+        return subject in self._linked or subject in self.copies
+
+    def _hold(self, subject: str) -> Hold:
+        """What is held under a subject now."""
+        own = self.persons.get(subject) or self._reader.persons([subject])[0] or ()
+        if not self._is_linked(subject):
+            return Hold(subject, own)
+        copies = self.copies.get(subject)
+        return Hold(subject, own, self._reader.copies(subject) if copies is None else copies)
+
     def _load(self, by_person: Mapping[str, object]) -> Iterator[tuple[str, Sequence[Event]]]:
         unread = [subject for subject in by_person if subject not in self.persons]
         stored = dict(zip(unread, self._reader.persons(unread), strict=True))
@@ -124,15 +189,29 @@ class Draft:
             yield subject, self.persons.get(subject) or stored.get(subject) or ()
 
     def _replace(self, subject: str, moved: dict[Cell, int], before: Part, after: Part) -> None:
-        """Post what a person's part changed by; a region that a standing event names is given out even if nothing moves."""
-        for event in after.standing:
-            if isinstance(event, Placed):
-                self._named.add(event.region)
+        """Post what a person's part changed by, and note their anomalies."""
+        self._name(after)
         if before is not NO_PART:
             post(moved, before, -1)
         post(moved, after, 1)
         if before.anomalies != after.anomalies:
             self.anomalies[subject] = after.anomalies
+
+    def _replace_all(
+        self, moved: dict[Cell, int], before: Iterable[tuple[str, Part]], after: Iterable[tuple[str, Part]]
+    ) -> None:
+        """The same of several persons, without their anomalies."""
+        for _, part in before:
+            post(moved, part, -1)
+        for _, part in after:
+            self._name(part)
+            post(moved, part, 1)
+
+    def _name(self, part: Part) -> None:
+        """A region that a standing event names is given out even if nothing moves."""
+        for event in part.standing:
+            if isinstance(event, Placed):
+                self._named.add(self._reference.places.at(event.region, event.occurred_on))
 
     def _move(self, moved: Mapping[Cell, int]) -> None:
         """Add tallies to cells; those of days reached go into the totals too."""
@@ -160,15 +239,17 @@ class Draft:
         """The absolute parts, on the day reached, of the regions whose columns are named."""
         if self.day is None:
             return {}
-        regions = sorted({column.partition("@")[0] for column in columns})
-        wanted = list(regions)
+        columns = set(columns)
+        beyond = excess(self.book, self.day)
+        regions = sorted({column.partition("@")[0] for column in columns} | beyond.regions_of(columns))
+        wanted = set(regions)
         for region in regions:
             governing = self.book.governing(region, self.day)
             if governing is not None:
-                wanted.append(governing.column)
-        unread = [column for column in wanted if column not in self.totals]
+                wanted.update(beyond.columns(governing))
+        unread = sorted(column for column in wanted if column not in self.totals)
         totals = {**self.totals, **dict(zip(unread, self._reader.totals(unread), strict=True))}
-        return {region: partial(region, self.day, totals, self.book) for region in regions}
+        return {region: partial(region, self.day, totals, self.book, beyond) for region in regions}
 
 
 def on_day(
@@ -182,7 +263,8 @@ def on_day(
     for (_, column), tally in between:
         totals[column] = totals.get(column, 0) + sign * tally
     regions = {column.partition("@")[0] for column in totals} | book.by_region.keys()
-    return {region: partial(region, day, totals, book) for region in sorted(regions)}
+    beyond = excess(book, day)
+    return {region: partial(region, day, totals, book, beyond) for region in sorted(regions)}
 
 
 NO_PART = Part(Nowhere(), (), [], ())

@@ -30,6 +30,7 @@ from stream.events import (
     Register,
     ResidencePermit,
 )
+from stream.places import Places
 from stream.rules import Rules
 from stream.standing import Anomaly
 from stream.tally import OBLIGED, POPULATION, RECORDED, RECORDED_EARLY, UNITS
@@ -184,7 +185,7 @@ class Fold(msgspec.Struct, frozen=True, gc=False):
             if begins > day:
                 break
             held = stage
-        return Span(day, place, UNITS[self.sex][_mask(is_obliged, held)])
+        return Span(day, place, UNITS[self.sex][mask_of(is_obliged, held)])
 
 
 Era = tuple[int, Fold]
@@ -195,6 +196,7 @@ def fold(
     parts: Parts,
     person: Attributes,
     rules: Rules,
+    places: Places,
     presumed_home: str | None = None,
     first_stages: Sequence[Recording] | None = None,
 ) -> Fold:
@@ -213,7 +215,7 @@ def fold(
         _suspect(parts.recordings, report)
         recordings = _before(_death(parts.facts), parts.recordings)
         return Fold([], [], [], SEX[person.sex], recordings, anomalies, person.birth_date)
-    stays = home.fold(parts.facts, presumed_home, rules.transit_expiry_days, report)
+    stays = home.fold(parts.facts, presumed_home, rules.transit_expiry_days, places, report)
     recordings, marriages, permits = parts.recordings, parts.marriages, parts.permits
     died_on = _death(parts.facts)
     if died_on is not None:
@@ -253,7 +255,7 @@ def _before(day: int | None, recordings: list[Recording]) -> list[Recording]:
 
 
 def _arrives(facts: Sequence[Event]) -> bool:
-    return any(isinstance(fact, MoveIn | Found) for fact in facts)
+    return any(isinstance(fact, (MoveIn, Found)) for fact in facts)
 
 
 def _suspect(recordings: Iterable[Recording], report: home.Report) -> None:
@@ -283,7 +285,7 @@ def _spans(stays: Sequence[home.Stay], duty: Steps, stages: Sequence[tuple[int, 
     for day, kind, value in changes:
         if day != current:
             place, is_obliged, held = state
-            mask = _mask(is_obliged, held) if place else 0
+            mask = mask_of(is_obliged, held) if place else 0
             if mask != last_mask or place != last_place:
                 spans.append(Span(current, place, units[mask]))
                 last_place, last_mask = place, mask
@@ -292,7 +294,7 @@ def _spans(stays: Sequence[home.Stay], duty: Steps, stages: Sequence[tuple[int, 
     return spans
 
 
-def _mask(is_obliged: bool, held: int) -> int:
+def mask_of(is_obliged: bool, held: int) -> int:
     """As what someone with a home counts, whose card has come as far as `held`."""
     if is_obliged:
         return POPULATION | OBLIGED | held
@@ -313,7 +315,7 @@ def at(spans: Sequence[Span], day: int) -> Span:
     return current
 
 
-def presumed_home(events: Iterable[Event], is_governed: Callable[[str], bool]) -> str | None:
+def presumed_home(events: Iterable[Event], is_governed: Callable[[str], bool], places: Places) -> str | None:
     """The home of someone whom an opening balance must already hold, read off their earliest fact; None for others.
 
     events: all accepted, cancelled ones too. A birth or a register entry is a new person, and so is who comes from
@@ -323,5 +325,8 @@ def presumed_home(events: Iterable[Event], is_governed: Callable[[str], bool]) -
     first = min(facts, key=home.order, default=None)
     if first is None or isinstance(first, Register | Birth | Found):
         return None
-    place = first.origin if isinstance(first, MoveIn) else first.region
-    return place if place is not None and place != ABROAD and is_governed(place) else None
+    code = first.origin if isinstance(first, MoveIn) else first.region
+    if code is None or code == ABROAD:
+        return None
+    place = places.at(code, first.occurred_on)
+    return place if is_governed(place) else None

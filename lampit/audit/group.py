@@ -14,6 +14,7 @@ from lampit.lazy import Entry, LazyGroup
 COMMANDS: Final[dict[str, Entry]] = {
     "coverage": Entry("lampit.audit.coverage", "command", "Figures of a day, as known now or as known at an instant."),
     "explain": Entry("lampit.audit.explain", "command", "Why a figure changed: every event that moved it."),
+    "index": Entry("lampit.audit.index", "command", "Turn an archive round, so that explain answers at once."),
     "reconcile": Entry("lampit.audit.reconcile", "command", "Figures from elsewhere against ours and each other."),
     "verify": Entry("lampit.audit.verify", "command", "Prove that the archive is complete, unaltered and agrees."),
     "keygen": Entry("lampit.audit.keygen", "command", "Make the key that signs the archive's daily heads."),

@@ -67,7 +67,11 @@ def _data(kind: str) -> st.SearchStrategy[Json]:
     if kind == "birth":
         flags = {"already_registered": st.booleans(), "stillborn": st.booleans()}
         return st.fixed_dictionaries(fields, optional=flags).filter(lambda data: not all(map(data.get, flags)))
-    optional = {} if kind in ("correction", "residence_permit") else {"person": _person}
+    optional: dict[str, st.SearchStrategy[Any]] = (
+        {} if kind in ("correction", "residence_permit") else {"person": _person}
+    )
+    if kind == "recording":
+        optional["service_point"] = st.sampled_from(("16.05", "51.71", "81.01.01.2001"))
     return st.fixed_dictionaries(fields, optional=optional)
 
 

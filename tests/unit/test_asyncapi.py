@@ -142,6 +142,7 @@ def test_keys_of_control_records_are_of_the_form_described(control: Genesis | Ep
 def test_keys_of_other_records_are_of_the_form_described() -> None:
     assert matches("lampit.partials", "partial", partials.key("16.05.02.2001", 3))
     assert matches("lampit.partials", "partial", partials.key("ID-transit", 0))
+    assert matches("lampit.partials", "partial", partials.key("73.08.20.2007~2022-11-09", 0))
     assert matches("lampit.partials", "head", partials.head_key(12))
     assert not matches("lampit.partials", "head", partials.key("ID", 0))
     assert matches("lampit.coverage", "coverage", b"ID-transit")

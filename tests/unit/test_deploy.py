@@ -257,7 +257,7 @@ def test_the_commands_in_the_documents_exist() -> None:
 def test_the_example_in_the_readme_says_what_lampit_says(tmp_path: Path) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (events,) = re.findall(r"(?ms)^```json\n(.*?)^```", readme)
-    (session,) = re.findall(r"(?ms)^```console\n(.*?)^```", readme)
+    session = "".join(re.findall(r"(?ms)^```console\n(.*?)^```", readme))
     (tmp_path / "events.jsonl").write_text(events, encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LAMPIT_")}
     said = ""

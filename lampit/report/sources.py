@@ -1,0 +1,117 @@
+"""Where a report's closings come from: event files, or `lampit.closings`.
+
+In: files, or the settings of a Kafka; a region and a period. Out: a `Report`. A region without figures, or a month that is not
+closed, is a `ReportError` that says so. Called by `lampit.report`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any, Final
+
+import msgspec
+
+from agents.errors import ConfigurationError, LampitError
+from agents.settings import Settings
+from lampit import reference
+from lampit.count import Rejected, no_collection, pseudonymiser, read_events
+from lampit.files import EventFile
+from lampit.report.layout import Report
+from stream.closing import IdentityError, check
+from stream.delay import delays
+from stream.engine import Engine
+from stream.periods import Periods
+from stream.regions import parent
+from stream.rules import Rules
+
+IDLE_MILLISECONDS: Final = 500
+
+
+class ReportError(LampitError):
+    """There is nothing to report."""
+
+
+def from_files(
+    files: list[EventFile], settings: Settings, rules: Rules, region: str, period: str, by: str, *, children: bool
+) -> tuple[Report, list[Rejected]]:
+    """Close the month over event files, by the engine of the agents; with the lines that were no events."""
+    engine = Engine(rules, reference.load())
+    periods = Periods.since(period, rules.closing_day)
+    with no_collection():
+        rejected = read_events(files, pseudonymiser(settings)[0], engine.add)
+        records = {record["region"]: record for record in engine.closings(periods, [period])[period]}
+        month = periods.period(0)
+        places, by_report = reference.load().places, by == "report"
+        found = delays(engine.flows(), region, month.opened_on + 1, month.closed_on, places, by_report=by_report)
+    if region not in records:
+        raise ReportError(f"No event and no balance in these files names {region} or a place in it: check the code.")
+    return Report(
+        by, records[region], _children(records.values(), region, children), found, "from event files"
+    ), rejected
+
+
+def _children(records: Iterable[Mapping[str, Any]], region: str, wanted: bool) -> list[Mapping[str, Any]]:
+    found = [record for record in records if wanted and parent(record["region"]) == region]
+    return sorted(found, key=lambda record: str(record["region"]))
+
+
+async def from_topic(
+    settings: Settings, region: str, period: str, by: str, known_day: date | None, *, children: bool
+) -> Report:
+    """The latest revision on `lampit.closings`, or the latest known by the end of a day."""
+    latest: dict[str, Mapping[str, Any]] = {}
+    async for key, value in _records(settings):
+        code, _, rest = key.partition("|")
+        named, _, known = rest.partition("|")
+        if named != period or (known_day is not None and known > known_day.isoformat()):
+            continue
+        if code == region or (children and parent(code) == region):
+            record = msgspec.json.decode(value)
+            if code not in latest or latest[code]["revision"] <= record["revision"]:
+                latest[code] = record
+    if region not in latest:
+        when = "" if known_day is None else f" by the end of {known_day}"
+        raise ReportError(
+            f"{period} of {region} is not on lampit.closings{when}: months are closed from LAMPIT_FIRST_PERIOD on, the day "
+            "after their last; to close it from event files, name them."
+        )
+    try:
+        for record in latest.values():
+            check(record)
+    except IdentityError as error:
+        raise ReportError(f"{error} This record of lampit.closings was not written by Lampit as it is.") from None
+    return Report(by, latest[region], _children(latest.values(), region, children))
+
+
+async def _records(settings: Settings) -> Any:
+    """(key, value) of every committed record of the topic, oldest first."""
+    # What goes wrong is said below, in one sentence.
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
+    from aiokafka.errors import KafkaConnectionError
+    from aiokafka.structs import TopicPartition
+
+    from agents.reading import reader
+    from agents.topics import CLOSINGS
+
+    partition = TopicPartition(CLOSINGS, 0)
+    try:
+        async with reader(settings) as consumer:
+            if CLOSINGS not in await consumer.topics():
+                raise ReportError("There is no topic lampit.closings: start the agents once, which make it.")
+            consumer.assign([partition])
+            await consumer.seek_to_beginning(partition)
+            end = (await consumer.end_offsets([partition]))[partition]
+            # The embedded broker names the beginning of the last batch as the end: go on while records come.
+            while True:
+                found = (await consumer.getmany(partition, timeout_ms=IDLE_MILLISECONDS)).get(partition, ())
+                for record in found:
+                    if record.value is not None:
+                        yield record.key.decode(), record.value
+                if not found and await consumer.position(partition) >= end:
+                    return
+    except KafkaConnectionError:
+        raise ConfigurationError(
+            f"No Kafka broker answers at {settings.bootstrap_servers}: check LAMPIT_BOOTSTRAP_SERVERS, or name event files."
+        ) from None

@@ -1,0 +1,256 @@
+"""Several partitions of the ledger without Kafka: logs, stores, and what was published, driven step by step.
+
+In: accepted events in the order in which intake writes them. Out: coverage records and lists of anomalies as subscribers
+see them. A step can be cut short as a kill would: between the store's batch, the sending of copies, and its note.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from agents.store import FORMAT, Meta
+from lampit import reference
+from stream import coverage
+from stream.admission import Admitted
+from stream.events import Event, OpeningBalance
+from stream.merging import Copy, Forward, holders, partition_of
+from stream.opening import Book
+from stream.partition import Cell, Draft
+from stream.regions import TRANSIT
+from stream.rollup import Partial, Rollup
+from stream.rules import Rules
+
+Arrival = tuple[str, str, Event] | OpeningBalance | date
+"""What a record of the log says to its partition: (holder, sent under, event), a balance, or a day."""
+
+Lists = dict[str, set[tuple[str, str, str]]]
+
+
+class MemoryStore:
+    """What `agents.store.Store` is, in memory: a thousand of them are made and lost in a moment."""
+
+    def __init__(self, path: Path) -> None:
+        """Empty; the path is nobody's."""
+        self.path = path
+        self.meta: Meta | None = None
+        self._persons: dict[str, list[Event]] = {}
+        self._copies: dict[str, list[Copy]] = {}
+        self._cells: dict[Cell, int] = {}
+        self._totals: dict[str, int] = {}
+        self._balances: list[OpeningBalance] = []
+        self._due: tuple[set[str], set[str]] = (set(), set())
+        self._outbox: dict[Forward, None] = {}
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def persons(self, subjects: Sequence[str]) -> list[list[Event] | None]:
+        return [self._persons.get(subject) for subject in subjects]
+
+    def copies(self, subject: str) -> list[Copy]:
+        return self._copies.get(subject, [])
+
+    def linked(self) -> set[str]:
+        return set(self._copies)
+
+    def every_person(self) -> Iterator[tuple[str, list[Event]]]:
+        yield from self._persons.items()
+
+    def cells(self, cells: Sequence[Cell]) -> list[int]:
+        return [self._cells.get(cell, 0) for cell in cells]
+
+    def totals(self, columns: Sequence[str]) -> list[int]:
+        return [self._totals.get(column, 0) for column in columns]
+
+    def days(self, after: int, through: int) -> Iterator[tuple[Cell, int]]:
+        yield from ((cell, tally) for cell, tally in self._cells.items() if after < cell[0] <= through)
+
+    def balances(self) -> list[OpeningBalance]:
+        return list(self._balances)
+
+    def due(self) -> tuple[set[str], set[str]]:
+        columns, subjects = self._due
+        return set(columns), set(subjects)
+
+    def outbox(self) -> list[Forward]:
+        return list(self._outbox)
+
+    def sent(self, forwards: Iterable[Forward]) -> None:
+        for forward in forwards:
+            self._outbox.pop(forward, None)
+
+    def published(self, columns: Iterable[str], subjects: Iterable[str], through: int) -> None:
+        self._due[0].difference_update(columns)
+        self._due[1].difference_update(subjects)
+
+    def write(self, draft: Draft, meta: Meta, due_columns: Iterable[str]) -> None:
+        self._persons |= draft.persons
+        self._copies |= draft.copies
+        self._cells |= draft.cells
+        self._totals |= draft.totals
+        self._balances += draft.balances
+        self._outbox |= dict.fromkeys(draft.outbox)
+        self._due[0].update(due_columns)
+        self._due[1].update(draft.anomalies)
+        self.meta = meta
+
+
+@dataclass
+class Cluster:
+    """The logs, and what has been published from them. make_store: agents.store.Store, or the one in memory."""
+
+    partitions: int
+    folder: Path
+    make_store: Callable[[Path], Any] = MemoryStore
+    logs: list[list[Arrival]] = field(init=False)
+    desks: list[Desk] = field(init=False)
+    partials: dict[tuple[int, str], Partial] = field(default_factory=dict)
+    lists: Lists = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Nothing sent."""
+        self.logs = [[] for _ in range(self.partitions)]
+        self.desks = [Desk(self, number) for number in range(self.partitions)]
+
+    def accept(self, admitted: Admitted) -> None:
+        """Intake: to the person's partition, a change of NIK to both, a balance to all."""
+        event = admitted.event
+        if isinstance(event, OpeningBalance):
+            for log in self.logs:
+                log.append(event)
+            return
+        subject = admitted.subject or ""
+        for holder in holders(subject, event):
+            self.logs[partition_of(holder, self.partitions)].append((holder, subject, event))
+
+    def turn(self, day: date) -> None:
+        """The day record."""
+        for log in self.logs:
+            log.append(day)
+
+    def close(self) -> None:
+        """Give the folders back."""
+        for desk in self.desks:
+            desk.store.close()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is left to apply, send or publish."""
+        return not any(desk.is_busy for desk in self.desks)
+
+    def settle(self) -> None:
+        """Until nothing is left to do."""
+        steps = 0
+        while not self.is_quiet:
+            for desk in self.desks:
+                desk.apply(100)
+                desk.publish()
+            steps += 1
+            assert steps < 1_000, "copies are sent for ever"
+
+    def records(self, day: date) -> dict[str, dict[str, Any]]:
+        """The coverage records of everything published."""
+        names = coverage.Names(reference.load(), day.toordinal())
+        rollup = Rollup(places=names.reference.places)
+        rollup.apply(0, TRANSIT, Partial())
+        for (number, region), part in self.partials.items():
+            rollup.apply(number, region, part)
+        figures = rollup.take_changed(day.toordinal())
+        return {code: coverage.record(code, figure, names) for code, figure in figures}
+
+
+class Desk:
+    """What `agents.desk` does in one partition, without Kafka."""
+
+    def __init__(self, cluster: Cluster, number: int) -> None:
+        """An empty store."""
+        self.cluster = cluster
+        self.number = number
+        self.caught_up_at = 0
+        self._open(self._new_store())
+
+    def _new_store(self) -> Any:
+        return self.cluster.make_store(Path(tempfile.mkdtemp(dir=self.cluster.folder)))
+
+    def _open(self, store: Any) -> None:
+        self.store = store
+        meta = self.store.meta
+        self.next, self.day = (meta.next_offset, meta.day) if meta else (0, None)
+        self.book = Book(self.store.balances(), reference.load().places)
+        self.linked = self.store.linked()
+        columns, subjects = self.store.due()
+        self.columns, self.subjects = columns, dict.fromkeys(subjects)
+
+    def restart(self) -> None:
+        """A kill: all that is not in the store is lost."""
+        self.caught_up_at = len(self.cluster.logs[self.number])
+        self._open(self.store)
+
+    def lose_store(self) -> None:
+        """A kill, and the store is gone."""
+        self.store.close()
+        self.caught_up_at = len(self.cluster.logs[self.number])
+        self._open(self._new_store())
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is left to apply, send or publish."""
+        waiting = self.next < len(self.cluster.logs[self.number])
+        return waiting or bool(self.store.outbox()) or bool(self.columns) or bool(self.subjects)
+
+    def _draft(self) -> Draft:
+        return Draft(self.store, Rules(), reference.load(), self.book, self.day, self.linked)
+
+    def apply(self, count: int) -> None:
+        """Apply that many records of the log in one batch."""
+        batch = self.cluster.logs[self.number][self.next : self.next + count]
+        if not batch:
+            return
+        draft = self._draft()
+        for arrival in batch:
+            if isinstance(arrival, OpeningBalance):
+                draft.add_balance(arrival)
+            elif isinstance(arrival, date):
+                draft.advance(arrival.toordinal())
+            elif arrival[0] == arrival[1] and not hasattr(arrival[2], "new_subject"):
+                draft.add_events([(arrival[1], arrival[2])])
+            else:
+                draft.add_linked([arrival])
+        self.next += len(batch)
+        meta = Meta(FORMAT, "ledger", self.number, "settings", day=draft.day, next_offset=self.next)
+        self.store.write(draft, meta, draft.columns - self.columns)
+        self.book, self.day = draft.book, draft.day
+        self.columns |= draft.columns
+        self.subjects |= dict.fromkeys(draft.anomalies)
+        self.linked |= draft.copies.keys()
+
+    def publish(self, *, killed: bool = False) -> None:
+        """Figures, lists and copies at once; killed: before the store notes it."""
+        if self.next < self.caught_up_at:
+            return
+        outbox = self.store.outbox()
+        for forward in outbox:
+            log = self.cluster.logs[partition_of(forward.to, self.cluster.partitions)]
+            log.append((forward.to, forward.copy.sent_under, forward.copy.event))
+        draft = self._draft()
+        for region, part in draft.partials(self.columns).items():
+            self.cluster.partials[self.number, region] = part
+        if self.day is not None:
+            for subject in self.subjects:
+                self._give_out(draft.lists(subject))
+        if killed:
+            self.restart()
+            return
+        self.store.sent(outbox)
+        if self.day is not None:
+            self.store.published(self.columns, self.subjects, self.next)
+            self.columns, self.subjects = set(), {}
+
+    def _give_out(self, lists: Mapping[str, Any]) -> None:
+        for name, found in lists.items():
+            self.cluster.lists[name] = {(event.source, event.id, kind) for event, kind in found}
