@@ -134,6 +134,13 @@ class Store:
         subjects = {key[1:].hex() for key, _ in self._range(_SUBJECT_DUE)}
         return columns, subjects
 
+    def mark_due(self, subjects: Iterable[str]) -> None:
+        """Let the lists of subjects be published, changed or not."""
+        batch = WriteBatch(raw_mode=True)
+        for subject in subjects:
+            batch.put(_SUBJECT_DUE + bytes.fromhex(subject), b"")
+        self._db.write(batch)
+
     def outbox(self) -> list[Forward]:
         """The copies that are not known to have been sent."""
         return [_forward.decode(key[1:]) for key, _ in self._range(_OUTBOX)]

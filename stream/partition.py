@@ -13,10 +13,10 @@ from typing import Protocol
 
 from stream.count import Context, Nowhere, Part, count, post
 from stream.engine import partial
-from stream.events import Event, OpeningBalance, Placed
+from stream.events import Event, MoveIn, MoveOut, OpeningBalance, Placed
 from stream.merging import Copy, Forward, Hold, to_send
 from stream.opening import Book
-from stream.regions import Reference
+from stream.regions import TRANSIT, Reference
 from stream.rollup import Partial
 from stream.rules import Rules
 from stream.standing import Anomaly
@@ -92,10 +92,11 @@ class Draft:
         context = Context(self._rules, self._reference, self.book)
         moved: dict[Cell, int] = {}
         for subject, held in self._load(by_person):
-            events = list(held)
-            events += [event for event in _unlike(by_person[subject]) if event not in held]
-            if len(events) == len(held):
+            new = [event for event in _unlike(by_person[subject]) if event not in held]
+            if not new:
                 continue
+            events = [*held, *new]
+            self._name(new)
             before = count({subject: held}, context) if held else NO_PART
             after = count({subject: events}, context)
             self.persons[subject] = events
@@ -117,6 +118,7 @@ class Draft:
                 self.anomalies[holder] = None
             if self._is_linked(holder) and len(after.own) + len(after.copies) == len(before.own) + len(before.copies):
                 continue
+            self._name(event for _, event in arrived)
             self.outbox += to_send(before, after)
             if after.own:
                 self.persons[holder] = list(after.own)
@@ -188,7 +190,6 @@ class Draft:
 
     def _replace(self, subject: str, moved: dict[Cell, int], before: Part, after: Part) -> None:
         """Post what a person's part changed by, and note their anomalies."""
-        self._name(after)
         if before is not NO_PART:
             post(moved, before, -1)
         post(moved, after, 1)
@@ -202,14 +203,20 @@ class Draft:
         for _, part in before:
             post(moved, part, -1)
         for _, part in after:
-            self._name(part)
             post(moved, part, 1)
 
-    def _name(self, part: Part) -> None:
-        """A region that a standing event names is given out even if nothing moves."""
-        for event in part.standing:
+    def _name(self, events: Iterable[Event]) -> None:
+        """Every place where events may have put somebody is given out, even if nothing moves by all that is known now.
+
+        An earlier store may have given out what it knew between two of them.
+        """
+        for event in events:
             if isinstance(event, Placed):
                 self._named.add(event.region)
+                if isinstance(event, MoveOut):
+                    self._named.add(TRANSIT)
+                elif isinstance(event, MoveIn) and event.origin is not None and event.origin[0].isdigit():
+                    self._named.add(event.origin)
 
     def _move(self, moved: Mapping[Cell, int]) -> None:
         """Add tallies to cells; those of days reached go into the totals too."""

@@ -77,6 +77,9 @@ class MemoryStore:
         columns, subjects = self._due
         return set(columns), set(subjects)
 
+    def mark_due(self, subjects: Iterable[str]) -> None:
+        self._due[1].update(subjects)
+
     def outbox(self) -> list[Forward]:
         return list(self._outbox)
 
@@ -194,7 +197,10 @@ class Desk:
         """A kill, and the store is gone."""
         self.store.close()
         self.caught_up_at = len(self.cluster.logs[self.number])
-        self._open(self._new_store())
+        store = self._new_store()
+        lists = {subject for subject, found in self.cluster.lists.items() if found}
+        store.mark_due(one for one in lists if partition_of(one, self.cluster.partitions) == self.number)
+        self._open(store)
 
     @property
     def is_busy(self) -> bool:
