@@ -42,6 +42,7 @@ BATCH = Histogram("lampit_batch_duration_seconds", "Time of a batch, by stage.",
 RECOVERY = Gauge(
     "lampit_recovery_progress_ratio", "Part of the log applied that was there at the takeover.", ("partition",)
 )
+CLOSINGS = Counter("lampit_closings", "Closings of months published, first ones and revisions.", ("kind",))
 BUILD_INFO = Gauge("lampit_build_info", "Version of this process.", ("version",))
 
 UNKNOWN_NAMES_MAX: Final = 100
@@ -113,6 +114,12 @@ def business_day(partition: int, day: int) -> None:
 def recovery(partition: int, done: float) -> None:
     """How much of the log of the takeover is applied, 0 to 1."""
     RECOVERY.labels(partition).set(done)
+
+
+def closings(revisions: Iterable[int]) -> None:
+    """Closings are published, each of this revision."""
+    for revision in revisions:
+        CLOSINGS.labels("revision" if revision else "first").inc()
 
 
 def forget_position(topic: str, number: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from stream.flows import Flow, flows
 from stream.identity import families, persons, split
 from stream.opening import Book
 from stream.opening_figures import part as balance_part
-from stream.periods import Periods
+from stream.periods import Period, Periods
 from stream.regions import TRANSIT, Reference
 from stream.rollup import Figure, Partial, Rollup
 from stream.rules import Rules
@@ -122,32 +123,21 @@ class Engine:
     def _close(
         self, periods: Periods, index: int, cells: Mapping[PeriodCell, Change], book: Book, regions: set[str]
     ) -> list[dict[str, Any]]:
-        period = periods.period(index)
-        datings = []
+        sums = []
         for stock, flow in (("stock_by_event", "flows_by_event"), ("stock_by_report", "flows_by_report")):
             opening: defaultdict[str, int] = defaultdict(int)
             closing: defaultdict[str, int] = defaultdict(int)
-            moved: dict[str, int] = {}
+            flows: dict[str, int] = {}
             for (number, column), change in cells.items():
                 if number < index:
                     opening[column] += getattr(change, stock)
                 if number <= index:
                     closing[column] += getattr(change, stock)
                 if number == index and getattr(change, flow):
-                    moved[column] = getattr(change, flow)
-            datings.append(
-                Dating(
-                    self._figures(opening, period.opened_on, book, regions),
-                    self._figures(closing, period.closed_on, book, regions),
-                    moved,
-                )
-            )
-        by_event, by_report = datings
-        return close(period, by_event, by_report, self._reference)
-
-    def _figures(self, columns: dict[str, int], day: int, book: Book, regions: set[str]) -> dict[str, Figure]:
-        parts = [(0, region, partial(region, day, columns, book)) for region in regions | book.by_region.keys()]
-        return figures(parts, day, self._rules.stale_after_days)
+                    flows[column] = getattr(change, flow)
+            sums.append(Sums(opening, closing, flows))
+        context = Context(self._rules, self._reference, book)
+        return close_month(periods.period(index), sums[0], sums[1], context, regions)
 
     def _parts(self, context: Context) -> Iterable[tuple[str, Part]]:
         merged = persons(self._events, self._changed)
@@ -159,13 +149,49 @@ class Engine:
             yield survivor, count({subject: self._events[subject] for subject in subjects}, context)
 
 
+class Sums(NamedTuple):
+    """One dating of a period, by column: the stocks at its two cut-offs, and each place's own flows between them."""
+
+    opening: Mapping[str, int]
+    closing: Mapping[str, int]
+    flows: Mapping[str, int]
+
+
+def close_month(
+    period: Period,
+    by_event: Sums,
+    by_report: Sums,
+    context: Context,
+    regions: AbstractSet[str],
+    known_day: int | None = None,
+    only: AbstractSet[str] | None = None,
+) -> list[dict[str, Any]]:
+    """The closing records of a period: of `regions` and all above them, or of those among `only`; IdentityError."""
+    datings = [
+        Dating(
+            _figures(sums.opening, period.opened_on, context, regions),
+            _figures(sums.closing, period.closed_on, context, regions),
+            sums.flows,
+        )
+        for sums in (by_event, by_report)
+    ]
+    named = None if only is None else only & datings[0].closing.keys()
+    return close(period, datings[0], datings[1], context.reference, known_day, named)
+
+
+def _figures(columns: Mapping[str, int], day: int, context: Context, regions: AbstractSet[str]) -> dict[str, Figure]:
+    places = regions | context.book.by_region.keys()
+    parts = [(0, region, partial(region, day, columns, context.book)) for region in places]
+    return figures(parts, day, context.rules.stale_after_days)
+
+
 def _add(cells: dict[PeriodCell, Change], more: Mapping[PeriodCell, Change]) -> None:
     for cell, change in more.items():
         before = cells.get(cell)
         cells[cell] = change if before is None else Change(*map(operator.add, before, change))
 
 
-def partial(region: str, day: int, columns: dict[str, int], book: Book) -> Partial:
+def partial(region: str, day: int, columns: Mapping[str, int], book: Book) -> Partial:
     """One region's part on a day: its own column and, under a balance, what that holds of known people."""
     own = columns.get(region, 0)
     of_region = book.by_region.get(region)
