@@ -275,7 +275,8 @@ def rules_of(settings: dict[str, str]) -> Rules:
     """The rules that the settings of the processes stand for."""
     expiry = settings.get("LAMPIT_TRANSIT_EXPIRY_DAYS")
     leap = settings.get("LAMPIT_LEAP_BIRTHDAY", "mar1")
-    return Rules(int(expiry) if expiry else None, "feb28" if leap == "feb28" else "mar1")
+    first_period = settings.get("LAMPIT_FIRST_PERIOD")
+    return Rules(int(expiry) if expiry else None, "feb28" if leap == "feb28" else "mar1", first_period=first_period)
 
 
 def engine_of(events: Iterable[Event], rules: Rules) -> Engine:
