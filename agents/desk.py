@@ -127,8 +127,9 @@ class Desk:
         self.outbox |= dict.fromkeys(draft.outbox)
         if self.caught_up and self.epoch_differs:
             raise ConfigurationError(
-                "The settings that change figures (LAMPIT_TRANSIT_EXPIRY_DAYS, LAMPIT_LEAP_BIRTHDAY) or the region reference "
-                "are not those of the ledger's epoch: set them as they were, or begin a new epoch with `lampit epoch`."
+                "The settings that change figures (LAMPIT_TRANSIT_EXPIRY_DAYS, LAMPIT_LEAP_BIRTHDAY, LAMPIT_CLOSING_DAY, "
+                "LAMPIT_FIRST_PERIOD) or the region reference are not those of the ledger's epoch: set them as they were, "
+                "or begin a new epoch with `lampit epoch`."
             )
         return events
 

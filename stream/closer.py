@@ -17,7 +17,7 @@ from datetime import date
 from typing import Any, NamedTuple, Protocol
 
 from stream.closing import revised
-from stream.closing_parts import BalanceRecord, BarrierRecord, ChangeRecord, ClosedRecord, ClosingPart
+from stream.closing_parts import BalanceRecord, BarrierRecord, ChangeRecord, ClosedRecord, ClosingPart, change_key
 from stream.contribution import Change, PeriodCell, scheduled
 from stream.count import Context
 from stream.engine import Sums, close_month
@@ -64,7 +64,7 @@ class Closer:
         self._reference = reference
         self._partitions = partitions
         self._settings = settings
-        self._held: dict[tuple[int, PeriodCell], tuple[ChangeRecord, Change]] = {}
+        self._held: dict[tuple[int, PeriodCell], tuple[int, Change]] = {}
         self._sums: dict[PeriodCell, Change] = {}
         self._waiting: defaultdict[int, list[ChangeRecord | BalanceRecord]] = defaultdict(list)
         self._barriers: defaultdict[int, dict[int, BarrierRecord]] = defaultdict(dict)
@@ -134,15 +134,15 @@ class Closer:
 
     def _replace(self, part: ChangeRecord, cell: PeriodCell) -> bool:
         """Take a partition's newer word on a cell; whether it says something else."""
-        before = self._held.get((part.partition, cell))
-        change = part.change()
-        if before is not None and before[0].known_day != part.known_day:
-            if before[0].known_day > part.known_day:
-                self.superseded.append(part.key)
-                return False
-            self.superseded.append(before[0].key)
-        self._held[part.partition, cell] = (part, change)
-        old = Change() if before is None else before[1]
+        known_day, change = part.known_day.toordinal(), part.change()
+        before_day, old = self._held.get((part.partition, cell), (known_day, Change()))
+        if before_day > known_day:
+            self.superseded.append(part.key)
+            return False
+        if before_day < known_day:
+            older = date.fromordinal(before_day)
+            self.superseded.append(change_key(part.column, part.period, part.partition, older, self._settings))
+        self._held[part.partition, cell] = (known_day, change)
         if change == old:
             return False
         summed = self._sums.get(cell, Change())

@@ -45,9 +45,8 @@ class ChangeRecord(msgspec.Struct, omit_defaults=True, frozen=True):
 
     @property
     def key(self) -> bytes:
-        """`change|COLUMN|PERIOD|PARTITION|KNOWN_DAY|SETTINGS`."""
-        parts = (CHANGE, self.column, self.period, self.partition, self.known_day.isoformat(), self.settings)
-        return "|".join(map(str, parts)).encode()
+        """As `change_key` makes it."""
+        return change_key(self.column, self.period, self.partition, self.known_day, self.settings)
 
     def cell(self, periods: Periods) -> PeriodCell:
         """Which one."""
@@ -62,6 +61,11 @@ class ChangeRecord(msgspec.Struct, omit_defaults=True, frozen=True):
             _tally(event.flows, flow_tally.FLOWS),
             _tally(report.flows, flow_tally.FLOWS),
         )
+
+
+def change_key(column: str, period: str, partition: int, known_day: date, settings: str) -> bytes:
+    """`change|COLUMN|PERIOD|PARTITION|KNOWN_DAY|SETTINGS`."""
+    return f"{CHANGE}|{column}|{period}|{partition}|{known_day.isoformat()}|{settings}".encode()
 
 
 class BalanceRecord(msgspec.Struct, frozen=True):
