@@ -33,7 +33,7 @@ from stream.ledger import (
     decode_record,
     encode_control,
 )
-from stream.regions import Reference
+from stream.reference import Reference
 from stream.rules import RULES_VERSION, Rules
 
 GENESIS_SECONDS_MAX: Final = 30.0

@@ -28,7 +28,7 @@ from agents.topics import CLOSINGS, PARTIALS
 from stream import closing_parts
 from stream.closer import Closer
 from stream.periods import Periods
-from stream.regions import Reference
+from stream.reference import Reference
 
 RECORDS_MAX: Final = 1_000
 """In one transaction; a month of the whole country is eighty of them."""

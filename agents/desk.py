@@ -35,7 +35,7 @@ from stream.ledger import Control, ControlRecord, Epoch, Genesis, decode_record,
 from stream.merging import Forward, holders, partition_of
 from stream.opening import Book
 from stream.partition import Draft, on_day
-from stream.regions import Reference
+from stream.reference import Reference
 from stream.rules import Rules
 from stream.standing import Anomaly
 
@@ -80,7 +80,7 @@ class Desk:
     def __post_init__(self) -> None:
         """Take up where the store stands."""
         self.meta = self.store.meta or self.new_meta()
-        self.book = Book(self.store.balances())
+        self.book = Book(self.store.balances(), self.reference.places)
         self.linked = self.store.linked()
         self.outbox = dict.fromkeys(self.store.outbox())
         self.due_columns, subjects = self.store.due()
@@ -179,6 +179,9 @@ class Desk:
                 )
         elif isinstance(record, Epoch):
             self.epoch_differs = record != self.identity.epoch(record.epoch)
+            if record.epoch != epoch:
+                # The roll-up forgets what an older epoch said: say all of it again.
+                draft.columns.update(self.store.every_total(), self.book.by_region)
             return record.epoch
         elif record.day > wib_day(origin.timestamp / 1000) + DAY_AHEAD_MAX:
             refused = iso_day(record.day)

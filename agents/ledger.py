@@ -32,7 +32,7 @@ from agents.reading import end_offset, newest, record_at
 from agents.settings import Settings
 from agents.store import FORMAT, Store, set_aside
 from agents.topics import ANOMALIES, LEDGER
-from stream.regions import Reference
+from stream.reference import Reference
 
 logger = logging.getLogger("lampit.ledger")
 

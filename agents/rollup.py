@@ -33,9 +33,10 @@ from agents.settings import Settings
 from agents.topics import COVERAGE, PARTIALS
 from agents.view import View
 from stream import closing_parts, coverage
-from stream.calendar import iso_day
-from stream.partials import HeadRecord, PartialRecord, decode
-from stream.regions import COUNTRY, TRANSIT, Reference
+from stream.batches import Batches
+from stream.partials import HeadRecord, decode
+from stream.reference import Reference
+from stream.regions import COUNTRY, TRANSIT
 from stream.rollup import Partial, Rollup
 
 TICK_SECONDS: Final = 0.5
@@ -72,8 +73,7 @@ class RollupAgent:
         periods = self.identity.rules.periods
         self._closings = None if periods is None else Closings(self.settings, self.identity, periods, self.reference)
         self._other_days: dict[date, tuple[tuple[tuple[int, int], ...], View]] = {}
-        self._waiting: dict[int, list[PartialRecord]] = {}
-        self._heads: dict[int, HeadRecord] = {}
+        self._batches = Batches(self._rollup)
         self._caught_up_at = caught_up_at
         self._next_offset = 0
         self._given_out = False
@@ -142,18 +142,16 @@ class RollupAgent:
             if part is not None:
                 if self._closings is not None:
                     self._closings.add(part)
-                continue
-            decoded = decode(record.key, record.value)
-            if isinstance(decoded, PartialRecord):
-                self._waiting.setdefault(decoded.partition, []).append(decoded)
-                continue
-            for waiting in self._waiting.pop(decoded.partition, ()):
-                self._rollup.apply(decoded.partition, waiting.region, waiting.partial())
-            self._heads[decoded.partition] = decoded
-            # The country's record says how far the count is, also when nothing moved.
-            self._rollup.touch(COUNTRY)
+            elif self._batches.add(decode(record.key, record.value)):
+                # The country's record says how far the count is, also when nothing moved.
+                self._rollup.touch(COUNTRY)
         self._next_offset = fetch.next_offset
         self._last_timestamp_ms = fetch.records[-1].timestamp if fetch.records else self._last_timestamp_ms
+
+    @property
+    def _heads(self) -> Mapping[int, HeadRecord]:
+        """The latest head of each partition."""
+        return self._batches.heads
 
     @property
     def caught_up(self) -> bool:
@@ -182,7 +180,7 @@ class RollupAgent:
         )
         metrics.batch("publish", time.perf_counter() - began)
         self._given_out, self._as_of = True, day
-        self.view.update(records)
+        self.view.update(records, self._rollup.has_ended)
 
     def _records(self, day: date) -> list[dict[str, Any]]:
         return self._stamped(self._rollup, self._heads, day)
@@ -190,15 +188,12 @@ class RollupAgent:
     def _stamped(self, rollup: Rollup, heads: Mapping[int, HeadRecord], day: date) -> list[dict[str, Any]]:
         """The changed records of a day, with how far the count is."""
         number = day.toordinal()
-        text = iso_day(number)
+        names = coverage.Names(self.reference, number)
         stamp = {
             "epoch": max(head.epoch for head in heads.values()),
             "position": {str(partition): head.offset for partition, head in sorted(heads.items())},
         }
-        return [
-            {**coverage.record(region, figure, text, self.reference), **stamp}
-            for region, figure in rollup.take_changed(number)
-        ]
+        return [{**coverage.record(region, figure, names), **stamp} for region, figure in rollup.take_changed(number)]
 
     async def on_day(self, day: date) -> View:
         """The figures of any day, past or to come, as known now; NotAnswered while a worker cannot be asked."""
@@ -218,7 +213,7 @@ class RollupAgent:
         return kept[1]
 
     def _empty(self) -> Rollup:
-        rollup = Rollup(self.identity.rules.stale_after_days)
+        rollup = Rollup(self.identity.rules.stale_after_days, self.reference.places)
         rollup.apply(0, TRANSIT, Partial())
         return rollup
 

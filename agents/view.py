@@ -6,7 +6,7 @@ region, children, and ready lines for Prometheus. Called by `agents.rollup`, `ag
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from stream.regions import parent
@@ -29,17 +29,25 @@ class View:
         self.changed_at.clear()
         self._children.clear()
 
-    def update(self, records: Iterable[dict[str, Any]]) -> None:
-        """Take a published batch."""
+    def update(self, records: Iterable[dict[str, Any]], ended: Callable[[str], bool] = lambda code: False) -> None:
+        """Take a published batch. Codes that have ended were published empty, once more; here they are gone."""
         self.version += 1
         for record in records:
             region = record["region"]
+            if ended(region):
+                self._drop(region)
+                continue
             if region not in self.records:
                 above = parent(region)
                 if above is not None:
                     self._children.setdefault(above, set()).add(region)
             self.records[region] = record
             self.changed_at[region] = self.version
+
+    def _drop(self, region: str) -> None:
+        self.records.pop(region, None)
+        self.changed_at.pop(region, None)
+        self._children.get(parent(region) or "", set()).discard(region)
 
     def children(self, region: str) -> list[dict[str, Any]]:
         """The records of the regions right below one, by code."""

@@ -46,12 +46,12 @@ def by_engine(admitted: Iterable[Admitted]) -> Coverage:
 
 def from_partials(records: Iterable[Any]) -> Coverage:
     """Coverage added up from what ledger workers published."""
-    rollup, names = Rollup(), reference.load()
+    names = coverage.Names(reference.load(), AS_OF.toordinal())
+    rollup = Rollup(places=names.reference.places)
     rollup.apply(0, TRANSIT, Partial())
     for record in records:
         decoded = decode(record.key, record.value)
         if not isinstance(decoded, HeadRecord):
             rollup.apply(decoded.partition, decoded.region, decoded.partial())
-    text = AS_OF.isoformat()
-    found = [coverage.record(code, figure, text, names) for code, figure in rollup.take_changed(AS_OF.toordinal())]
+    found = [coverage.record(code, figure, names) for code, figure in rollup.take_changed(AS_OF.toordinal())]
     return {record["region"]: json.loads(json.dumps(record)) for record in found}

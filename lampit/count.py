@@ -46,9 +46,10 @@ class Rejected(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass
 class Outcome:
-    """What `lampit count` prints, in the order of the contract."""
+    """What `lampit count` prints, in the order of the contract; hierarchy_of only where it was asked for."""
 
     as_of: str
+    hierarchy_of: str | msgspec.UnsetType = msgspec.UNSET
     regions: list[dict[str, Any]] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     anomalies: list[dict[str, Any]] = field(default_factory=list)
@@ -107,21 +108,28 @@ def no_collection() -> Iterator[None]:
         gc.enable()
 
 
-def count_python(files: list[EventFile], pseudonymise: Pseudonymiser, rules: Rules, as_of: date) -> Outcome:
+def count_python(
+    files: list[EventFile], pseudonymise: Pseudonymiser, rules: Rules, as_of: date, hierarchy_of: date | None = None
+) -> Outcome:
     """By the engine of the agents."""
     engine = Engine(rules, reference.load())
     with no_collection():
         rejected = read_events(files, pseudonymise, lambda admitted: engine.add(admitted.subject, admitted.event))
-        counted = engine.count(as_of)
+        counted = engine.count(as_of, hierarchy_of)
     anomalies = [
         {"subject": one.subject, "event": {"source": one.source, "id": one.id}, "kind": one.kind}
         for one in counted.anomalies
     ]
-    return Outcome(as_of.isoformat(), counted.regions, rejected, anomalies)
+    asked = msgspec.UNSET if hierarchy_of is None else hierarchy_of.isoformat()
+    return Outcome(as_of.isoformat(), asked, counted.regions, rejected, anomalies)
 
 
-def count_sql(files: list[EventFile], pseudonymise: Pseudonymiser, rules: Rules, as_of: date) -> Outcome:
+def count_sql(
+    files: list[EventFile], pseudonymise: Pseudonymiser, rules: Rules, as_of: date, hierarchy_of: date | None = None
+) -> Outcome:
     """By the audit's SQL, over the same accepted events as ledger records."""
+    if hierarchy_of is not None:
+        raise click.UsageError("--hierarchy-of is counted by --engine python only.")
     from lampit.audit.sql_count import CountSettings, sql_count
     from stream.ledger import encode_record
 
@@ -140,7 +148,7 @@ def count_sql(files: list[EventFile], pseudonymise: Pseudonymiser, rules: Rules,
         region_changes=reference.DATA / "region_changes.csv",
         settings=CountSettings(rules.transit_expiry_days, rules.leap_birthday, rules.stale_after_days),
     )
-    return Outcome(as_of.isoformat(), counted.regions, rejected, counted.anomalies)
+    return Outcome(as_of.isoformat(), msgspec.UNSET, counted.regions, rejected, counted.anomalies)
 
 
 ENGINES: Final = {"python": count_python, "sql": count_sql}
@@ -168,7 +176,8 @@ def _print(outcome: Outcome, as_json: bool, keyed: bool) -> None:
         output.write(msgspec.json.encode(outcome) + b"\n")
         output.flush()
     else:
-        click.echo(f"Coverage at the end of {outcome.as_of}")
+        under = f", by the region codes of {outcome.hierarchy_of}" if outcome.hierarchy_of else ""
+        click.echo(f"Coverage at the end of {outcome.as_of}{under}")
         tables.print_coverage(outcome.regions)
         kinds = Counter(anomaly["kind"] for anomaly in outcome.anomalies)
         tables.print_summary("Anomalies, events without the expected effect (--json lists them)", kinds)
@@ -193,6 +202,11 @@ def print_rejected(rejects: list[Rejected]) -> None:
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--as-of", type=Day(), required=True, help="The day; figures are those at its end.")
+@click.option(
+    "--hierarchy-of",
+    type=Day(),
+    help="Figures of --as-of under the region codes and hierarchy of this day; default: those of --as-of itself.",
+)
 @click.option("--level", type=click.Choice(LEVELS), help="Only regions of this level.")
 @click.option("--region", callback=region_code, metavar="CODE", help="Only this region and what lies in it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
@@ -217,6 +231,7 @@ def print_rejected(rejects: list[Rejected]) -> None:
 def command(
     files: tuple[str, ...],
     as_of: date,
+    hierarchy_of: date | None,
     level: str | None,
     region: str | None,
     as_json: bool,
@@ -235,11 +250,12 @@ def command(
       lampit count events.jsonl --as-of 2019-03-28
       lampit count 2018.jsonl.gz 2019.jsonl.zst --as-of 2019-03-28 --region 16.05 --json
       zcat *.gz | lampit count - --as-of 2019-04-17 --level regency
+      lampit count events.jsonl --as-of 2020-12-31 --hierarchy-of 2025-12-31 --level province
     """
     settings = load_settings()
     rules = Rules(transit_expiry_days or settings.transit_expiry_days, leap_birthday or settings.leap_birthday)
     pseudonymise, keyed = pseudonymiser(settings)
-    outcome = ENGINES[engine](open_all(files), pseudonymise, rules, as_of)
+    outcome = ENGINES[engine](open_all(files), pseudonymise, rules, as_of, hierarchy_of)
     outcome.regions = select(outcome.regions, region, level)
     _print(outcome, as_json, keyed)
     if strict and outcome.rejected:

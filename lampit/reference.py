@@ -1,6 +1,6 @@
 """Read the region reference that ships with lampit.
 
-In: the CSV tables in `lampit/data`. Out: `stream.regions.Reference`. Called wherever events are counted or regions named.
+In: the CSV tables in `lampit/data`. Out: `stream.reference.Reference`. Called wherever events are counted or regions named.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 
-from stream.regions import Change, Reference
+from stream.reference import Reference
+from stream.regions import Change
 
 DATA = Path(__file__).parent / "data"
 
@@ -34,7 +35,9 @@ def load(data: Path = DATA) -> Reference:
 def _changes(file: Path) -> Iterator[Change]:
     for row in _rows(file):
         effective_on = date.fromisoformat(row["effective_on"]).toordinal()
-        yield Change(effective_on, row["kind"], row["old_code"] or None, row["new_code"] or None)
+        yield Change(
+            effective_on, row["kind"], row["old_code"] or None, row["new_code"] or None, row["old_name"] or None
+        )
 
 
 def _rows(file: Path) -> Iterator[dict[str, str]]:

@@ -76,6 +76,9 @@ Elsewhere = Annotated[str, StringConstraints(pattern=rf"^(?:abroad|{CODE})$")]
 PlaceOut = Annotated[str, StringConstraints(pattern=rf"^(?:ID|ID-transit|{CODE})$")]
 """A region of the published figures: a code, `ID`, or `ID-transit` (left one home, not yet arrived in another)."""
 
+Column = Annotated[str, StringConstraints(pattern=rf"^(?:ID|ID-transit|{CODE}(?:~\d{{4}}-\d{{2}}-\d{{2}})?)$")]
+"""A place: its code, or `CODE~DAY` for a later place of a code that several had, with the day it began."""
+
 PeriodName = Annotated[str, StringConstraints(pattern=r"^(?:19|2[01])[0-9]{2}-(?:0[1-9]|1[0-2])$")]
 """A closing period by the month in which it ends, `YYYY-MM`."""
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, RootModel
 
-from schemas.fields import Day, Measure, Output, PeriodName, PlaceOut
+from schemas.fields import Column, Day, Measure, Output, PeriodName
 from schemas.ledger import OpeningBalanceRecord
 
 BySex = Annotated[list[int], Field(min_length=3, max_length=3)]
@@ -41,7 +41,9 @@ class PartialCounts(Output):
 
 
 class PartialBalance(Output):
-    """The region's own balance, as this partition sees it."""
+    """The region's own balance, as this partition sees it.
+
+    Where a change of codes brought regions with balances in, or took some out, theirs are added or taken away."""
 
     as_of: Day
     """Day D0 of the balance that governs."""
@@ -49,15 +51,17 @@ class PartialBalance(Output):
     """What the balance states; a measure left out is not stated. Partition 0 only."""
     schedule_to_day: Stated | None = None
     """Birthdays of the schedule after D0 up to the day; null: the balance has no schedule. Partition 0 only."""
+    others_to_day: BySex | None = None
+    """The same of the balances of regions that came in by a change of codes, less those that left; absent: none."""
     held: PartialCounts
     """What the balance already holds of the people of this partition (V0)."""
 
 
 class PartialRecord(Output):
-    """What one partition holds of one region. The record's key is `region|partition`."""
+    """What one partition holds of one place. The record's key is `region|partition`."""
 
-    region: PlaceOut
-    """Region code as the events named it."""
+    region: Column
+    """The place that events named; the roll-up knows its code on every day."""
     partition: int
     """Ledger partition."""
     epoch: int

@@ -21,9 +21,11 @@ from stream.closing_parts import BalanceRecord, BarrierRecord, ChangeRecord, Clo
 from stream.contribution import Change, PeriodCell, scheduled
 from stream.count import Context
 from stream.engine import Sums, close_month
+from stream.excess import excess
 from stream.opening import Book
-from stream.periods import BEFORE, Periods
-from stream.regions import Reference, lineage
+from stream.periods import BEFORE, Period, Periods
+from stream.reference import Reference
+from stream.regions import lineage
 from stream.rules import Rules
 
 Json = dict[str, Any]
@@ -43,7 +45,7 @@ class Published(Protocol):
 class Work(NamedTuple):
     """What is to be closed at a known day.
 
-    dirty: per region whose cells changed, the first period they changed in. first, last: the periods to go through; those from
+    dirty: per column whose cells changed, the first period they changed in. first, last: the periods to go through; those from
     `all_from` on are made for every region.
     """
 
@@ -69,7 +71,7 @@ class Closer:
         self._waiting: defaultdict[int, list[ChangeRecord | BalanceRecord]] = defaultdict(list)
         self._barriers: defaultdict[int, dict[int, BarrierRecord]] = defaultdict(dict)
         self._closed: ClosedRecord | None = None
-        self._book = Book()
+        self._book = Book((), reference.places)
         self.closed_day: int | None = None
         self.superseded: list[bytes] = []
 
@@ -124,12 +126,11 @@ class Closer:
                     balance = part.balance()
                     has_new_balances |= balance not in self._book.events
                     if balance not in self._book.events:
-                        self._book = Book((*self._book.events, balance))
+                        self._book = Book((*self._book.events, balance), self._reference.places)
                     continue
                 cell = part.cell(self._periods)
                 if self._replace(part, cell):
-                    region = cell[1].partition("@")[0]
-                    dirty[region] = min(cell[0], dirty.get(region, cell[0]))
+                    dirty[cell[1]] = min(cell[0], dirty.get(cell[1], cell[0]))
         return dirty, has_new_balances
 
     def _replace(self, part: ChangeRecord, cell: PeriodCell) -> bool:
@@ -151,16 +152,28 @@ class Closer:
 
     def months(self, work: Work, published: Published) -> Iterator[list[Json]]:
         """Period by period the closings that are new, in order; IdentityError when one does not add up."""
-        regions = {column for (_, column), change in self._sums.items() if "@" not in column and any(change)}
-        regions |= published.regions
+        lived_in = {column for (_, column), change in self._sums.items() if "@" not in column and any(change)}
+        left = {column for _, column in self._sums if "@" not in column} - lived_in
         context = Context(self._rules, self._reference, self._book)
         stamp = self._stamp(work.known_day)
         for index, by_event, by_report in self._sums_of(work):
             period = self._periods.period(index)
-            only = None if index >= work.all_from else _closure(work.dirty, index)
-            month = close_month(period, by_event, by_report, context, regions, work.known_day, only)
+            code = self._reference.places.code
+            # What was closed goes on, with nobody in it.
+            places = lived_in | {place for place in left if code(place, period.closed_on) in published.regions}
+            only = None if index >= work.all_from else self._changed(work.dirty, period)
+            month = close_month(period, by_event, by_report, context, places, work.known_day, only)
             news = (revised(record, published.latest(record["region"], period.name)) for record in month)
             yield [{**record, **stamp} for record in news if record is not None]
+
+    def _changed(self, dirty: Mapping[str, int], period: Period) -> set[str]:
+        """The regions whose closing may have changed in a period or before it, by its codes, and all that they lie in."""
+        columns = {column for column, first in dirty.items() if first <= period.index}
+        places = {column.partition("@")[0] for column in columns}
+        for day in (period.opened_on, period.closed_on):
+            places |= excess(self._book, day, period.closed_on).regions_of(columns)
+        codes = {self._reference.places.code(place, period.closed_on) for place in places}
+        return {region for code in codes for region in lineage(code)}
 
     def _sums_of(self, work: Work) -> Iterator[tuple[int, Sums, Sums]]:
         """(index, by event date, by report date) of the periods of some work."""
@@ -206,8 +219,3 @@ def _add(stocks: tuple[defaultdict[str, int], defaultdict[str, int]], column: st
         stocks[0][column] += change.stock_by_event
     if change.stock_by_report:
         stocks[1][column] += change.stock_by_report
-
-
-def _closure(dirty: Mapping[str, int], index: int) -> set[str]:
-    """The regions that changed in a period or before it, and all that they lie in."""
-    return {code for region, first in dirty.items() if first <= index for code in lineage(region)}

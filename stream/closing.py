@@ -15,7 +15,9 @@ from stream.coverage import ratio
 from stream.flow_tally import FLOWS, rows
 from stream.opening_figures import Row
 from stream.periods import Period
-from stream.regions import TRANSIT, Reference, level, lineage
+from stream.places import Places
+from stream.reference import Reference
+from stream.regions import TRANSIT, level, lineage
 from stream.rollup import Figure, Partial, Rollup
 from stream.tally import MEASURES
 
@@ -53,13 +55,19 @@ class Dating(NamedTuple):
 
 
 def figures(
-    parts: Iterable[tuple[int, str, Partial]], day: int, stale_after_days: int, regions: Iterable[str] = ()
+    parts: Iterable[tuple[int, str, Partial]],
+    day: int,
+    stale_after_days: int,
+    places: Places,
+    codes_of: int,
+    regions: Iterable[str] = (),
 ) -> dict[str, Figure]:
-    """The figures of all regions at the end of a cut-off day, from (partition, region, absolute part), as coverage has them.
+    """The figures of all regions at the end of a cut-off day, from (partition, place, absolute part), as coverage has them.
 
-    regions: others that are to be there, whoever lives there.
+    codes_of: the last day of the period, whose codes both of its cut-offs are given in (docs/decisions/0007, reading 10).
+    regions: other places that are to be there, whoever lives there.
     """
-    rollup = Rollup(stale_after_days)
+    rollup = Rollup(stale_after_days, places, codes_of)
     for region in (TRANSIT, *regions):
         rollup.apply(0, region, Partial())
     for partition, region, part in parts:
@@ -67,11 +75,11 @@ def figures(
     return dict(rollup.take_changed(day))
 
 
-def roll_up(own: Mapping[str, int]) -> dict[str, int]:
-    """Flows of every region, from those of each place alone."""
+def roll_up(own: Mapping[str, int], places: Places, codes_of: int) -> dict[str, int]:
+    """Flows of every region by the codes of a day, from those of each place alone."""
     summed: dict[str, int] = {}
     for place, tally in own.items():
-        for code in lineage(place):
+        for code in lineage(places.code(place, codes_of)):
             summed[code] = summed.get(code, 0) + tally
     return summed
 
@@ -89,7 +97,7 @@ def close(
     They are of revision 0, without epoch and position; `revised` makes the later ones. Raises IdentityError.
     """
     datings = dict(zip(DATINGS, (by_event, by_report), strict=True))
-    flows = {name: roll_up(dating.flows) for name, dating in datings.items()}
+    flows = {name: roll_up(dating.flows, reference.places, period.closed_on) for name, dating in datings.items()}
     records = []
     everything = by_event.closing.keys() | by_report.closing.keys() | set().union(*flows.values())
     for region in sorted(everything if regions is None else regions):
@@ -101,7 +109,7 @@ def close(
         record = {
             "region": region,
             "level": level(region),
-            "name": reference.names.get(region),
+            "name": reference.name(region, period.closed_on),
             "period": period.name,
             "opened_on": date.fromordinal(period.opened_on).isoformat(),
             "closed_on": date.fromordinal(period.closed_on).isoformat(),

@@ -63,7 +63,7 @@ def contribution(
             if cell not in added:
                 added[cell] = [0, tally, 0, 0]
     for part in parts:
-        for place, day, reported, kind, sex in flows(part):
+        for place, day, reported, kind, sex in flows(part, context.reference.places):
             _add(added, (index(day), place), _FLOWS_BY_EVENT, UNITS[sex][kind])
             _add(added, (index(reported), place), _FLOWS_BY_REPORT, UNITS[sex][kind])
     possible = _possible_birthdays(reports, context.rules, periods.begins)

@@ -15,8 +15,9 @@ import msgspec
 from stream.events import Event, Placed
 from stream.opening import Book
 from stream.person import NOWHERE, Era, Fold, Parts, Span, at, attributes, fold, presumed_home, sort_out
+from stream.places import Places
 from stream.presumed import by_pseudonym, held, places_named, view
-from stream.regions import Reference
+from stream.reference import Reference
 from stream.rules import Rules
 from stream.standing import Anomaly, resolve
 
@@ -108,25 +109,27 @@ def count(groups: Groups, context: Context) -> Part:
     standing = resolve(events)
     parts = sort_out(standing.events)
     anomalies = standing.anomalies + _unknown_regions(standing.events, context.reference)
-    plain = fold(parts, attributes(standing.events, parts.entry, parts.corrections), context.rules)
-    if not context.book or not _concerns(context.book, standing.accepted):
+    places = context.reference.places
+    plain = fold(parts, attributes(standing.events, parts.entry, parts.corrections), context.rules, places)
+    if not context.book or not _concerns(context.book, standing.accepted, places):
         return Part(plain, (), anomalies + plain.anomalies, standing.events, parts.entry)
-    presumed_at = presumed_home(standing.accepted, context.book.is_governed)
-    presumed = _presumed(standing.accepted, parts, presumed_at, context.rules)
+    presumed_at = presumed_home(standing.accepted, context.book.is_governed, places)
+    presumed = _presumed(standing.accepted, parts, presumed_at, context)
     now = view(plain, presumed, presumed_at, by_pseudonym(groups, standing.accepted), context.book)
     postings, inside = held(standing, now, context.rules, context.book)
     timeline = Spliced(now.spans, now.eras)
     return Part(timeline, postings, [*anomalies, *now.anomalies], standing.events, parts.entry, inside)
 
 
-def _presumed(accepted: Sequence[Event], parts: Parts, home: str | None, rules: Rules) -> Fold | None:
+def _presumed(accepted: Sequence[Event], parts: Parts, home: str | None, context: Context) -> Fold | None:
     if home is None:
         return None
-    return fold(parts, attributes(accepted, parts.entry, parts.corrections), rules, home)
+    person = attributes(accepted, parts.entry, parts.corrections)
+    return fold(parts, person, context.rules, context.reference.places, home)
 
 
-def _concerns(book: Book, events: Iterable[Event]) -> bool:
-    return any(book.is_governed(place) for place in places_named(events))
+def _concerns(book: Book, events: Iterable[Event], places: Places) -> bool:
+    return any(book.touching(place) for place in places_named(events, places))
 
 
 def _unknown_regions(events: Iterable[Event], reference: Reference) -> list[Anomaly]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
-from stream.regions import Reference, level
+from stream.calendar import iso_day
+from stream.reference import Reference
+from stream.regions import level
 from stream.rollup import Figure
 from stream.tally import MEASURES
 
@@ -19,7 +21,19 @@ _RECORDED = MEASURES.index("recorded")
 _KEYS = ("M", "F", "unknown", "total")
 
 
-def record(region: str, figure: Figure, as_of: str, reference: Reference) -> dict[str, Any]:
+class Names(NamedTuple):
+    """What regions are called in the records of a day, or by the codes of another day."""
+
+    reference: Reference
+    day: int
+    codes_of: int | None = None
+
+    def of(self, region: str) -> str | None:
+        """The name of a region then; None for a code that no reference knows."""
+        return self.reference.name(region, self.day if self.codes_of is None else self.codes_of)
+
+
+def record(region: str, figure: Figure, names: Names) -> dict[str, Any]:
     """The coverage record, without epoch and position; `coverage` is a ratio, null when nobody is obliged."""
     measures = {
         measure: dict(zip(_KEYS, row, strict=True)) for measure, row in zip(MEASURES, figure.counts, strict=True)
@@ -32,8 +46,8 @@ def record(region: str, figure: Figure, as_of: str, reference: Reference) -> dic
     return {
         "region": region,
         "level": level(region),
-        "name": reference.names.get(region),
-        "as_of": as_of,
+        "name": names.of(region),
+        "as_of": iso_day(names.day),
         **measures,
         "unrecorded": unrecorded,
         "coverage": None if figure.opening == "parent" else ratio(recorded[3], obliged[3]),

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from stream.flow_tally import FLOWS
 from stream.flows import Flow
+from stream.places import Places
 from stream.regions import within
 
 
@@ -25,12 +26,17 @@ class Delay(NamedTuple):
     ninetieth_days: int
 
 
-def delays(flows: Iterable[Flow], region: str, first_day: int, last_day: int, *, by_report: bool) -> dict[str, Delay]:
-    """The delays of a region's flows that happened, or were reported, in these days; kinds without are left out."""
+def delays(
+    flows: Iterable[Flow], region: str, first_day: int, last_day: int, places: Places, *, by_report: bool
+) -> dict[str, Delay]:
+    """The delays of a region's flows that happened, or were reported, in these days; kinds without are left out.
+
+    The region is one of the last day's codes.
+    """
     days: dict[int, list[int]] = {}
     for flow in flows:
         on = flow.reported if by_report else flow.day
-        if first_day <= on <= last_day and within(flow.place, region):
+        if first_day <= on <= last_day and within(places.code(flow.place, last_day), region):
             days.setdefault(flow.kind, []).append(flow.reported - flow.day)
     return {name: _delay(sorted(days[kind])) for kind, name in enumerate(FLOWS) if kind in days}
 

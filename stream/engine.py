@@ -17,13 +17,16 @@ from stream import coverage
 from stream.closing import Dating, close, figures
 from stream.contribution import Change, PeriodCell, contribution, scheduled
 from stream.count import Context, Part, count
+from stream.coverage import Names
 from stream.events import Event, NikChange, OpeningBalance, Placed
+from stream.excess import Excess, excess
 from stream.flows import Flow, flows
 from stream.identity import families, persons, split
 from stream.opening import Book
 from stream.opening_figures import part as balance_part
 from stream.periods import Period, Periods
-from stream.regions import TRANSIT, Reference
+from stream.reference import Reference
+from stream.regions import TRANSIT
 from stream.rollup import Figure, Partial, Rollup
 from stream.rules import Rules
 
@@ -65,10 +68,12 @@ class Engine:
             if type(event) is NikChange:
                 self._changed.add(subject)
 
-    def count(self, as_of: date) -> Counted:
-        """The figures at the end of a day."""
+    def count(self, as_of: date, hierarchy_of: date | None = None) -> Counted:
+        """The figures at the end of a day, under its own codes and hierarchy or those of another day."""
         day = as_of.toordinal()
-        book = Book(self._balances)
+        codes_of = None if hierarchy_of is None else hierarchy_of.toordinal()
+        places = self._reference.places
+        book = Book(self._balances, places)
         context = Context(self._rules, self._reference, book)
         columns: defaultdict[str, int] = defaultdict(int)
         named: set[str] = {TRANSIT}
@@ -82,23 +87,24 @@ class Engine:
                     columns[column] += tally
             for event in counted.standing:
                 if isinstance(event, Placed):
-                    named.add(event.region)
+                    named.add(places.at(event.region, event.occurred_on))
             if counted.anomalies:
                 anomalies += [Anomaly(subject, event.source, event.id, kind) for event, kind in counted.anomalies]
         named.update(place for place in columns if "@" not in place)
         for balance, kind in book.all_anomalies(self._reference):
             anomalies.append(Anomaly(None, balance.source, balance.id, kind))
-        rollup = Rollup(self._rules.stale_after_days)
-        for region in named | book.by_region.keys():
-            rollup.apply(0, region, partial(region, day, columns, book))
-        text = as_of.isoformat()
-        records = [coverage.record(code, figure, text, self._reference) for code, figure in rollup.take_changed(day)]
+        rollup = Rollup(self._rules.stale_after_days, places, codes_of)
+        for place in named | book.by_region.keys():
+            rollup.apply(0, place, partial(place, day, columns, book, excess(book, day, codes_of)))
+        names = Names(self._reference, day, codes_of)
+        records = [coverage.record(code, figure, names) for code, figure in rollup.take_changed(day)]
         return Counted(sorted(records, key=lambda one: str(one["region"])), sorted(anomalies, key=_by_name))
 
     def flows(self) -> Iterator[Flow]:
         """Every flow but the 17th birthdays, in no order that means anything."""
-        for _, part in self._parts(Context(self._rules, self._reference, Book(self._balances))):
-            yield from flows(part)
+        places = self._reference.places
+        for _, part in self._parts(Context(self._rules, self._reference, Book(self._balances, places))):
+            yield from flows(part, places)
 
     def closings(self, periods: Periods, names: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
         """The closing records of some periods, by name, each sorted by region code; IdentityError if they do not add up.
@@ -108,14 +114,19 @@ class Engine:
         wanted = sorted({periods.index_of(name) for name in names})
         if wanted and wanted[0] < 0:
             raise ValueError("a period before the first")
-        book = Book(self._balances)
+        book = Book(self._balances, self._reference.places)
         context = Context(self._rules, self._reference, book)
         cells: dict[PeriodCell, Change] = {}
         regions: set[str] = set()
         for family in families(self._events, self._changed):
             parts = [count(person, context) for person in split(family)]
             _add(cells, contribution(family, context, periods, parts))
-            regions.update(event.region for part in parts for event in part.standing if isinstance(event, Placed))
+            regions.update(
+                self._reference.places.at(event.region, event.occurred_on)
+                for part in parts
+                for event in part.standing
+                if isinstance(event, Placed)
+            )
         _add(cells, scheduled(book, periods))
         regions.update(column for _, column in cells if "@" not in column)
         return {periods.period(index).name: self._close(periods, index, cells, book, regions) for index in wanted}
@@ -127,15 +138,15 @@ class Engine:
         for stock, flow in (("stock_by_event", "flows_by_event"), ("stock_by_report", "flows_by_report")):
             opening: defaultdict[str, int] = defaultdict(int)
             closing: defaultdict[str, int] = defaultdict(int)
-            flows: dict[str, int] = {}
+            moved: dict[str, int] = {}
             for (number, column), change in cells.items():
                 if number < index:
                     opening[column] += getattr(change, stock)
                 if number <= index:
                     closing[column] += getattr(change, stock)
                 if number == index and getattr(change, flow):
-                    flows[column] = getattr(change, flow)
-            sums.append(Sums(opening, closing, flows))
+                    moved[column] = getattr(change, flow)
+            sums.append(Sums(opening, closing, moved))
         context = Context(self._rules, self._reference, book)
         return close_month(periods.period(index), sums[0], sums[1], context, regions)
 
@@ -162,15 +173,15 @@ def close_month(
     by_event: Sums,
     by_report: Sums,
     context: Context,
-    regions: AbstractSet[str],
+    places: AbstractSet[str],
     known_day: int | None = None,
     only: AbstractSet[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """The closing records of a period: of `regions` and all above them, or of those among `only`; IdentityError."""
+    """The closing records of a period: of the regions of some places and all above, or of those among `only`; IdentityError."""
     datings = [
         Dating(
-            _figures(sums.opening, period.opened_on, context, regions),
-            _figures(sums.closing, period.closed_on, context, regions),
+            _figures(sums.opening, period.opened_on, period, context, places),
+            _figures(sums.closing, period.closed_on, period, context, places),
             sums.flows,
         )
         for sums in (by_event, by_report)
@@ -179,10 +190,13 @@ def close_month(
     return close(period, datings[0], datings[1], context.reference, known_day, named)
 
 
-def _figures(columns: Mapping[str, int], day: int, context: Context, regions: AbstractSet[str]) -> dict[str, Figure]:
-    places = regions | context.book.by_region.keys()
-    parts = [(0, region, partial(region, day, columns, context.book)) for region in places]
-    return figures(parts, day, context.rules.stale_after_days)
+def _figures(
+    columns: Mapping[str, int], day: int, period: Period, context: Context, regions: AbstractSet[str]
+) -> dict[str, Figure]:
+    book, codes_of = context.book, period.closed_on
+    beyond = excess(book, day, codes_of)
+    parts = [(0, place, partial(place, day, columns, book, beyond)) for place in regions | book.by_region.keys()]
+    return figures(parts, day, context.rules.stale_after_days, context.reference.places, codes_of)
 
 
 def _add(cells: dict[PeriodCell, Change], more: Mapping[PeriodCell, Change]) -> None:
@@ -191,16 +205,18 @@ def _add(cells: dict[PeriodCell, Change], more: Mapping[PeriodCell, Change]) -> 
         cells[cell] = change if before is None else Change(*map(operator.add, before, change))
 
 
-def partial(region: str, day: int, columns: Mapping[str, int], book: Book) -> Partial:
-    """One region's part on a day: its own column and, under a balance, what that holds of known people."""
-    own = columns.get(region, 0)
-    of_region = book.by_region.get(region)
+def partial(place: str, day: int, columns: Mapping[str, int], book: Book, beyond: Excess) -> Partial:
+    """One place's part on a day: its own column and, under a balance, what is stated and held of known people."""
+    own = columns.get(place, 0)
+    of_region = book.by_region.get(place)
     if not of_region:
         return Partial(own)
-    governing = book.governing(region, day)
-    if governing is None:
+    governing = book.governing(place, day)
+    if governing is not None:
+        return Partial(own, *beyond.part(governing, day, columns))
+    if book.is_to_come(place, day):
         return Partial(own, 0, balance_part(of_region[0].event, day, governs=False))
-    return Partial(own, columns.get(governing.column, 0), balance_part(governing.event, day, governs=True))
+    return Partial(own)
 
 
 def _by_name(anomaly: Anomaly) -> tuple[str, str, str, str]:

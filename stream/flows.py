@@ -26,6 +26,7 @@ from stream.flow_tally import (
 )
 from stream.opening import Balance, Book
 from stream.person import Era, Fold, is_flow_only
+from stream.places import Places
 from stream.regions import TRANSIT, lineage, parent
 
 _END: Final = 1 << 60
@@ -55,19 +56,20 @@ def report_day(event: Event) -> int:
     return day_of(event.time, event.region if isinstance(event, Placed) else None)
 
 
-def flows(part: Part) -> list[Flow]:
+def flows(part: Part, places: Places) -> list[Flow]:
     """Every flow of a person but the 17th birthday, in no order that means anything."""
     found: list[Flow] = []
     for begins, ends, fold in _eras(part.timeline.eras()):
         if len(fold.stays) > 1 or (fold.stays and not isinstance(fold.stays[0].fact, Register)):
             found += _moves(fold, begins, ends)
         if fold.recordings and fold.stays:  # who is held unplaced has no recordings
-            found += _recordings(fold, begins, ends)
+            found += _recordings(fold, begins, ends, places)
         for event in part.standing:
             if type(event) is Birth and begins <= event.occurred_on < ends:
                 kind = _kind_of_birth(event, part.entry)
                 if kind is not None:
-                    found.append(Flow(event.region, event.occurred_on, report_day(event), kind, fold.sex))
+                    place = places.at(event.region, event.occurred_on)
+                    found.append(Flow(place, event.occurred_on, report_day(event), kind, fold.sex))
     return found
 
 
@@ -103,12 +105,13 @@ def _moves(fold: Fold, begins: int, ends: int) -> Iterator[Flow]:
         left = place
 
 
-def _recordings(fold: Fold, begins: int, ends: int) -> Iterator[Flow]:
+def _recordings(fold: Fold, begins: int, ends: int, places: Places) -> Iterator[Flow]:
     for event in fold.recordings:
         if event.status == "captured" and begins <= event.occurred_on < ends:
-            yield Flow(event.region, event.occurred_on, report_day(event), RECORDINGS, fold.sex)
+            day, reported = event.occurred_on, report_day(event)
+            yield Flow(places.at(event.region, day), day, reported, RECORDINGS, fold.sex)
             if event.service_point is not None:
-                yield Flow(event.service_point, event.occurred_on, report_day(event), SERVED, fold.sex)
+                yield Flow(places.at(event.service_point, day), day, reported, SERVED, fold.sex)
 
 
 def birthdays(part: Part, context: Context) -> list[Birthday]:
@@ -127,7 +130,7 @@ def birthdays(part: Part, context: Context) -> list[Birthday]:
             unit = UNITS[fold.sex][TURNED_17]
             postings = [(place, unit)]
             counted = 1
-            for balance in _scheduled_above(place, day, context.book):
+            for balance in _scheduled_above(context.book.places.code(place, day), day, context.book):
                 known = int(balance.column not in part.inside)
                 if known != counted:
                     postings.append((balance.region, (known - counted) * unit))
@@ -139,7 +142,7 @@ def birthdays(part: Part, context: Context) -> list[Birthday]:
 def schedules(book: Book) -> list[Birthday]:
     """What the schedules of all balances post: to the region, and out of the sum of the next scheduled region above it."""
     found: list[Birthday] = []
-    for balance in (balance for of_region in book.by_region.values() for balance in of_region):
+    for balance in book:
         for line in balance.event.turning_17:
             if _counts_birthdays_of(balance, line.on):
                 tally = (
@@ -148,7 +151,7 @@ def schedules(book: Book) -> list[Birthday]:
                     else line.count * UNITS[2][TURNED_17]
                 )
                 postings = [(balance.region, tally)]
-                above = parent(balance.region)
+                above = parent(book.places.code(balance.region, line.on))
                 outer = next(iter(_scheduled_above(above, line.on, book)), None) if above else None
                 if outer is not None:
                     postings.append((outer.region, -tally))
@@ -156,11 +159,11 @@ def schedules(book: Book) -> list[Birthday]:
     return found
 
 
-def _scheduled_above(place: str, day: int, book: Book) -> Iterator[Balance]:
-    """The balances with a schedule that count the birthdays of a day, of the place and the regions it lies in, inmost first."""
+def _scheduled_above(code: str, day: int, book: Book) -> Iterator[Balance]:
+    """The balances with a schedule that count the birthdays of a day, at a code and above it on that day, inmost first."""
     if book:
-        for code in lineage(place):
-            for balance in book.by_region.get(code, ()):
+        for region in lineage(code):
+            for balance in book.at(region, day):
                 if balance.event.turning_17 and _counts_birthdays_of(balance, day):
                     yield balance
 

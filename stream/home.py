@@ -23,6 +23,7 @@ from stream.events import (
     Recording,
     Register,
 )
+from stream.places import Places
 from stream.regions import TRANSIT
 
 FOREVER: Final = 0
@@ -100,7 +101,7 @@ _ROWS: Final[dict[type[Event], tuple[Cell, ...]]] = {
 
 
 class Stay(NamedTuple):
-    """From `day` on the person is counted at `place`: a region code, TRANSIT, or "" when counted nowhere.
+    """From `day` on the person is counted at `place`: a place's column, TRANSIT, or "" when counted nowhere.
 
     fact: what made it so; None for a presumed home and for the lapse of a removal letter.
     """
@@ -115,36 +116,39 @@ Report = Callable[[Event, str], None]
 
 
 def fold(
-    facts: Sequence[Placed], presumed_home: str | None, transit_expiry_days: int | None, report: Report | None
+    facts: Sequence[Placed],
+    presumed_home: str | None,
+    transit_expiry_days: int | None,
+    places: Places,
+    report: Report | None,
 ) -> list[Stay]:
     """Fold sorted standing facts to the changes of home; a later entry of the same day replaces an earlier one.
 
+    Places are compared, not codes (docs/decisions/0007): the home stays as it was first named, whatever code a fact uses.
     presumed_home: where the person has lived for ever, if they are presumed inside a balance.
     report: hears of every anomaly but those of the standing register or birth, which is never wrong about itself.
     """
     if len(facts) == 1 and presumed_home is None and isinstance(facts[0], Register | Birth):
-        return [Stay(facts[0].occurred_on, facts[0].region, facts[0])]
+        return [Stay(facts[0].occurred_on, places.at(facts[0].region, facts[0].occurred_on), facts[0])]
     home = presumed_home
     state = State.HERE if home else State.NEW
     unmatched: str | None = None
     stays = [Stay(FOREVER, home)] if home else []
     left_on = 0
     for fact in facts:
-        region = fact.region
-        if (
-            state is State.IN_TRANSIT
-            and transit_expiry_days is not None
-            and fact.occurred_on > left_on + transit_expiry_days
-        ):
+        day = fact.occurred_on
+        region = places.at(fact.region, day)
+        if state is State.IN_TRANSIT and transit_expiry_days is not None and day > left_on + transit_expiry_days:
             state = State.HERE
             stays.append(Stay(left_on + transit_expiry_days, home or ""))
-        column = State.ELSEWHERE if state is State.HERE and home != region else state
+        elsewhere = state is State.HERE and home != region and not places.same(home or "", region, day)
+        column = State.ELSEWHERE if elsewhere else state
         row = (
             (EMIGRATION if fact.destination == ABROAD else REMOVAL) if isinstance(fact, MoveOut) else _ROWS[type(fact)]
         )
         go, anomaly = row[column]
         if go >= Go.LATE_OR_TRANSIT:
-            if isinstance(fact, MoveOut) and (region == unmatched or fact.destination == home):
+            if isinstance(fact, MoveOut) and _is_late(fact, region, home, unmatched, places):
                 go, anomaly = Go.STAY, "late_move_out"
             else:
                 go = Go.TRANSIT if go is Go.LATE_OR_TRANSIT else Go.OUT
@@ -152,7 +156,6 @@ def fold(
             report(fact, anomaly)
         if go is Go.STAY:
             continue
-        day = fact.occurred_on
         if go is Go.HOME or go is Go.HOME_UNMATCHED:
             unmatched = home if go is Go.HOME_UNMATCHED else None
             home, state, place = region, State.HERE, region
@@ -165,3 +168,12 @@ def fold(
     if state is State.IN_TRANSIT and transit_expiry_days is not None:
         stays.append(Stay(left_on + transit_expiry_days, home or ""))
     return stays
+
+
+def _is_late(fact: MoveOut, region: str, home: str | None, unmatched: str | None, places: Places) -> bool:
+    """Whether a removal from elsewhere is the missing half of the move that led to this home."""
+    day = fact.occurred_on
+    if unmatched is not None and places.same(region, unmatched, day):
+        return True
+    there = fact.destination
+    return there is not None and there != ABROAD and home is not None and places.same(places.at(there, day), home, day)

@@ -1,24 +1,27 @@
 """Opening balances: register totals of regions without a person register, and what they already hold of each person.
 
-In: the accepted opening_balance events. Out: the book of balances, and per person and balance the tally V0 that the
-balance holds of them (contract.md section 2, "Opening balances"). Called by `stream.count`.
+In: the accepted opening_balance events. Out: the book of balances: which one governs which region when, and which places
+each holds (contract.md section 2, "Opening balances"). Called by `stream.count`, the engine and the ledger worker.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from stream.calendar import end_of_day
 from stream.events import Event, OpeningBalance, Register
 from stream.ledger import content_digest
-from stream.regions import Reference, lineage
+from stream.places import NO_CHANGES, Places
+from stream.reference import Reference
+from stream.regions import lineage
 
 
 class Balance(NamedTuple):
     """A standing balance: governs `region` from the end of `day` (D0) until `until`, the D0 of the next, or for ever.
 
-    column: the name of its own column of postings. in_time_until: the first instant that is no longer in time.
+    region: the column of the place. column: the name of its own column of postings. in_time_until: the first instant
+    that is no longer in time.
     """
 
     region: str
@@ -38,9 +41,9 @@ class Balance(NamedTuple):
 
 
 class Book:
-    """All balances that stand, by region; made anew from the set of opening_balance events."""
+    """All balances that stand, by the column of their region; made anew from the set of opening_balance events."""
 
-    def __init__(self, events: Iterable[OpeningBalance] = ()) -> None:
+    def __init__(self, events: Iterable[OpeningBalance] = (), places: Places = NO_CHANGES) -> None:
         """Decide conflicts and replacements: of one region and D0 the latest (time, source, id) stands."""
         accepted: dict[tuple[str, str], OpeningBalance] = {}
         self.anomalies: list[tuple[OpeningBalance, str]] = []
@@ -54,14 +57,25 @@ class Book:
                 ]
                 self.anomalies.append((second, "conflicting_duplicate"))
         self.events = tuple(accepted.values())
-        latest: dict[str, dict[int, OpeningBalance]] = {}
-        for event in sorted(self.events, key=lambda one: (one.time, one.source, one.id)):
-            latest.setdefault(event.region, {})[event.occurred_on] = event
-        self.by_region = {region: _periods(region, of_region) for region, of_region in latest.items()}
+        self.places = places
+        self.by_region: dict[str, tuple[Balance, ...]] = {}
+        for balance in sorted(_standing(self.events, places), key=lambda one: one.day):
+            self.by_region[balance.region] = (*self.by_region.get(balance.region, ()), balance)
+        # Where a balance's region lay on each of its days, to find those of a place by the place's codes.
+        self._on_code: dict[tuple[int, str], list[Balance]] = {}
+        self._days = sorted({balance.day for balance in self})
+        for balance in self:
+            self._on_code.setdefault((balance.day, places.code(balance.region, balance.day)), []).append(balance)
         self._above: dict[str, tuple[Balance, ...]] = {}
+        self._at_code: dict[int, dict[str, tuple[Balance, ...]]] = {}
+        self._touching: dict[str, tuple[Balance, ...]] = {}
 
     def __bool__(self) -> bool:
         return bool(self.by_region)
+
+    def __iter__(self) -> Iterator[Balance]:
+        for balances in self.by_region.values():
+            yield from balances
 
     def all_anomalies(self, reference: Reference) -> list[tuple[OpeningBalance, str]]:
         """The anomalies of the balances themselves."""
@@ -69,32 +83,80 @@ class Book:
         return [*self.anomalies, *((event, "unknown_region") for event in unknown)]
 
     def governing(self, region: str, day: int) -> Balance | None:
-        """The region's own balance on a day; None before its first D0 and where it has none."""
+        """The balance that governs a region's column on a day; None before its first D0 and where it has none."""
         for balance in reversed(self.by_region.get(region, ())):
             if balance.day <= day:
-                return balance
+                return balance if balance.governs(day) else None
         return None
 
+    def is_to_come(self, region: str, day: int) -> bool:
+        """Whether a region's column has balances, all of them of later days."""
+        return region in self.by_region and day < self.by_region[region][0].day
+
     def above(self, place: str) -> tuple[Balance, ...]:
-        """Every balance, of whatever day, of the place or of a region it lies in."""
+        """Every balance, of whatever day, in whose region the place lay on its D0: those that can hold its people."""
         found = self._above.get(place)
         if found is None:
-            found = tuple(balance for code in lineage(place) for balance in self.by_region.get(code, ()))
-            self._above[place] = found
+            found = self._above[place] = tuple(
+                balance
+                for day in self._days
+                for code in lineage(self.places.code(place, day))
+                for balance in self._on_code.get((day, code), ())
+            )
         return found
+
+    def touching(self, place: str) -> tuple[Balance, ...]:
+        """Those above, and every balance in whose region the place came to lie after D0."""
+        found = self._touching.get(place)
+        if found is None:
+            found = self.above(place)
+            if self.places.is_changed(place):
+                found = tuple(balance for balance in self if self._touches(balance, place))
+            self._touching[place] = found
+        return found
+
+    def _touches(self, balance: Balance, place: str) -> bool:
+        days = (balance.day, *(day for day in self.places.days if day > balance.day))
+        return any(self.places.inside(place, balance.region, day) for day in days)
+
+    def at(self, code: str, day: int) -> tuple[Balance, ...]:
+        """Every balance, of whatever day, whose region has the code on that day."""
+        era = self.places.era(day)
+        if era not in self._at_code:
+            at_code: dict[str, list[Balance]] = {}
+            for balance in self:
+                at_code.setdefault(self.places.code_in(balance.region, era), []).append(balance)
+            self._at_code[era] = {code: tuple(balances) for code, balances in at_code.items()}
+        return self._at_code[era].get(code, ())
 
     def is_governed(self, place: str) -> bool:
         """Whether the place lies in a region with any accepted balance."""
         return bool(self.above(place))
 
 
-def _periods(region: str, by_day: dict[int, OpeningBalance]) -> tuple[Balance, ...]:
-    days = sorted(by_day)
-    ends: Sequence[int | None] = [*days[1:], None]
-    return tuple(
-        Balance(region, day, until, column(region, day), end_of_day(day, region), by_day[day])
-        for day, until in zip(days, ends, strict=True)
-    )
+def _standing(events: Iterable[OpeningBalance], places: Places) -> Iterator[Balance]:
+    """The balances that stand, each until the next of the same place."""
+    of_place: dict[str, list[tuple[str, OpeningBalance]]] = {}
+    for event in sorted(events, key=lambda one: (one.time, one.source, one.id)):
+        region, day = places.at(event.region, event.occurred_on), event.occurred_on
+        others = of_place.setdefault(places.last(region), [])
+        others[:] = [
+            (other, earlier)
+            for other, earlier in others
+            if earlier.occurred_on != day or not places.same(other, region, day)
+        ]
+        others.append((region, event))
+    for balances in of_place.values():
+        for region, event in balances:
+            day = event.occurred_on
+            later = [
+                other.occurred_on
+                for other_region, other in balances
+                if other.occurred_on > day and places.same(region, other_region, other.occurred_on)
+            ]
+            # The day ends by the zone of the code as sent.
+            ends = end_of_day(day, event.region)
+            yield Balance(region, day, min(later, default=None), column(region, day), ends, event)
 
 
 def column(region: str, day: int) -> str:

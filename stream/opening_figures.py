@@ -61,6 +61,7 @@ class BalancePart(NamedTuple):
     """What a region's balance says on a day: `day` is D0, counts with its schedule up to the day; none before D0.
 
     governs: False while the first D0 is still to come. scheduled: those of the schedule who turned 17 by the day.
+    others: the same of other balances that add to this one (`stream.excess`).
     """
 
     day: int
@@ -68,18 +69,46 @@ class BalancePart(NamedTuple):
     counts: tuple[tuple[str, Count], ...] = ()
     scheduled: tuple[int, int, int] = (0, 0, 0)
     has_schedule: bool = False
+    others: tuple[int, int, int] = (0, 0, 0)
+
+    def with_other(self, other: BalancePart, sign: int) -> BalancePart:
+        """This and, with its sign, what another balance states; where either is silent so is the sum."""
+        counts, others = dict(self.counts), dict(other.counts)
+        both = tuple(
+            (measure, _sum(counts[measure], others[measure], sign))
+            for measure in MEASURES
+            if measure in counts and measure in others
+        )
+        male, female, unknown = (
+            mine + sign * theirs for mine, theirs in zip(self.others, other.scheduled, strict=True)
+        )
+        return self._replace(counts=both, others=(male, female, unknown))
 
     def extra(self) -> Extra:
         """The balance's figures, its schedule added to obliged."""
         stated: Mapping[str, Count] = dict(self.counts)
         rows = [_row(stated.get(measure)) for measure in MEASURES]
-        if self.has_schedule:
-            male, female, unknown = self.scheduled
+        male, female, unknown = (
+            own + other
+            for own, other in zip(self.scheduled if self.has_schedule else (0, 0, 0), self.others, strict=True)
+        )
+        if male or female or unknown:
             added: Row = (male, female, unknown, male + female + unknown)
             rows[_OBLIGED] = tuple(  # type: ignore[assignment]
                 None if a is None or b is None else a + b for a, b in zip(rows[_OBLIGED], added, strict=True)
             )
         return Extra(tuple(rows))
+
+
+def _sum(first: Count, second: Count, sign: int) -> Count:
+    """By sex where both are."""
+    if isinstance(first, BySex) and isinstance(second, BySex):
+        return BySex(first.male + sign * second.male, first.female + sign * second.female)
+    return _total(first) + sign * _total(second)
+
+
+def _total(count: Count) -> int:
+    return count.male + count.female if isinstance(count, BySex) else count
 
 
 def _row(count: Count | None) -> Row:

@@ -26,10 +26,11 @@ class Balance(msgspec.Struct, omit_defaults=True):
     held: Counts
     counts: dict[str, int | list[int]] = {}
     schedule_to_day: list[int] | None = None
+    others_to_day: list[int] | None = None
 
 
 class PartialRecord(msgspec.Struct, omit_defaults=True):
-    """One region's absolute part in one partition."""
+    """One place's absolute part in one partition; `region` is its column (`stream.places`)."""
 
     region: str
     partition: int
@@ -47,9 +48,11 @@ class PartialRecord(msgspec.Struct, omit_defaults=True):
         balance = self.balance
         counts = tuple((measure, _count(value)) for measure, value in balance.counts.items())
         scheduled = balance.schedule_to_day
-        male, female, unknown = scheduled or (0, 0, 0)
         governs = balance.as_of <= self.day
-        part = BalancePart(balance.as_of.toordinal(), governs, counts, (male, female, unknown), scheduled is not None)
+        day = balance.as_of.toordinal()
+        part = BalancePart(
+            day, governs, counts, _three(scheduled), scheduled is not None, _three(balance.others_to_day)
+        )
         return Partial(own, _tally(balance.held), part)
 
 
@@ -88,6 +91,7 @@ def encode(region: str, part: Partial, partition: int, epoch: int, offset: int, 
             _counts(part.held),
             {measure: _stated(count) for measure, count in said.counts},
             list(said.scheduled) if said.has_schedule else None,
+            list(said.others) if any(said.others) else None,
         )
     return _encode(PartialRecord(region, partition, epoch, offset, day, _counts(part.own), balance))
 
@@ -100,6 +104,11 @@ def encode_head(head: HeadRecord) -> bytes:
 def decode(raw_key: bytes, value: bytes) -> PartialRecord | HeadRecord:
     """Either record, by its key; msgspec.DecodeError if it is neither."""
     return _head.decode(value) if raw_key.startswith(b"head|") else _partial.decode(value)
+
+
+def _three(numbers: list[int] | None) -> tuple[int, int, int]:
+    male, female, unknown = numbers or (0, 0, 0)
+    return male, female, unknown
 
 
 def _counts(tally: int) -> Counts:

@@ -16,9 +16,11 @@ from stream.closing_cells import ClosingCells
 from stream.count import Context, Nowhere, Part, count, post
 from stream.engine import partial
 from stream.events import Event, MoveIn, MoveOut, OpeningBalance, Placed
+from stream.excess import excess
 from stream.merging import Copy, Forward, Hold, to_send
 from stream.opening import Book
-from stream.regions import TRANSIT, Reference
+from stream.reference import Reference
+from stream.regions import TRANSIT
 from stream.rollup import Partial
 from stream.rules import Rules
 from stream.standing import Anomaly
@@ -144,7 +146,7 @@ class Draft:
             return
         self.balances.append(event)
         old = Context(self._rules, self._reference, self.book)
-        self.book = Book((*self.book.events, event))
+        self.book = Book((*self.book.events, event), self._reference.places)
         new = Context(self._rules, self._reference, self.book)
         moved: dict[Cell, int] = {}
         for subject, held in self._everybody():
@@ -158,7 +160,8 @@ class Draft:
             self.anomalies[subject] = None
         self._move(moved)
         self.closings.settle()
-        self.columns.add(event.region)
+        # The next of its place may end another's, and what is nested in it may have changed its code.
+        self.columns.update(self.book.by_region, old.book.by_region)
 
     def _everybody(self) -> Iterator[tuple[str, Sequence[Event]]]:
         """All persons of one NIK, with the events held now."""
@@ -230,13 +233,14 @@ class Draft:
 
         An earlier store may have given out what it knew between two of them.
         """
+        places = self._reference.places
         for event in events:
             if isinstance(event, Placed):
-                self._named.add(event.region)
+                self._named.add(places.at(event.region, event.occurred_on))
                 if isinstance(event, MoveOut):
                     self._named.add(TRANSIT)
                 elif isinstance(event, MoveIn) and event.origin is not None and event.origin[0].isdigit():
-                    self._named.add(event.origin)
+                    self._named.add(places.at(event.origin, event.occurred_on))
 
     def _move(self, moved: Mapping[Cell, int]) -> None:
         """Add tallies to cells; those of days reached go into the totals too."""
@@ -264,15 +268,17 @@ class Draft:
         """The absolute parts, on the day reached, of the regions whose columns are named."""
         if self.day is None:
             return {}
-        regions = sorted({column.partition("@")[0] for column in columns})
-        wanted = list(regions)
+        columns = set(columns)
+        beyond = excess(self.book, self.day)
+        regions = sorted({column.partition("@")[0] for column in columns} | beyond.regions_of(columns))
+        wanted = set(regions)
         for region in regions:
             governing = self.book.governing(region, self.day)
             if governing is not None:
-                wanted.append(governing.column)
-        unread = [column for column in wanted if column not in self.totals]
+                wanted.update(beyond.columns(governing))
+        unread = sorted(column for column in wanted if column not in self.totals)
         totals = {**self.totals, **dict(zip(unread, self._reader.totals(unread), strict=True))}
-        return {region: partial(region, self.day, totals, self.book) for region in regions}
+        return {region: partial(region, self.day, totals, self.book, beyond) for region in regions}
 
 
 def on_day(
@@ -286,7 +292,8 @@ def on_day(
     for (_, column), tally in between:
         totals[column] = totals.get(column, 0) + sign * tally
     regions = {column.partition("@")[0] for column in totals} | book.by_region.keys()
-    return {region: partial(region, day, totals, book) for region in sorted(regions)}
+    beyond = excess(book, day)
+    return {region: partial(region, day, totals, book, beyond) for region in sorted(regions)}
 
 
 NO_PART = Part(Nowhere(), (), [], ())

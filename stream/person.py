@@ -30,6 +30,7 @@ from stream.events import (
     Register,
     ResidencePermit,
 )
+from stream.places import Places
 from stream.rules import Rules
 from stream.standing import Anomaly
 from stream.tally import OBLIGED, POPULATION, RECORDED, RECORDED_EARLY, UNITS
@@ -195,6 +196,7 @@ def fold(
     parts: Parts,
     person: Attributes,
     rules: Rules,
+    places: Places,
     presumed_home: str | None = None,
     first_stages: Sequence[Recording] | None = None,
 ) -> Fold:
@@ -213,7 +215,7 @@ def fold(
         _suspect(parts.recordings, report)
         recordings = _before(_death(parts.facts), parts.recordings)
         return Fold([], [], [], SEX[person.sex], recordings, anomalies, person.birth_date)
-    stays = home.fold(parts.facts, presumed_home, rules.transit_expiry_days, report)
+    stays = home.fold(parts.facts, presumed_home, rules.transit_expiry_days, places, report)
     recordings, marriages, permits = parts.recordings, parts.marriages, parts.permits
     died_on = _death(parts.facts)
     if died_on is not None:
@@ -313,7 +315,7 @@ def at(spans: Sequence[Span], day: int) -> Span:
     return current
 
 
-def presumed_home(events: Iterable[Event], is_governed: Callable[[str], bool]) -> str | None:
+def presumed_home(events: Iterable[Event], is_governed: Callable[[str], bool], places: Places) -> str | None:
     """The home of someone whom an opening balance must already hold, read off their earliest fact; None for others.
 
     events: all accepted, cancelled ones too. A birth or a register entry is a new person, and so is who comes from
@@ -323,5 +325,8 @@ def presumed_home(events: Iterable[Event], is_governed: Callable[[str], bool]) -
     first = min(facts, key=home.order, default=None)
     if first is None or isinstance(first, Register | Birth | Found):
         return None
-    place = first.origin if isinstance(first, MoveIn) else first.region
-    return place if place is not None and place != ABROAD and is_governed(place) else None
+    code = first.origin if isinstance(first, MoveIn) else first.region
+    if code is None or code == ABROAD:
+        return None
+    place = places.at(code, first.occurred_on)
+    return place if is_governed(place) else None

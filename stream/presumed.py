@@ -15,7 +15,7 @@ from stream.events import Birth, Event, MoveIn, NikChange, Placed, Register
 from stream.home import FOREVER
 from stream.opening import Balance, Book
 from stream.person import Era, Fold, Parts, Span, at, attributes, fold, presumed_home, sort_out
-from stream.regions import within
+from stream.places import Places
 from stream.rules import Rules
 from stream.standing import Anomaly, Standing, resolve, without_conflicts
 from stream.tally import OBLIGED, UNITS
@@ -52,15 +52,15 @@ class View(NamedTuple):
         return self.presumed.spans()
 
 
-def places_named(events: Iterable[Event]) -> set[str]:
+def places_named(events: Iterable[Event], places: Places) -> set[str]:
     """Every place that can have been somebody's home: the regions named, and where arrivals came from."""
-    places: set[str] = set()
+    named: set[str] = set()
     for event in events:
         if isinstance(event, Placed):
-            places.add(event.region)
+            named.add(places.at(event.region, event.occurred_on))
         if isinstance(event, MoveIn) and event.origin is not None and event.origin[0].isdigit():
-            places.add(event.origin)
-    return places
+            named.add(places.at(event.origin, event.occurred_on))
+    return named
 
 
 def by_pseudonym(groups: Mapping[str, Sequence[Event]], accepted: Sequence[Event]) -> Mapping[str, Sequence[Event]]:
@@ -81,7 +81,7 @@ def view(
     if not entries:
         return now
     governing = sorted(
-        ((balance.day, len(balance.region), balance) for balance in book.above(home)), key=lambda era: era[:2]
+        ((balance.day, len(balance.event.region), balance) for balance in book.above(home)), key=lambda era: era[:2]
     )
     if not any(now.is_presumed(balance) for of_region in book.by_region.values() for balance in of_region):
         return now._replace(spans=plain.spans(), anomalies=plain.anomalies, eras=plain.eras())
@@ -127,38 +127,42 @@ def held(standing: Standing, now: View, rules: Rules, book: Book) -> Held:
     """What each balance concerned already holds of the person."""
     found: list[tuple[str, int, int]] = []
     columns: set[str] = set()
-    places = places_named(standing.accepted)
-    concerned = {balance.column: balance for place in places for balance in book.above(place)}
+    places = book.places
+    named = places_named(standing.accepted, places)
+    concerned = {balance.column: balance for place in named for balance in book.touching(place)}
     for _, balance in sorted(concerned.items()):
         befores = [_before(events, standing, balance, rules, book, now) for events in _apart(now.groups, balance)]
-        inside = [before for before in befores if before and _is_inside(before, balance)]
-        found += _postings(balance, now.spans, now.under(balance), inside)
+        inside = [
+            before for before in befores if before and _inside([before.at(balance.day)], balance.day, balance, places)
+        ]
+        found += _postings(balance, now.spans, now.under(balance), inside, places)
         if inside:
             columns.add(balance.column)
     return Held(found, frozenset(columns))
 
 
 def _postings(
-    balance: Balance, spans: Sequence[Span], own: Sequence[Span], inside: Sequence[Fold]
+    balance: Balance, spans: Sequence[Span], own: Sequence[Span], inside: Sequence[Fold], places: Places
 ) -> list[tuple[str, int, int]]:
     """The changes, from D0 on, of what the balance's column holds of the person.
 
     On D0 itself the total is what the balance states, whatever is known of people. After it the column holds V0 and, where
-    the fold by this balance differs from the one that counts elsewhere, the difference of the two.
+    the fold by this balance differs from the one that counts elsewhere, the difference of the two. It goes on when another
+    balance governs: regions that were above this one on a change day still count with it (`stream.excess`).
     """
     days = {balance.day, balance.day + 1}
     if balance.event.turning_17:
         days |= {day for before in inside for day, _ in before.obliged if day > balance.day}
     if own != spans:
-        days |= {span.day for span in (*spans, *own) if span.day > balance.day and balance.governs(span.day)}
+        days |= {day for day in (*places.days, *(span.day for span in (*spans, *own))) if day > balance.day}
     postings: list[tuple[str, int, int]] = []
     last = 0
     for day in sorted(days):
         if day == balance.day:
-            held_now = _inside(spans, day, balance)
+            held_now = _inside(spans, day, balance, places)
         else:
             held_now = sum(_v0(before, balance, day) for before in inside)
-            held_now += _inside(spans, day, balance) - _inside(own, day, balance)
+            held_now += _inside(spans, day, balance, places) - _inside(own, day, balance, places)
         if held_now != last:
             postings.append((balance.column, day, held_now - last))
             last = held_now
@@ -189,7 +193,7 @@ def _before(
     accepted = without_conflicts(events)
     in_time, parts = _in_time(balance, accepted)
     may_presume = parts.entry is None and (bool(in_time.accepted) or not now.is_entered(balance))
-    home = presumed_home(accepted, book.is_governed) if may_presume else None
+    home = presumed_home(accepted, book.is_governed, book.places) if may_presume else None
     if home is None and not in_time.events:
         return None
     # The present word comes first: of two contents with one name and time it is the one with the smaller digest.
@@ -199,13 +203,13 @@ def _before(
     mine = {(event.source, event.id): event for event in accepted}
     effective = (now.presumed or now.plain).recordings
     return fold(
-        parts, known, rules, home, [event for event in effective if event == mine.get((event.source, event.id))]
+        parts,
+        known,
+        rules,
+        book.places,
+        home,
+        [event for event in effective if event == mine.get((event.source, event.id))],
     )
-
-
-def _is_inside(before: Fold, balance: Balance) -> bool:
-    span = before.at(balance.day)
-    return bool(span.place) and within(span.place, balance.region)
 
 
 def _v0(before: Fold, balance: Balance, day: int) -> int:
@@ -220,6 +224,6 @@ def _obliged(before: Fold, day: int) -> bool:
     return next((value for begins, value in reversed(before.obliged) if begins <= day), False)
 
 
-def _inside(spans: Sequence[Span], day: int, balance: Balance) -> int:
+def _inside(spans: Sequence[Span], day: int, balance: Balance, places: Places) -> int:
     span = at(spans, day)
-    return span.tally if span.place and within(span.place, balance.region) else 0
+    return span.tally if span.place and places.inside(span.place, balance.region, day) else 0

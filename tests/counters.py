@@ -33,7 +33,10 @@ class Count:
     rejected: int
 
 
-Counter = Callable[[Sequence[Json], Rules, Sequence[date]], list[Count]]
+Day = date | tuple[date, date]
+"""The day of the figures; or that and the day whose region codes they are given in."""
+
+Counter = Callable[[Sequence[Json], Rules, Sequence[Day]], list[Count]]
 
 
 def accept(events: Iterable[Json], key: bytes = KEY) -> tuple[list[Admitted], int]:
@@ -44,7 +47,7 @@ def accept(events: Iterable[Json], key: bytes = KEY) -> tuple[list[Admitted], in
     return accepted, len(outcomes) - len(accepted)
 
 
-def by_core(events: Sequence[Json], rules: Rules, days: Sequence[date], key: bytes = KEY) -> list[Count]:
+def by_core(events: Sequence[Json], rules: Rules, days: Sequence[Day], key: bytes = KEY) -> list[Count]:
     """By `stream.engine`."""
     accepted, rejected = accept(events, key)
     engine = Engine(rules, reference.load())
@@ -52,18 +55,20 @@ def by_core(events: Sequence[Json], rules: Rules, days: Sequence[date], key: byt
         engine.add(admitted.subject, admitted.event)
     counts = []
     for day in days:
-        counted = engine.count(day)
+        counted = engine.count(*day) if isinstance(day, tuple) else engine.count(day)
         anomalies = sorted((one.source, one.id, one.kind) for one in counted.anomalies)
         counts.append(Count({record["region"]: record for record in counted.regions}, anomalies, rejected))
     return counts
 
 
-def by_sql(events: Sequence[Json], rules: Rules, days: Sequence[date]) -> list[Count]:
+def by_sql(events: Sequence[Json], rules: Rules, days: Sequence[Day]) -> list[Count]:
     """By `lampit/audit/count.sql`."""
     accepted, rejected = accept(events)
     records = [(one.subject, encode_record(one.subject, one.event, 0)) for one in accepted]
     counts = []
     for day in days:
+        if isinstance(day, tuple):
+            raise NotImplementedError("the SQL count knows only the codes of the day itself")
         counted = sql_count(
             records,
             as_of=day,

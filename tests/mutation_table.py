@@ -2,7 +2,9 @@
 
 In: the packages as they are. Out: fault → caught by, on standard output; exit code 1 when a fault is caught by no test.
 Each fault is put into a copy of the packages of its own; the tests of the count run against the copy: every story by the
-core, the table of facts and states, the calendar. A test that fails by anything but an assertion catches nothing.
+core, the table of facts and states, the calendar, the roll-up of places. A test that fails by anything but an assertion
+core, the table of facts and states, the calendar, the monthly closings. A test that fails by anything but an assertion
+catches nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +33,13 @@ from tests.brokers import ROOT
 from tests.mutations import MUTATIONS, Mutation
 
 PACKAGES: Final = ("schemas", "stream", "agents", "lampit", "tests")
-TESTS: Final = ("tests/unit/test_scenarios.py", "tests/unit/test_state_table.py", "tests/unit/test_calendar.py")
+TESTS: Final = (
+    "tests/unit/test_scenarios.py",
+    "tests/unit/test_state_table.py",
+    "tests/unit/test_calendar.py",
+    "tests/unit/test_rollup_of_places.py",
+    "tests/unit/test_closings.py",
+)
 CHOICE: Final = "not sql and not backwards and not shuffled and not another_key"
 SHOWN_MAX: Final = 2
 

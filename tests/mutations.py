@@ -145,8 +145,8 @@ MUTATIONS: Final = (
     Mutation(
         "the dead are counted on the day they die",
         "stream/home.py",
-        "        stays.append(Stay(day, place))",
-        "        stays.append(Stay(day + (state is State.DEAD), place))",
+        "        stays.append(Stay(day, place, fact))",
+        "        stays.append(Stay(day + (state is State.DEAD), place, fact))",
     ),
     Mutation(
         "left unmatched ends with the first late departure",
@@ -157,14 +157,14 @@ MUTATIONS: Final = (
     Mutation(
         "a late departure is not known by its destination",
         "stream/home.py",
-        "(region == unmatched or fact.destination == home)",
-        "region == unmatched",
+        "home is not None and places.same(places.at(there, day), home, day)",
+        "home is None",
     ),
     Mutation(
         "transit expires before an arrival of the day",
         "stream/home.py",
-        "and fact.occurred_on > left_on + transit_expiry_days",
-        "and fact.occurred_on >= left_on + transit_expiry_days",
+        "and day > left_on + transit_expiry_days",
+        "and day >= left_on + transit_expiry_days",
     ),
     Mutation(
         "transit is not in the country",
@@ -236,8 +236,8 @@ MUTATIONS: Final = (
     Mutation(
         "V0 of a presumed person is a constant",
         "stream/presumed.py",
-        "        parts, known, rules, home, [event for event",
-        "        sort_out(()) if home else parts, known, rules, home, [event for event",
+        "        parts,\n        known,\n        rules,",
+        "        sort_out(()) if home else parts,\n        known,\n        rules,",
     ),
     Mutation(
         "one V0 of a person, whatever the balance",
@@ -254,8 +254,8 @@ MUTATIONS: Final = (
     Mutation(
         "who arrives is presumed where they arrive",
         "stream/person.py",
-        "place = first.origin if isinstance(first, MoveIn) else first.region",
-        "place = first.region",
+        "code = first.origin if isinstance(first, MoveIn) else first.region",
+        "code = first.region",
     ),
     Mutation(
         "cancellations resolved over all events in V0",
@@ -285,8 +285,8 @@ MUTATIONS: Final = (
     Mutation(
         "end of D0 in the wrong zone",
         "stream/opening.py",
-        "end_of_day(day, region), by_day[day])",
-        "end_of_day(day, None), by_day[day])",
+        "end_of_day(day, event.region)",
+        "end_of_day(day, None)",
     ),
     Mutation(
         "the first balance governs for ever",
@@ -297,8 +297,8 @@ MUTATIONS: Final = (
     Mutation(
         "of two balances of one day the first stands",
         "stream/opening.py",
-        "for event in sorted(self.events, key=lambda one: (one.time, one.source, one.id)):",
-        "for event in sorted(self.events, key=lambda one: (-one.time, one.source, one.id)):",
+        "for event in sorted(events, key=lambda one: (one.time, one.source, one.id)):",
+        "for event in sorted(events, key=lambda one: (-one.time, one.source, one.id)):",
     ),
     Mutation(
         "a late register entry is presumed inside",
@@ -322,11 +322,8 @@ MUTATIONS: Final = (
     Mutation(
         "nested balances counted twice",
         "stream/rollup.py",
-        "            return minus(balance.extra(), self._held.get(code, 0))",
-        "            total = minus(balance.extra(), self._held.get(code, 0))\n"
-        "            for child in self._children.get(code, ()):\n"
-        "                total = plus(total, self._contribution(child))\n"
-        "            return total",
+        "        if not governing:\n",
+        "        if True:\n",
     ),
     Mutation(
         "who lives below a balance to come is in its ancestors",
@@ -337,8 +334,8 @@ MUTATIONS: Final = (
     Mutation(
         "stale a day late",
         "stream/rollup.py",
-        "day >= balance.day + self._stale_after_days",
-        "day > balance.day + self._stale_after_days",
+        "day >= one.day + self._stale_after_days",
+        "day > one.day + self._stale_after_days",
     ),
     Mutation(
         "0 where a balance states nothing",
@@ -375,5 +372,217 @@ MUTATIONS: Final = (
         "stream/coverage.py",
         'None if figure.opening == "parent" else ratio',
         "ratio",
+    ),
+    # Region codes through time
+    Mutation(
+        "a change takes effect the day after",
+        "stream/places.py",
+        "return bisect_right(self.days, day)",
+        "return bisect_right(self.days, day - 1)",
+    ),
+    Mutation(
+        "a retired code is free though another has it",
+        "stream/places.py",
+        "return place.code if is_free and code_above == above else code_above",
+        "return place.code if code_above == above else code_above",
+    ),
+    Mutation(
+        "a retired desa stays behind in the old province",
+        "stream/places.py",
+        "return place.code if is_free and code_above == above else code_above",
+        "return place.code if is_free else code_above",
+    ),
+    Mutation(
+        "two codes of one desa are two homes",
+        "stream/places.py",
+        "return one.on(era) is other.on(era)",
+        "return one is other",
+    ),
+    Mutation(
+        "retired and new on one code are two places",
+        "stream/places.py",
+        "(row.old_code or row.new_code) in goes_on",
+        "False",
+    ),
+    Mutation(
+        "the mother of a split is gone",
+        "stream/places.py",
+        'if row.old_code and row.kind != "split"),',
+        "if row.old_code),",
+    ),
+    Mutation(
+        "what a kabupaten states stays in its old province too",
+        "stream/excess.py",
+        "            if change <= day:\n",
+        "            if False:\n",
+    ),
+    Mutation(
+        "totals under a new code do not end those under the old one",
+        "stream/opening.py",
+        "and places.same(region, other_region, other.occurred_on)",
+        "and region == other_region",
+    ),
+    Mutation(
+        "a balance holds what lies in its region now",
+        "stream/opening.py",
+        "for code in lineage(self.places.code(place, day))",
+        "for code in lineage(self.places.code(place, 10**6))",
+    ),
+    Mutation(
+        "V is inside by the codes of D0",
+        "stream/presumed.py",
+        "places.inside(span.place, balance.region, day)",
+        "places.inside(span.place, balance.region, balance.day)",
+    ),
+    Mutation(
+        "an ended code keeps its people after a takeover",
+        "stream/rollup.py",
+        "self._dirty.update(region for code in earlier",
+        "set().update(region for code in earlier",
+    ),
+    # Flows and closings
+    Mutation(
+        "the cut-off day in the next month",
+        "stream/periods.py",
+        "(on.day > closing_day)",
+        "(on.day >= closing_day)",
+    ),
+    Mutation(
+        "a late report moves the month it was about",
+        "stream/contribution.py",
+        "cell = (max(period, begin), column)",
+        "cell = (period, column)",
+    ),
+    Mutation(
+        "stock by report without what came in its last month",
+        "stream/contribution.py",
+        "lambda day: index(day) <= begin",
+        "lambda day: index(day) < begin",
+    ),
+    Mutation(
+        "what was reported in one month was always known",
+        "stream/contribution.py",
+        "if begins == [BEFORE]:",
+        "if len(begins) == 1:",
+    ),
+    Mutation(
+        "a birthday not known on its own day",
+        "stream/contribution.py",
+        "lambda reported: reported <= day",
+        "lambda reported: reported < day",
+    ),
+    Mutation(
+        "birthdays by report of what was reported later",
+        "stream/contribution.py",
+        "if day < last_report:",
+        "if day < 0:",
+    ),
+    Mutation(
+        "a birthday for every birth date anybody gave",
+        "stream/contribution.py",
+        "            if on == day:\n",
+        "            if on:\n",
+    ),
+    Mutation(
+        "no birthdays on the first day of a month",
+        "stream/contribution.py",
+        "return {day for day in days if day >= first_day}",
+        "return {day for day in days if day > first_day}",
+    ),
+    Mutation(
+        "the day of a recording's report in the home's zone",
+        "stream/flows.py",
+        "event.service_point or event.region",
+        "event.region",
+    ),
+    Mutation(
+        "whoever is already born is a birth",
+        "stream/flows.py",
+        "return BIRTHS if event is entry or is_flow_only(event) else None",
+        "return BIRTHS",
+    ),
+    Mutation(
+        "nobody moves into transit",
+        "stream/flows.py",
+        "if place == TRANSIT:",
+        "if not place:",
+    ),
+    Mutation(
+        "nobody moves out of transit",
+        "stream/flows.py",
+        "if left == TRANSIT:",
+        "if left and left != TRANSIT:",
+    ),
+    Mutation(
+        "a death of somebody counted nowhere is a flow",
+        "stream/flows.py",
+        "                if left:\n                    yield",
+        '                if place == "":\n                    yield',
+    ),
+    Mutation(
+        "recordings of people held unplaced",
+        "stream/flows.py",
+        "if fold.recordings and fold.stays:",
+        "if fold.recordings:",
+    ),
+    Mutation(
+        "every stage of a card is a recording",
+        "stream/flows.py",
+        'event.status == "captured" and begins',
+        "begins",
+    ),
+    Mutation(
+        "a schedule counts its own D0",
+        "stream/flows.py",
+        "return balance.day < day and (balance.until is None or day <= balance.until)",
+        "return balance.day <= day and (balance.until is None or day < balance.until)",
+    ),
+    Mutation(
+        "people inside a balance turn 17 besides its schedule",
+        "stream/flows.py",
+        "known = int(balance.column not in part.inside)",
+        "known = 1",
+    ),
+    Mutation(
+        "a schedule below another is counted again",
+        "stream/flows.py",
+        "postings.append((outer.region, -tally))",
+        "postings.append((outer.region, 0))",
+    ),
+    Mutation(
+        "turned 17 where they lived the day before",
+        "stream/flows.py",
+        'place = fold.at(day).place if begins <= day < ends else ""',
+        'place = fold.at(day - 1).place if begins <= day < ends else ""',
+    ),
+    Mutation(
+        "turned 17 once for each fold",
+        "stream/flows.py",
+        'place = fold.at(day).place if begins <= day < ends else ""',
+        "place = fold.at(day).place",
+    ),
+    Mutation(
+        "no flows before the first totals",
+        "stream/presumed.py",
+        "eras[0] = (FOREVER, eras[0][1])",
+        "eras[0] = (eras[0][0], eras[0][1])",
+    ),
+    Mutation(
+        "merged NIKs stay two persons",
+        "stream/identity.py",
+        "    if len(groups) == 1:\n        return [groups]\n",
+        "    if groups:\n        return [{one: group} for one, group in groups.items()]\n",
+    ),
+    Mutation(
+        "corrections of a population that is not stated",
+        "stream/closing.py",
+        "if moved is None\n",
+        "if opening is None\n",
+    ),
+    Mutation(
+        "sex of people held unplaced is not known",
+        "stream/person.py",
+        "return Fold([], [], [], SEX[person.sex], recordings",
+        "return Fold([], [], [], SEX[None], recordings",
     ),
 )

@@ -12,11 +12,14 @@ from datetime import date
 from typing import Any, Final
 
 from stream.rules import Rules
-from tests.counters import Count, Counter, by_core, by_sql, disagreements
-from tests.scenario_files import Scenario
+from tests.counters import Count, Counter, Day, by_core, by_sql, disagreements
+from tests.scenario_files import Expectation, Scenario
 
 Json = dict[str, Any]
 Order = Callable[[Sequence[Json]], list[Json]]
+
+NOT_YET_IN_SQL: Final = "sql:not-yet"
+"""Tag of the stories that the SQL recount cannot count yet: it does not read region codes through time."""
 
 ANY_DAY: Final = date(2019, 3, 28)
 """For a story that expects anomalies only."""
@@ -44,9 +47,15 @@ def shuffled_with_repeats(events: Sequence[Json]) -> list[Json]:
     return again
 
 
-def days_of(scenario: Scenario) -> list[date]:
+def days_of(scenario: Scenario) -> list[Day]:
     """The days on which the story expects figures, ascending."""
-    return sorted({date.fromisoformat(expected["as_of"]) for expected in scenario.expect}) or [ANY_DAY]
+    return sorted({day_of(expected) for expected in scenario.expect}, key=str) or [ANY_DAY]
+
+
+def day_of(expected: Expectation) -> Day:
+    """The day, with that of the codes where it is another."""
+    as_of, hierarchy_of = (date.fromisoformat(expected[key]) for key in ("as_of", "hierarchy_of"))
+    return as_of if as_of == hierarchy_of else (as_of, hierarchy_of)
 
 
 def by_the_core(scenario: Scenario, order: Order = told) -> list[str]:
@@ -70,7 +79,7 @@ def differences(scenario: Scenario, events: Sequence[Json], count: Counter, reje
     counts = dict(zip(days, count(events, rules_of(scenario), days), strict=True))
     found = []
     for expected in scenario.expect:
-        of_day = counts[date.fromisoformat(expected["as_of"])]
+        of_day = counts[day_of(expected)]
         for name, value in expected["values"].items():
             got = figure(of_day, expected["region"], name, value)
             if got != value:
@@ -94,7 +103,8 @@ def anomalies_of(scenario: Scenario) -> list[tuple[str, str, str]] | None:
 def figure(counted: Count, region: str, name: str, like: object) -> Any:
     """A value of a region in the form of the expectation: a total, or the sexes that it names."""
     record = counted.regions.get(region)
-    value: Any = record[name] if record else {"M": 0, "F": 0, "unknown": 0, "total": 0}
+    nothing = None if name == "name" else {"M": 0, "F": 0, "unknown": 0, "total": 0}
+    value: Any = record[name] if record else nothing
     if not isinstance(value, dict):
         return value
     return {sex: value[sex] for sex in like} if isinstance(like, dict) else value["total"]

@@ -28,7 +28,7 @@ EVENT_TYPES: Final = (
     "missing", "found", "nik_change", "cancellation", "opening_balance",
 )  # fmt: skip
 MEASURES: Final = ("population", "obliged", "recorded", "recorded_early", "print_ready", "issued", "unrecorded")
-VALUE_FIELDS: Final = (*MEASURES, "coverage", "opening", "stale_denominator")
+VALUE_FIELDS: Final = (*MEASURES, "coverage", "opening", "stale_denominator", "name")
 
 NOBODY: Final = "nobody"
 FLOW_FIELDS: Final = ("births", "stillbirths", "deaths", "moved_out", "moved_in", "recordings", "served", "turned_17",
@@ -62,9 +62,10 @@ Value = int | float | str | bool | dict[str, int | None] | None
 
 
 class Expectation(TypedDict):
-    """Figures of one region on one day; a number is a total, a mapping goes by sex."""
+    """Figures of one region on one day, by the codes of hierarchy_of; a number is a total, a mapping goes by sex."""
 
     as_of: str
+    hierarchy_of: str
     region: str
     values: dict[str, Value]
 
@@ -257,8 +258,14 @@ def _typed(text: Any) -> Any:
 
 
 def _expectation(line: Json) -> Expectation:
-    _refuse_unknown("expect", line, {"as_of", "region", *VALUE_FIELDS})
-    return {"as_of": line["as_of"], "region": line["region"], "values": _values(line, {"as_of", "region"})}
+    _refuse_unknown("expect", line, {"as_of", "hierarchy_of", "region", *VALUE_FIELDS})
+    as_of = line["as_of"]
+    return {
+        "as_of": as_of,
+        "hierarchy_of": line.get("hierarchy_of", as_of),
+        "region": line["region"],
+        "values": _values(line, {"as_of", "hierarchy_of", "region"}),
+    }
 
 
 def _closing(line: Json) -> ClosingExpectation:

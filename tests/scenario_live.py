@@ -60,7 +60,9 @@ class Shared:
 
     def days(self, today: date) -> list[date]:
         """The days that are counted: every day a story expects figures of, as far as the clock has come."""
-        days = {day for scenario in self.scenarios for day in days_of(scenario)} | {LAST_DAY}
+        asked = [day for scenario in self.scenarios for day in days_of(scenario)]
+        # Live figures are under the codes of their own day.
+        days = {day[0] if isinstance(day, tuple) else day for day in asked} | {LAST_DAY}
         return sorted(day for day in days if day <= today)
 
 

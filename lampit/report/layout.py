@@ -103,8 +103,17 @@ DELAYED: Final = {
 
 def lines(record: Record, by: str) -> list[list[Line]]:
     """The figures of a region in groups: the population's month, other flows, the stock at the cut-off."""
-    month = record[BY[by]]
+    return _lines(record, record[BY[by]])
 
+
+def changes(record: Record, by: str) -> list[Line]:
+    """What a revision changed since the one before, without lines of zeros; nothing for a first closing."""
+    if record["difference"] is None:
+        return []
+    return [line for group in _lines(record, record["difference"][BY[by]]) for line in group if any(line.figures)]
+
+
+def _lines(record: Record, month: Mapping[str, Any]) -> list[list[Line]]:
     def line(item: str, mark: str, label: str, counts: Mapping[str, int | None]) -> Line:
         return Line(item, mark, label, tuple(counts[key] for key in KEYS))
 

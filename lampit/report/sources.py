@@ -45,7 +45,8 @@ def from_files(
         )
         records = {record["region"]: record for record in engine.closings(periods, [period])[period]}
         month = periods.period(0)
-        found = delays(engine.flows(), region, month.opened_on + 1, month.closed_on, by_report=by == "report")
+        places, by_report = reference.load().places, by == "report"
+        found = delays(engine.flows(), region, month.opened_on + 1, month.closed_on, places, by_report=by_report)
     if region not in records:
         raise ReportError(f"No event and no balance in these files names {region} or a place in it: check the code.")
     return Report(

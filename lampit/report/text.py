@@ -15,8 +15,10 @@ import msgspec
 from lampit.report.layout import (
     COLUMNS,
     DELAYED,
+    Line,
     Record,
     Report,
+    changes,
     columns,
     coverage_percent,
     lines,
@@ -32,12 +34,15 @@ _HEADS: Final = ("male", "female", "unknown", "total")
 
 
 def table(report: Report) -> str:
-    """For people: the region by sex, then the regions below it, then the delays."""
+    """For people: the region by sex, then the regions below it, the delays, and what a revision changed."""
     blocks = [f"{report.title}\n{report.subtitle}", _by_sex(report)]
     if report.children:
         blocks.append(_regions(report))
     if report.delays:
         blocks.append(_delays(report))
+    changed = changes(report.record, report.by)
+    if changed:
+        blocks.append(_changes(f"Changed since revision {report.record['revision'] - 1}", changed))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -64,6 +69,16 @@ def _regions(report: Report) -> str:
 
 def _cells(row: Sequence[Any]) -> list[str]:
     return [row[0], row[1] or NOTHING, *map(_count, row[2:])]
+
+
+def _changes(title: str, changed: list[Line]) -> str:
+    rows: list[Sequence[str]] = [("", title, *_HEADS)]
+    rows += [(line.mark, line.label, *map(_difference, line.figures)) for line in changed]
+    return _grid(rows, left=2)
+
+
+def _difference(count: int | None) -> str:
+    return NOTHING if count is None else f"{count:+,}" if count else "0"
 
 
 def _delays(report: Report) -> str:

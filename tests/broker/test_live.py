@@ -20,7 +20,15 @@ CASES = Path(__file__).parent.parent / "scenarios" / "cases"
 
 NIK_DIGITS = 16
 
-DAYS = (date(2018, 12, 31), date(2019, 2, 28), date(2019, 3, 1), date(2019, 3, 28), date(2020, 6, 30))
+DAYS = (
+    date(2018, 12, 31),
+    date(2019, 2, 28),
+    date(2019, 3, 1),
+    date(2019, 3, 28),
+    date(2020, 6, 30),
+    date(2022, 11, 9),
+    date(2025, 6, 1),
+)
 
 
 def case_events() -> list[dict[str, Any]]:

@@ -88,7 +88,11 @@ def test_the_latest_revision_and_an_earlier_one(broker: Broker) -> None:
     assert [(one["region"], one["revision"]) for one in earlier] == [("16", 0)]
     assert earlier[0]["by_report_date"]["flows"]["deaths"]["total"] == 0
     assert "by the end of 2019-03-27" in report(broker, "--known-day", "2019-03-27").stderr
-    assert "as known at the end of 2019-04-02, revision 1" in report(broker).stdout
+    table = report(broker).stdout
+    assert "as known at the end of 2019-04-02, revision 1" in table
+    shown = table.split("Changed since revision 0")[1].splitlines()[1:]
+    assert [line.split()[-4:] for line in shown[:2]] == [["+1", "0", "0", "+1"], ["–", "–", "–", "-1"]]
+    assert ["Deaths" in shown[0], "Population on 2019-03-28" in shown[1]] == [True, True]
 
     damaged = json.loads(json.dumps(second))
     for record in damaged:

@@ -196,12 +196,13 @@ class Cluster:
 
     def records(self, day: date) -> dict[str, dict[str, Any]]:
         """The coverage records of everything published."""
-        rollup = Rollup()
+        names = coverage.Names(reference.load(), day.toordinal())
+        rollup = Rollup(places=names.reference.places)
         rollup.apply(0, TRANSIT, Partial())
         for (number, region), part in self.partials.items():
             rollup.apply(number, region, part)
         figures = rollup.take_changed(day.toordinal())
-        return {code: coverage.record(code, figure, day.isoformat(), reference.load()) for code, figure in figures}
+        return {code: coverage.record(code, figure, names) for code, figure in figures}
 
 
 class Desk:
@@ -221,7 +222,7 @@ class Desk:
         self.store = store
         meta = self.store.meta
         self.next, self.day = (meta.next_offset, meta.day) if meta else (0, None)
-        self.book = Book(self.store.balances())
+        self.book = Book(self.store.balances(), reference.load().places)
         self.linked = self.store.linked()
         columns, subjects = self.store.due()
         self.columns, self.subjects = columns, dict.fromkeys(subjects)

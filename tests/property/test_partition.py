@@ -112,10 +112,11 @@ class Partition:
 
     def records(self, day: date) -> dict[str, dict[str, Any]]:
         """The coverage records by the roll-up, of everything that was ever due."""
-        rollup = Rollup()
+        rollup = Rollup(places=reference.load().places)
         rollup.apply(0, TRANSIT, Partial())
         draft = Draft(self.store, Rules(), reference.load(), self.book, self.day)
         for region, part in draft.partials(self.columns).items():
             rollup.apply(0, region, part)
         figures = rollup.take_changed(day.toordinal())
-        return {code: coverage.record(code, figure, day.isoformat(), reference.load()) for code, figure in figures}
+        names = coverage.Names(reference.load(), day.toordinal())
+        return {code: coverage.record(code, figure, names) for code, figure in figures}

@@ -18,6 +18,7 @@ from lampit.report.layout import COLUMNS
 from stream.delay import Delay, delays
 from stream.flow_tally import BIRTHS, DEATHS
 from stream.flows import Flow
+from stream.places import NO_CHANGES
 from tests.scenario_files import load_scenarios
 
 MUSI_RAWAS = next(one for one in load_scenarios() if one.name == "musi-rawas-in-march")
@@ -157,9 +158,12 @@ def test_delays() -> None:
 
     flows = [birth(100, 100 + delay) for delay in (0, 1, 2, 3, 4, 5, 6, 7, 8, 50)]
     flows += [birth(99, 100), birth(100, 100, "16.09.01.1013"), Flow("16.05.02.2001", 100, 98, DEATHS, 1)]
-    assert delays(flows, "16.05", 100, 100, by_report=False) == {"births": Delay(10, 4, 8), "deaths": Delay(1, -2, -2)}
-    assert delays(flows, "16", 100, 100, by_report=True) == {"births": Delay(3, 0, 1)}
-    assert delays(flows, "17", 100, 100, by_report=False) == {}
+    assert delays(flows, "16.05", 100, 100, NO_CHANGES, by_report=False) == {
+        "births": Delay(10, 4, 8),
+        "deaths": Delay(1, -2, -2),
+    }
+    assert delays(flows, "16", 100, 100, NO_CHANGES, by_report=True) == {"births": Delay(3, 0, 1)}
+    assert delays(flows, "17", 100, 100, NO_CHANGES, by_report=False) == {}
 
 
 def test_delays_of_a_report(tmp_path: Path) -> None:

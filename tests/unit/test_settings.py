@@ -69,6 +69,8 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("METRICS_LEVELS", "country,hamlet"),
         ("HEARTBEAT_SECONDS", "29"),
         ("GROUP_PREFIX", "with-a blank"),
+        ("CLOSING_DAY", "29"),
+        ("FIRST_PERIOD", "2019-003"),
         ("PSEUDONYM_KEY", SECRET),
         ("COMPRESSION", "gzip-please"),
     ],
