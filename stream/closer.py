@@ -72,6 +72,7 @@ class Closer:
         self._barriers: defaultdict[int, dict[int, BarrierRecord]] = defaultdict(dict)
         self._closed: ClosedRecord | None = None
         self._book = Book((), reference.places)
+        self._all_is_new = False
         self.closed_day: int | None = None
         self.superseded: list[bytes] = []
 
@@ -97,6 +98,7 @@ class Closer:
         closed_day = self._closed.known_day.toordinal()
         if self._closed.settings != self._settings:
             closed_day = max(closed_day, published_through or closed_day)
+            self._all_is_new = True
         self.closed_day = closed_day
         self._apply(closed_day)
 
@@ -113,7 +115,7 @@ class Closer:
         """Take in what was known at the end of a day; what has to be closed by it."""
         dirty, has_new_balances = self._apply(known_day)
         ended = BEFORE if self.closed_day is None else self._periods.last_ended(self.closed_day)
-        all_from = 0 if has_new_balances else ended + 1
+        all_from = 0 if has_new_balances or self._all_is_new else ended + 1
         first = max(0, min([all_from, *dirty.values()]))
         return Work(known_day, dirty, first, self._periods.last_ended(known_day), all_from)
 
@@ -207,6 +209,7 @@ class Closer:
     def finish(self, work: Work) -> tuple[ClosedRecord, list[bytes]]:
         """All closings of the day are published: the record that says so, and the keys that nobody needs any more."""
         self.closed_day = work.known_day
+        self._all_is_new = False
         closed = ClosedRecord(date.fromordinal(work.known_day), self._settings)
         for day in sorted(day for day in self._barriers if day < work.known_day):
             self.superseded += [barrier.key for barrier in self._barriers.pop(day).values()]

@@ -12,6 +12,7 @@ import pytest
 
 from agents.topics import CLOSINGS, LEDGER
 from lampit import reference
+from schemas.closing import ClosingRecord
 from stream.engine import Engine
 from stream.ledger import ControlRecord, Day, decode_record
 from tests.broker.test_live import case_events, scenario_events
@@ -52,13 +53,19 @@ def test_every_closing_is_that_of_the_ledger_before_its_barrier(empty_broker: Br
         live.wait_until_counted(TURNS[-1])
         known_day = (TURNS[-1] - timedelta(days=1)).isoformat()
         live.wait_until(lambda: _closed(live) == known_day, f"the closings of {known_day}")
-        published = [json.loads(record.value) for record in live.read(CLOSINGS)]
+        found = live.read(CLOSINGS)
+        published = [ClosingRecord.model_validate_json(one.value).model_dump(mode="json") for one in found]
+        keys = [f"{one['region']}|{one['period']}|{one['known_day']}".encode() for one in published]
+        assert keys == [one.key for one in found]
+        assert len(set(keys)) == len(keys)
         assert_revisions(published)
         assert len({record["known_day"] for record in published}) >= len(TURNS) - 2
         assert any(record["revision"] > 1 for record in published)
         for known in sorted({record["known_day"] for record in published}):
             on = date.fromisoformat(known)
-            assert_known(published, on, _counted_before(live, on + timedelta(days=1)), rules_of(live.settings))
+            engine, position = _counted_before(live, on + timedelta(days=1))
+            assert_known(published, on, engine, rules_of(live.settings))
+            assert all(record["position"] == position for record in published if record["known_day"] == known)
 
 
 def _closed(live: Live) -> str | None:
@@ -67,15 +74,15 @@ def _closed(live: Live) -> str | None:
     return str(closed[-1]["known_day"]) if closed else None
 
 
-def _counted_before(live: Live, day: date) -> Engine:
-    """The engine with the events of every partition before its day record, without copies."""
+def _counted_before(live: Live, day: date) -> tuple[Engine, dict[str, int]]:
+    """The engine with the events of every partition before its day record, without copies; the offsets behind that."""
     engine = Engine(rules_of(live.settings), reference.load())
-    turned: set[int] = set()
+    turned: dict[str, int] = {}
     for record in live.read(LEDGER, live.partitions):
         decoded = decode_record(record.value)
         if isinstance(decoded, ControlRecord):
             if isinstance(decoded.control, Day) and decoded.control.day >= day.toordinal():
-                turned.add(record.partition)
-        elif record.partition not in turned and decoded.forwarded_from is None:
+                turned.setdefault(str(record.partition), record.offset + 1)
+        elif str(record.partition) not in turned and decoded.forwarded_from is None:
             engine.add(decoded.subject, decoded.event)
-    return engine
+    return engine, turned

@@ -151,7 +151,9 @@ def test_keys_of_other_records_are_of_the_form_described() -> None:
     assert matches("lampit.partials", "partial", partials.key("73.08.20.2007~2022-11-09", 0))
     assert matches("lampit.partials", "head", partials.head_key(12))
     assert not matches("lampit.partials", "head", partials.key("ID", 0))
-    barrier = Barrier(1, 2, {(0, "16.05~2020-01-01@737118"): Change(1), (-1, "ID-transit"): Change(1)}, [BALANCE], Book())
+    barrier = Barrier(
+        1, 2, {(0, "16.05~2020-01-01@737118"): Change(1), (-1, "ID-transit"): Change(1)}, [BALANCE], Book()
+    )
     parts = [*closing_parts.records(barrier, Periods.since("2019-03"), 0, 1, "0123abcd")]
     names = ["change", "change", "balance", "barrier"]
     assert all(matches("lampit.partials", name, part.key) for name, part in zip(names, parts, strict=True))
