@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from agents import segments
 from agents.archive_books import Books
 from agents.driver import Fetch
-from stream.archive import SEAL_KEYS, Entry, boundary
+from stream.archive import Cutter, Entry
 
 TABLES_MAX: Final = 256
 """A quiet log brings fetches of one record; as tables of one row they take many times the memory of their records."""
@@ -33,8 +33,7 @@ class PartitionWriter:
         self.books = books
         self.next_offset = books.next_offset
         self.last_timestamp_ms = 0
-        self._segment_records = segment_records
-        self._first = books.next_offset
+        self._cutter = Cutter(books.header.topic, segment_records, books.next_offset)
         self._waiting: list[Any] = []
 
     def take(self, fetch: Fetch) -> list[Complete]:
@@ -43,7 +42,7 @@ class PartitionWriter:
         offsets = [record.offset for record in records]
         complete = []
         taken = 0
-        for last in self._ends(fetch):
+        for last in self._cutter.ends(records, fetch.next_offset):
             upto = bisect_left(offsets, last + 1)
             complete.append(Complete([*self._waiting, segments.records_table(records[taken:upto])], last))
             self._waiting, taken = [], upto
@@ -54,19 +53,6 @@ class PartitionWriter:
         self.next_offset = fetch.next_offset
         self.last_timestamp_ms = records[-1].timestamp if records else self.last_timestamp_ms
         return complete
-
-    def _ends(self, fetch: Fetch) -> list[int]:
-        """The last offsets of the segments that this fetch completes."""
-        seals = [record.offset for record in fetch.records if record.key in SEAL_KEYS]
-        ends: list[int] = []
-        while True:
-            end = boundary(self._first, self._segment_records) - 1
-            if seals and seals[0] <= end:
-                end = seals.pop(0)
-            if end >= fetch.next_offset:
-                return ends
-            ends.append(end)
-            self._first = end + 1
 
     def write(self, complete: Complete) -> Entry:
         """Write a segment and name it in the manifest. Blocks."""

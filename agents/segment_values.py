@@ -37,6 +37,8 @@ _FRAME: Final = (
     '","data":{"occurred_on":"',
 )
 _REGION: Final = ',"region":"'
+_LENGTH_MAX: Final = 2**31 - 1
+_VILLAGE: Final = len("16.05.02.2001")
 # Cut at every quotation mark, the fillings of the frame are at these places, and the tail follows.
 _PLACES: Final = (7, 11, 15, 19, 23, 27, 33)
 _TAIL: Final = 34
@@ -75,11 +77,13 @@ def take_apart(key: Array, value: Array) -> Columns:
     pieces = pc.split_pattern(texts, '"', max_splits=_TAIL)
     has_form = pc.fill_null(pc.equal(pc.list_value_length(pieces), _TAIL + 1), False)
     rows = pc.indices_nonzero(has_form)
-    split = pieces.take(rows)
-    found = {name: pc.list_element(split, place) for name, place in zip(_FILLED, _PLACES, strict=True)}
+    split = pieces if len(rows) == len(pieces) else pieces.take(rows)
+    # Every list is as long as the others, so that the piece at a place is found by counting: twice as fast as list by list.
+    flat, starts = split.flatten(), pc.multiply(pa.array(range(len(split)), pa.int64()), _TAIL + 1)
+    found = {name: flat.take(pc.add(starts, place)) for name, place in zip(_FILLED, _PLACES, strict=True)}
     found["time"], found["receivedat"] = _instants(found["time"]), _instants(found["receivedat"])
     found["occurred_on"] = _days(found["occurred_on"])
-    found |= _region_and_rest(pc.list_element(split, _TAIL))
+    found |= _region_and_rest(flat.take(pc.add(starts, _TAIL)))
     # Whatever the pieces are: only what gives the same bytes again is kept in pieces.
     same = pc.and_(pc.equal(_values(found), texts.take(rows)), pc.equal(found["subject"], keys.take(rows)))
     same = pc.fill_null(same, False)
@@ -142,21 +146,20 @@ def _values(columns: Columns) -> Array:
 
 
 def _region_and_rest(tail: Array) -> Columns:
-    """`,"region":"R"REST` in its two parts; without a region all of it is the rest."""
+    """`,"region":"R"REST` in its two parts, R a village; without such a region all of it is the rest."""
     begins = pc.starts_with(tail, _REGION)
-    cut = pc.split_pattern(pc.utf8_slice_codeunits(tail.filter(begins), len(_REGION)), '"', max_splits=1)
-    nothing = pa.scalar(None, pa.string())
-    region = pc.replace_with_mask(pa.nulls(len(tail), pa.string()), begins, _element(cut, 0))
-    rest = pc.replace_with_mask(tail, begins, _element(cut, 1))
-    return {"region": pc.if_else(begins, region, nothing), "rest": rest}
-
-
-def _element(lists: Array, place: int) -> Array:
-    """The element of each list, empty where a list is too short: the text then does not come out the same, and is kept."""
-    short = pc.list_value_length(lists)
-    if len(lists) and pc.min(short).as_py() <= place:
-        return pa.array([row[place] if len(row) > place else "" for row in lists.to_pylist()], pa.string())
-    return pc.list_element(lists, place)
+    raw = tail.cast(pa.binary())
+    end = len(_REGION) + _VILLAGE
+    region = pc.binary_slice(raw, len(_REGION), end)
+    rest = pc.binary_slice(raw, end + 1, _LENGTH_MAX)  # without an end it fails on texts that are too short
+    try:
+        texts = {"region": region.cast(pa.string()), "rest": rest.cast(pa.string())}
+    except pa.ArrowInvalid:  # cut inside a letter of several bytes: no village there
+        return {"region": pa.nulls(len(tail), pa.string()), "rest": tail}
+    return {
+        "region": pc.if_else(begins, texts["region"], pa.scalar(None, pa.string())),
+        "rest": pc.if_else(begins, texts["rest"], tail),
+    }
 
 
 def _instants(texts: Array) -> Array:
@@ -169,7 +172,10 @@ def _days(texts: Array) -> Array:
 
 
 def _parsed(texts: Array, form: str, kind: Any) -> Array:
-    good = pc.if_else(pc.match_substring_regex(texts, form), texts, pa.scalar(None, pa.string()))
+    try:
+        return texts.cast(kind)  # the usual case; what is only nearly in form does not come out the same
+    except pa.ArrowInvalid:
+        good = pc.if_else(pc.match_substring_regex(texts, form), texts, pa.scalar(None, pa.string()))
     try:
         return good.cast(kind)
     except pa.ArrowInvalid:  # a 31 February among them

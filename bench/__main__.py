@@ -109,6 +109,23 @@ def latency(rate: int, seconds: int, seed: int) -> None:
     _finish(delay.measure(rate, seconds, seed))
 
 
+@main.command()
+@_events(1_000_000)
+@_repeats
+@_seed
+def archive(count: int, repeats: int, seed: int) -> None:
+    """The archive worker on one core writes a whole ledger into Parquet segments, from Kafka.
+
+    \b
+    Examples:
+      python -m bench archive
+      python -m bench archive --events 400000 --repeats 1
+    """
+    from bench import archiving
+
+    _finish(archiving.measure(count, repeats, seed))
+
+
 @main.command("all")
 @click.pass_context
 def everything(context: click.Context) -> None:
@@ -118,7 +135,7 @@ def everything(context: click.Context) -> None:
     Example:
       python -m bench all
     """
-    for command in (count, catch_up, live, latency):
+    for command in (count, catch_up, live, latency, archive):
         results.say(f"--- {command.name}")
         context.invoke(command)
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 import msgspec
 
@@ -22,10 +23,26 @@ FORMAT: Final = 1
 SEAL_KEYS: Final = frozenset({b"control|day", b"control|day_reset"})
 """A segment of the ledger ends with such a record: the heads of a day then cover all before the barrier, and no more."""
 
+LEDGER: Final = "lampit.ledger"
+
 _OFFSET_DIGITS: Final = 20
 _NAME: Final = re.compile(rf"([0-9]{{{_OFFSET_DIGITS}}})-([0-9]{{{_OFFSET_DIGITS}}})\.parquet", re.ASCII)
 
 _encode: Final = msgspec.json.Encoder(order="sorted").encode
+
+
+class Keyed(Protocol):
+    """What of a record decides where a segment ends."""
+
+    @property
+    def offset(self) -> int:
+        """In the log."""
+        ...
+
+    @property
+    def key(self) -> bytes | None:
+        """As the log has it."""
+        ...
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -116,6 +133,48 @@ def statement(header: Header, entry: Entry) -> Statement:
         key=entry.key,
         signature=entry.signature,
     )
+
+
+class Cutter:
+    """Where the segments of one partition end: a function of its records and their offsets, however they come in.
+
+    At multiples of `segment_records` always. In the ledger behind every record that turns the business day. In the closings
+    before those of another known day, so that those of one day are in segments of their own.
+    """
+
+    def __init__(self, topic: str, segment_records: int, first: int) -> None:
+        """`first`: where the open segment begins."""
+        self._segment_records = segment_records
+        self._first = first
+        self._is_ledger = topic == LEDGER
+        self._known_day: bytes | None = None
+
+    def ends(self, records: Sequence[Keyed], next_offset: int) -> list[int]:
+        """The last offsets of the segments that are complete once everything before `next_offset` is known."""
+        ends: list[int] = []
+        if self._is_ledger:
+            for record in records:
+                if record.key in SEAL_KEYS:
+                    self._full(record.offset, ends)
+                    self._end(record.offset, ends)
+        else:
+            for record in records:
+                self._full(record.offset, ends)
+                known_day = (record.key or b"").rpartition(b"|")[2]
+                if self._known_day not in (None, known_day):
+                    self._end(record.offset - 1, ends)
+                self._known_day = known_day
+        self._full(next_offset, ends)
+        return ends
+
+    def _full(self, offset: int, ends: list[int]) -> None:
+        """End every segment that is full before an offset."""
+        while (end := boundary(self._first, self._segment_records) - 1) < offset:
+            self._end(end, ends)
+
+    def _end(self, last: int, ends: list[int]) -> None:
+        ends.append(last)
+        self._first, self._known_day = last + 1, None
 
 
 def boundary(offset: int, segment_records: int) -> int:

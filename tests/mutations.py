@@ -425,8 +425,8 @@ MUTATIONS: Final = (
     Mutation(
         "a balance holds what lies in its region now",
         "stream/opening.py",
-        "for code in lineage(self.places.code(place, day))",
-        "for code in lineage(self.places.code(place, 10**6))",
+        "for day in self._days\n                for code in lineage(self.places.code(place, day))",
+        "for day in self._days\n                for code in lineage(self.places.code(place, 10**6))",
     ),
     Mutation(
         "V is inside by the codes of D0",
@@ -576,8 +576,8 @@ MUTATIONS: Final = (
     Mutation(
         "merged NIKs stay two persons",
         "stream/identity.py",
-        "    if len(groups) == 1:\n        return [groups]\n",
-        "    if groups:\n        return [{one: group} for one, group in groups.items()]\n",
+        "merged = persons(groups, changed) if changed else {}",
+        "merged = {}",
     ),
     Mutation(
         "sex of people held unplaced is not known",

@@ -191,3 +191,33 @@ def test_names_sort_as_their_offsets() -> None:
 def test_no_archive_is_said_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"no archive of lampit\.ledger"):
         Archive.open(str(tmp_path))
+
+
+def closings(days: int, regions: int) -> list[LogRecord]:
+    """Closings of some known days, each day's in a transaction that leaves a marker behind it."""
+    log = []
+    offset = 0
+    for day in range(days):
+        for region in range(regions + day):
+            key = f"16.05.{region:02}|2019-03|2019-04-{day + 1:02}".encode()
+            log.append(LogRecord(offset, 1_554_000_000_000 + day, key, b'{"region":"16.05"}'))
+            offset += 1
+        offset += 1
+    return log
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_closings_of_one_day_are_in_segments_of_their_own_however_they_come(tmp_path: Path, seed: int) -> None:
+    """Regions and segments are chosen so that days end before, at and behind a full segment."""
+    log = closings(9, 17)
+    topic = "lampit.closings"
+    write(tmp_path / "one", {0: log}, 20, topic=topic, seed=seed, size_max=(1, 5, 40, 500)[seed])
+    write(tmp_path / "whole", {0: log}, 20, topic=topic, size_max=10_000)
+    assert contents(tmp_path / "one") == contents(tmp_path / "whole")
+    archive = Archive.open(str(tmp_path / "one"), topic)
+    for entry in archive.segments(0):
+        held = [record for record in archive.records() if entry.first <= record.offset <= entry.last]
+        assert len({(record.key or b"").rpartition(b"|")[2] for record in held}) <= 1
+    end = archive.next_offsets()[0]
+    assert archived(archive) == [(0, record) for record in log if record.offset < end]
+    assert end > log[-40].offset

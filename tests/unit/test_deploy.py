@@ -38,7 +38,7 @@ DOCUMENTS = [
     "deploy/RUNBOOK.md",
     *(f"docs/decisions/{path.name}" for path in sorted(ROOT.glob("docs/decisions/*.md"))),
 ]
-WEB_PORTS = {"intake": 6066, "ledger": 6067, "rollup": 6068}
+WEB_PORTS = {"intake": 6066, "ledger": 6067, "rollup": 6068, "archive": 6069}
 
 on_each_service = pytest.mark.parametrize("name", SERVICES)
 on_each_process = pytest.mark.parametrize("name", LAMPIT)
