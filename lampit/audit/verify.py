@@ -68,8 +68,7 @@ def verify(archive: Archive, trust: Trust, settings: Settings | None = None, cov
         with on_disk(archive) as readable:
             report.id_reused = agreement.reused_ids(readable)
             if coverage is not None:
-                live = agreement.newest(coverage.read_bytes().splitlines())
-                report.agreement = agreement.compare(readable, live, settings)
+                report.agreement = agreement.compare(readable, _coverage_of(coverage), settings)
             elif settings is not None:
                 report.agreement = agreement.compare(readable, agreement.published(settings), settings)
     return report
@@ -102,6 +101,15 @@ def _summary(archive: Archive, report: Report) -> int:
 def published_heads(settings: Settings) -> list[Statement]:
     """Every head on lampit.heads."""
     return [_head.decode(record.value) for _, record in log.read(settings, HEADS, {0: 0}) if record.value]
+
+
+def _coverage_of(file: Path) -> dict[str, dict[str, Any]]:
+    try:
+        return agreement.newest(file.read_bytes().splitlines())
+    except (msgspec.MsgspecError, KeyError, TypeError) as error:
+        raise ConfigurationError(
+            f"{file} is no file of published figures ({type(error).__name__}): give records of lampit.coverage, one a line."
+        ) from None
 
 
 def _heads_of(file: Path) -> list[Statement]:
