@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from aiokafka.structs import ConsumerRecord
 
 from agents.barrier import DAY_AHEAD_MAX, LedgerIdentity, wib_day
 from agents.driver import Fetch
 from agents.errors import ConfigurationError
 from agents.producer import FencedProducer, Record
-from agents.store import FORMAT, Meta, Store
+from agents.store import FORMAT, BarrierRecord, Meta, Store
 from agents.topics import ANOMALIES, LEDGER, PARTIALS
-from stream import partials
+from stream import closing_parts, partials
 from stream.calendar import iso_day
 from stream.events import Event, NikChange, OpeningBalance
 from stream.ledger import Control, ControlRecord, Epoch, Genesis, decode_record, encode_record
@@ -42,6 +43,9 @@ logger = logging.getLogger("lampit.ledger")
 
 FORWARDS_MAX: Final = 5_000
 """Copies in one transaction: a rebuild of a store finds all that were ever due."""
+
+BARRIER_RECORDS_MAX: Final = 5_000
+"""Of closings in one transaction: a rebuild of a store finds those of all days."""
 
 
 @dataclass
@@ -67,6 +71,7 @@ class Desk:
     outbox: dict[Forward, None] = field(init=False)
     due_columns: set[str] = field(init=False)
     due_subjects: dict[str, Sequence[Anomaly] | None] = field(init=False)
+    barriers_due: bool = True
     head_due: bool = True
     last_timestamp_ms: int = 0
     received_at: int | None = None
@@ -93,7 +98,7 @@ class Desk:
     @property
     def due(self) -> bool:
         """Whether something is to be published."""
-        figures = self.head_due or bool(self.due_columns) or bool(self.due_subjects)
+        figures = self.head_due or self.barriers_due or bool(self.due_columns) or bool(self.due_subjects)
         return bool(self.outbox) or (self.meta.day is not None and figures)
 
     def apply(self, fetch: Fetch) -> int:
@@ -109,7 +114,9 @@ class Desk:
             last_digest=record_digest(last.value) if last else self.meta.last_digest,
             day=draft.day,
         )
-        self.store.write(draft, meta, draft.columns - self.due_columns)
+        barriers = self._barrier_records(draft, epoch)
+        self.barriers_due |= bool(barriers)
+        self.store.write(draft, meta, draft.columns - self.due_columns, barriers)
         # Also for a batch without effect: subscribers wait for the position.
         self.head_due = True
         self.meta, self.book = meta, draft.book
@@ -120,8 +127,9 @@ class Desk:
         self.outbox |= dict.fromkeys(draft.outbox)
         if self.caught_up and self.epoch_differs:
             raise ConfigurationError(
-                "The settings that change figures (LAMPIT_TRANSIT_EXPIRY_DAYS, LAMPIT_LEAP_BIRTHDAY) or the region reference "
-                "are not those of the ledger's epoch: set them as they were, or begin a new epoch with `lampit epoch`."
+                "The settings that change figures (LAMPIT_TRANSIT_EXPIRY_DAYS, LAMPIT_LEAP_BIRTHDAY, LAMPIT_CLOSING_DAY, "
+                "LAMPIT_FIRST_PERIOD) or the region reference are not those of the ledger's epoch: set them as they were, "
+                "or begin a new epoch with `lampit epoch`."
             )
         return events
 
@@ -137,7 +145,7 @@ class Desk:
             if isinstance(decoded, ControlRecord):
                 draft.add_events(run)
                 run = []
-                epoch = self._control(draft, decoded.control, epoch, record.timestamp)
+                epoch = self._control(draft, decoded.control, epoch, record)
             elif isinstance(decoded.event, OpeningBalance):
                 draft.add_events(run)
                 run = []
@@ -162,7 +170,7 @@ class Desk:
     def _partition_of(self, subject: str) -> int:
         return partition_of(subject, self.identity.partitions)
 
-    def _control(self, draft: Draft, record: Control, epoch: int, appended_ms: int) -> int:
+    def _control(self, draft: Draft, record: Control, epoch: int, origin: ConsumerRecord) -> int:
         """Act on a control record; the epoch in force after it."""
         if isinstance(record, Genesis):
             if record.ledger_id != self.identity.ledger_id:
@@ -175,12 +183,25 @@ class Desk:
                 # The roll-up forgets what an older epoch said: say all of it again.
                 draft.columns.update(self.store.every_total(), self.book.by_region)
             return record.epoch
-        elif record.day > wib_day(appended_ms / 1000) + DAY_AHEAD_MAX:
+        elif record.day > wib_day(origin.timestamp / 1000) + DAY_AHEAD_MAX:
             refused = iso_day(record.day)
             logger.warning("partition %d: day %s refused: it is ahead of the broker's clock", self.partition, refused)
         else:
-            draft.advance(record.day)
+            draft.advance(record.day, origin.offset + 1)
         return epoch
+
+    def _barrier_records(self, draft: Draft, epoch: int) -> list[BarrierRecord]:
+        """What is to be published of the days that turned, in this order."""
+        periods = self.rules.periods
+        found: list[BarrierRecord] = []
+        for barrier in draft.closings.barriers:
+            assert periods is not None
+            settings = self.identity.settings_digest[: closing_parts.SETTINGS_DIGITS]
+            parts = closing_parts.records(barrier, periods, self.partition, epoch, settings)
+            for number, part in enumerate(parts):
+                order = barrier.known_day.to_bytes(4) + number.to_bytes(4)
+                found.append((order, part.key, closing_parts.encode(part)))
+        return found
 
     async def publish(self) -> int:
         """Publish everything due, closed by a head, in one transaction; the number of partials.
@@ -196,6 +217,9 @@ class Desk:
             await self.producer.publish(records)
             self.store.sent(forwards)
             return 0
+        barriers = self.store.barrier_records(BARRIER_RECORDS_MAX) if self.barriers_due else []
+        self.barriers_due = len(barriers) == BARRIER_RECORDS_MAX
+        records += [Record(PARTIALS, 0, record_key, value) for _, record_key, value in barriers]
         columns, subjects = self.due_columns, self.due_subjects
         self.due_columns, self.due_subjects, self.head_due = set(), {}, False
         offset, day = self.meta.next_offset, self.meta.day
@@ -214,6 +238,7 @@ class Desk:
         records.append(Record(PARTIALS, 0, partials.head_key(self.partition), head))
         await self.producer.publish(records)
         self.store.sent(forwards)
+        self.store.barriers_published(barriers)
         self.store.published(columns - self.due_columns, subjects.keys() - self.due_subjects.keys(), offset)
         self.meta = self.store.meta or self.meta
         return len(parts)

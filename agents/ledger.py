@@ -15,6 +15,7 @@ import time
 from datetime import date
 from typing import Any, Final, cast
 
+import msgspec
 from aiokafka.errors import IllegalStateError
 from faust.types import TP
 
@@ -28,10 +29,10 @@ from agents.errors import ConfigurationError
 from agents.health import Web
 from agents.other_days import add_route
 from agents.producer import FencedProducer
-from agents.reading import end_offset, record_at
+from agents.reading import end_offset, newest, record_at
 from agents.settings import Settings
 from agents.store import FORMAT, Store, set_aside
-from agents.topics import LEDGER
+from agents.topics import ANOMALIES, LEDGER
 from stream.reference import Reference
 
 logger = logging.getLogger("lampit.ledger")
@@ -102,6 +103,8 @@ class LedgerAgent:
         store: Store | None = None
         try:
             store = await self._store(partition)
+            if store.meta is None:
+                store.mark_due(await self._with_lists(partition))
             end = await end_offset(self.settings, LEDGER, partition)
         except BaseException:  # also when the next rebalance comes first
             if store is not None:
@@ -130,6 +133,15 @@ class LedgerAgent:
         logger.warning("partition %d: %s; the store is set aside and rebuilt from the log", partition, why)
         set_aside(path)
         return Store(path)
+
+    async def _with_lists(self, partition: int) -> set[str]:
+        """The people of whom anomalies are given out: a new store clears those lists that are not so any more."""
+        found: set[str] = set()
+        async for record in newest(self.settings, ANOMALIES, partition):
+            if record.key is not None and record.value is not None:
+                lists = found.add if msgspec.json.decode(record.value)["anomalies"] else found.discard
+                lists(record.key.decode())
+        return found
 
     async def _misfit(self, store: Store, partition: int) -> str | None:
         """Why a store cannot go on with this log, or None."""

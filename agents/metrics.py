@@ -49,6 +49,7 @@ SEGMENTS = Counter("lampit_archive_segments", "Archive segments written.", ("top
 ARCHIVE_POSITION = Gauge(
     "lampit_archive_position", "Next offset to archive: all before it is safe.", ("topic", "partition")
 )
+CLOSINGS = Counter("lampit_closings", "Closings of months published, first ones and revisions.", ("kind",))
 BUILD_INFO = Gauge("lampit_build_info", "Version of this process.", ("version",))
 
 UNKNOWN_NAMES_MAX: Final = 100
@@ -139,6 +140,12 @@ def forget_archive(topic: str, number: int) -> None:
     """The partition is archived elsewhere now."""
     forget_position(topic, number)
     ARCHIVE_POSITION.remove_by_labels({"topic": topic, "partition": str(number)})
+
+
+def closings(revisions: Iterable[int]) -> None:
+    """Closings are published, each of this revision."""
+    for revision in revisions:
+        CLOSINGS.labels("revision" if revision else "first").inc()
 
 
 def forget_position(topic: str, number: int) -> None:

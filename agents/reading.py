@@ -1,7 +1,7 @@
 """Look at single places of a log, beside the group's own reading.
 
-In: a topic, a partition, an offset. Out: its end, or the record there. Called by the ledger worker when it takes a
-partition over, to see whether the log is still the one its store was made from.
+In: a topic, a partition, an offset. Out: its end, the record there, or the newest record of every key. Called by the ledger
+worker when it takes a partition over, to see whether the log is still the one its store was made from, and by the roll-up.
 """
 
 from __future__ import annotations
@@ -59,3 +59,19 @@ async def record_at(settings: Settings, topic: str, partition: int, offset: int)
                 for records in (await consumer.getmany(tp, timeout_ms=200, max_records=1)).values():
                     return records[0] if records[0].offset == offset else None
     return None
+
+
+async def newest(settings: Settings, topic: str, partition: int) -> AsyncIterator[ConsumerRecord]:
+    """The committed records of a compacted topic, oldest first: of each key the last one counts."""
+    async with reader(settings) as consumer:
+        tp = TopicPartition(topic, partition)
+        consumer.assign([tp])
+        await consumer.seek_to_beginning(tp)
+        end = (await consumer.end_offsets([tp]))[tp]
+        # The embedded broker names the beginning of the last batch for the end: read on until there is nothing.
+        while True:
+            found = await consumer.getmany(tp, timeout_ms=200)
+            for record in found.get(tp, ()):
+                yield record
+            if not found and await consumer.position(tp) >= end:
+                return

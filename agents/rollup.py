@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import date
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from faust.types import TP
 from agents import metrics
 from agents.app import App, create_app
 from agents.barrier import LedgerIdentity
+from agents.closings import Closings, TakenOver
 from agents.courier import Courier
 from agents.driver import Fetch, Positions, commit, fetches, lag
 from agents.other_days import ask
@@ -30,7 +32,7 @@ from agents.reading import end_offset
 from agents.settings import Settings
 from agents.topics import COVERAGE, PARTIALS
 from agents.view import View
-from stream import coverage
+from stream import closing_parts, coverage
 from stream.batches import Batches
 from stream.partials import HeadRecord, decode
 from stream.reference import Reference
@@ -65,9 +67,12 @@ class RollupAgent:
         metrics.build_info()
         self.app.batch_agent(PARTIALS)(self.work)
         self._courier = Courier(self.app, self._deliver, TICK_SECONDS, PAUSE_SECONDS)
+        self._closer = Courier(self.app, self._close, TICK_SECONDS)
 
     def _reset(self, caught_up_at: int) -> None:
         self._rollup = self._empty()
+        periods = self.identity.rules.periods
+        self._closings = None if periods is None else Closings(self.settings, self.identity, periods, self.reference)
         self._other_days: dict[date, tuple[tuple[tuple[int, int], ...], View]] = {}
         self._batches = Batches(self._rollup)
         self._caught_up_at = caught_up_at
@@ -114,12 +119,31 @@ class RollupAgent:
                 await commit(self.app, {TP(PARTIALS, 0): self._next_offset})
             await self._measure()
 
+    async def _close(self) -> None:
+        """Close the months of the days that turned; what another roll-up has taken over is left to it."""
+        closings = self._closings
+        if closings is None or not self.caught_up or self._producer is None:
+            return
+
+        async def publish(records: Iterable[Record]) -> None:
+            async with self._delivery:
+                if closings is not self._closings or self._producer is None:
+                    raise TakenOver
+                await self._producer.publish(records)
+
+        with suppress(TakenOver):
+            await closings.close(publish)
+
     def add(self, fetch: Fetch) -> None:
         """Apply the batches that a fetch closes."""
         for record in fetch.records:
             if record.key is None or record.value is None:
                 continue
-            if self._batches.add(decode(record.key, record.value)):
+            part = closing_parts.decode(record.key, record.value)
+            if part is not None:
+                if self._closings is not None:
+                    self._closings.add(part)
+            elif self._batches.add(decode(record.key, record.value)):
                 # The country's record says how far the count is, also when nothing moved.
                 self._rollup.touch(COUNTRY)
         self._next_offset = fetch.next_offset

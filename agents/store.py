@@ -11,6 +11,9 @@ Keys, by their first byte:
   d column, x subject      changed since the last publication: partials, anomalies
   f subject                copies held under a subject of several NIKs (msgpack), an empty list too
   o forward                a copy to be sent (msgpack)
+  k period column          what a cell of the closings holds (msgpack)
+  y period column          that cell changed since it was given out; z balance: that balance came since
+  q day rank key           records of a barrier that are to be published, in order
   m                        `Meta`
 There is no fsync: after a power loss RocksDB comes back at an earlier whole batch and the log fills the rest in.
 """
@@ -19,6 +22,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +30,7 @@ import msgspec
 from rocksdict import BlockBasedOptions, DBCompressionType, Options, Rdict, WriteBatch
 
 from stream import tally
+from stream.contribution import Change, PeriodCell
 from stream.events import Event, OpeningBalance, PersonEvent
 from stream.merging import Copy, Forward
 from stream.partition import Cell, Draft
@@ -35,12 +40,18 @@ FORMAT = 2
 
 _PERSON, _CELL, _TOTAL, _BALANCE, _COLUMN_DUE, _SUBJECT_DUE, _META = b"p", b"c", b"t", b"b", b"d", b"x", b"m"
 _COPIES, _OUTBOX = b"f", b"o"
+_CHANGE, _UNBARRED, _UNBARRED_BALANCE, _BARRIER = b"k", b"y", b"z", b"q"
 
 _encode = msgspec.msgpack.Encoder().encode
 _events = msgspec.msgpack.Decoder(list[PersonEvent])
 _balance = msgspec.msgpack.Decoder(OpeningBalance)
 _copies = msgspec.msgpack.Decoder(list[Copy])
 _forward = msgspec.msgpack.Decoder(Forward)
+_pair = msgspec.msgpack.Decoder(tuple[bytes, bytes])
+_tallies = msgspec.msgpack.Decoder(tuple[bytes, bytes, bytes, bytes])
+
+BarrierRecord = tuple[bytes, bytes, bytes]
+"""(what it is sorted by, key, value) of a record to be published."""
 
 
 class Meta(msgspec.Struct, frozen=True):
@@ -118,6 +129,24 @@ class Store:
         for key, value in self._range(_CELL, start, end):
             yield (int.from_bytes(key[1:5]), key[5:].decode()), tally.from_bytes(value)
 
+    def changes(self, cells: Sequence[PeriodCell]) -> list[Change]:
+        """What each cell of the closings holds."""
+        if not cells:
+            return []
+        values = self._db.get([_CHANGE + _period_key(cell) for cell in cells])
+        return [
+            Change() if value is None else Change(*map(tally.from_bytes, _tallies.decode(value))) for value in values
+        ]
+
+    def unbarred(self, through: int) -> Iterator[PeriodCell]:
+        """The cells of periods up to an index that changed since they were last given out."""
+        for key, _ in self._range(_UNBARRED, end=_UNBARRED + (through + 2).to_bytes(4)):
+            yield int.from_bytes(key[1:5]) - 1, key[5:].decode()
+
+    def unbarred_balances(self) -> list[OpeningBalance]:
+        """The balances that came since the last barrier."""
+        return [_balance.decode(key[1:]) for key, _ in self._range(_UNBARRED_BALANCE)]
+
     def balances(self) -> list[OpeningBalance]:
         """All opening balances taken in."""
         return [_balance.decode(key[1:]) for key, _ in self._range(_BALANCE)]
@@ -133,6 +162,24 @@ class Store:
         columns = {key[1:].decode() for key, _ in self._range(_COLUMN_DUE)}
         subjects = {key[1:].hex() for key, _ in self._range(_SUBJECT_DUE)}
         return columns, subjects
+
+    def barrier_records(self, count_max: int) -> list[BarrierRecord]:
+        """The first records of barriers that are not known to be published."""
+        return [(key[1:], *_pair.decode(value)) for key, value in islice(self._range(_BARRIER), count_max)]
+
+    def barriers_published(self, records: Iterable[BarrierRecord]) -> None:
+        """Note that they are."""
+        batch = WriteBatch(raw_mode=True)
+        for order, _, _ in records:
+            batch.delete(_BARRIER + order)
+        self._db.write(batch)
+
+    def mark_due(self, subjects: Iterable[str]) -> None:
+        """Let the lists of subjects be published, changed or not."""
+        batch = WriteBatch(raw_mode=True)
+        for subject in subjects:
+            batch.put(_SUBJECT_DUE + bytes.fromhex(subject), b"")
+        self._db.write(batch)
 
     def outbox(self) -> list[Forward]:
         """The copies that are not known to have been sent."""
@@ -157,10 +204,12 @@ class Store:
         batch.put(_META, _encode(self.meta))
         self._db.write(batch)
 
-    def write(self, draft: Draft, meta: Meta, due_columns: Iterable[str]) -> None:
+    def write(
+        self, draft: Draft, meta: Meta, due_columns: Iterable[str], barrier_records: Iterable[BarrierRecord] = ()
+    ) -> None:
         """Write a draft and where the log stood after it, in one atomic batch.
 
-        due_columns: those of the draft's columns that are not yet marked as due.
+        due_columns: those of the draft's columns that are not yet marked as due. barrier_records: those of its barriers.
         """
         batch = WriteBatch(raw_mode=True)
         for subject, events in draft.persons.items():
@@ -174,10 +223,13 @@ class Store:
                 batch.put(_cell_key(cell), tally.to_bytes(value))
             else:
                 batch.delete(_cell_key(cell))
-        for column, value in draft.totals.items():
-            batch.put(_TOTAL + column.encode(), tally.to_bytes(value))
+        for column, total in draft.totals.items():
+            batch.put(_TOTAL + column.encode(), tally.to_bytes(total))
         for balance in draft.balances:
             batch.put(_BALANCE + _encode(balance), b"")
+        _put_closings(batch, draft)
+        for order, record_key, record in barrier_records:
+            batch.put(_BARRIER + order, _encode((record_key, record)))
         for column in due_columns:
             batch.put(_COLUMN_DUE + column.encode(), b"")
         for subject in draft.anomalies:
@@ -203,6 +255,31 @@ class Store:
                 return
             yield key, iterator.value()
             iterator.next()
+
+
+def _put_closings(batch: WriteBatch, draft: Draft) -> None:
+    """The cells of closings and their marks: those that go before those that come."""
+    closings = draft.closings
+    for cell, change in closings.changes.items():
+        if any(change):
+            batch.put(_CHANGE + _period_key(cell), _encode(tuple(map(tally.to_bytes, change))))
+        else:
+            batch.delete(_CHANGE + _period_key(cell))
+    for cell in closings.barred:
+        batch.delete(_UNBARRED + _period_key(cell))
+    for cell in closings.unbarred:
+        batch.put(_UNBARRED + _period_key(cell), b"")
+    if closings.are_kept:
+        for balance in draft.balances:
+            batch.put(_UNBARRED_BALANCE + _encode(balance), b"")
+    for barrier in closings.barriers:
+        for balance in barrier.balances:
+            batch.delete(_UNBARRED_BALANCE + _encode(balance))
+
+
+def _period_key(cell: PeriodCell) -> bytes:
+    period, column = cell
+    return (period + 1).to_bytes(4) + column.encode()
 
 
 def set_aside(path: Path) -> Path:

@@ -82,7 +82,8 @@ def day(day: datetime) -> None:
 
 @click.command()
 def epoch() -> None:
-    """Begin a new epoch with the settings in force (LAMPIT_TRANSIT_EXPIRY_DAYS, LAMPIT_LEAP_BIRTHDAY, the region reference).
+    """Begin a new epoch with the settings in force (LAMPIT_TRANSIT_EXPIRY_DAYS, LAMPIT_LEAP_BIRTHDAY, LAMPIT_CLOSING_DAY,
+    LAMPIT_FIRST_PERIOD, the region reference).
 
     Stop the ledger workers first; started again with the same settings, they rebuild their stores from the log.
 

@@ -121,16 +121,13 @@ def count_python(
         {"subject": one.subject, "event": {"source": one.source, "id": one.id}, "kind": one.kind}
         for one in counted.anomalies
     ]
-    asked = msgspec.UNSET if hierarchy_of is None else hierarchy_of.isoformat()
-    return Outcome(as_of.isoformat(), asked, counted.regions, rejected, anomalies)
+    return Outcome(as_of.isoformat(), _asked(hierarchy_of), counted.regions, rejected, anomalies)
 
 
 def count_sql(
     files: list[EventFile], pseudonymise: Pseudonymiser, rules: Rules, as_of: date, hierarchy_of: date | None = None
 ) -> Outcome:
     """By the audit's SQL, over the same accepted events as ledger records."""
-    if hierarchy_of is not None:
-        raise click.UsageError("--hierarchy-of is counted by --engine python only.")
     from lampit.audit.sql_count import CountSettings, sql_count
     from stream.ledger import encode_record
 
@@ -145,11 +142,16 @@ def count_sql(
     counted = sql_count(
         records,
         as_of=as_of,
+        hierarchy_of=hierarchy_of,
         regions=reference.DATA / "regions",
         region_changes=reference.DATA / "region_changes.csv",
         settings=CountSettings(rules.transit_expiry_days, rules.leap_birthday, rules.stale_after_days),
     )
-    return Outcome(as_of.isoformat(), msgspec.UNSET, counted.regions, rejected, counted.anomalies)
+    return Outcome(as_of.isoformat(), _asked(hierarchy_of), counted.regions, rejected, counted.anomalies)
+
+
+def _asked(hierarchy_of: date | None) -> str | msgspec.UnsetType:
+    return msgspec.UNSET if hierarchy_of is None else hierarchy_of.isoformat()
 
 
 ENGINES: Final = {"python": count_python, "sql": count_sql}

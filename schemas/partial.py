@@ -1,4 +1,4 @@
-"""The records of `lampit.partials`: what one ledger partition holds of a region, and the head that closes each batch.
+"""The records of `lampit.partials`: what one ledger partition holds of a region and adds to its closings.
 
 In: the ledger worker. Out: `schemas/json/partials.json`; read by the roll-up only. Values are absolute, so that
 repeats are harmless; at one (epoch, offset) a partition has one value. A tally by sex is a list [M, F, unknown].
@@ -6,14 +6,18 @@ repeats are harmless; at one (epoch, offset) a partition has one value. A tally 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, RootModel
 
-from schemas.fields import Column, Day, Measure, Output
+from schemas.fields import Column, Day, Measure, Output, PeriodName
+from schemas.ledger import OpeningBalanceRecord
 
 BySex = Annotated[list[int], Field(min_length=3, max_length=3)]
 """[M, F, unknown]."""
+
+FlowName = Literal["births", "stillbirths", "deaths", "moved_out", "moved_in", "recordings", "served", "turned_17"]
+"""The flows that are counted; corrections are what is left."""
 
 Stated = int | Annotated[list[int], Field(min_length=2, max_length=2)]
 """A number stated by a balance: the total, or [M, F]."""
@@ -87,5 +91,73 @@ class HeadRecord(Output):
     """Where the web server of the worker that wrote it is reached; the roll-up asks there for other days."""
 
 
-class AnyPartialRecord(RootModel[PartialRecord | HeadRecord]):
+class ClosingDating(Output):
+    """What a cell of the closings holds in one dating; what is zero is left out."""
+
+    stock: dict[Measure, BySex] = Field(default_factory=dict)
+    """By how much the period moves each measure."""
+    flows: dict[FlowName, BySex] = Field(default_factory=dict)
+    """What happened in the period."""
+
+
+class ClosingChangeRecord(Output):
+    """What one partition adds to the closing of one place in one period. The record's key is
+    `change|COLUMN|PERIOD|PARTITION|KNOWN_DAY|SETTINGS`; a tombstone when a later one has taken its place."""
+
+    column: str
+    """A region code, or `REGION@DAY` of what a balance already holds of known people."""
+    period: PeriodName | Literal["before"]
+    """The period, or all the time before the first one."""
+    partition: int
+    """Ledger partition."""
+    known_day: Day
+    """The last business day that was over when the partition came to its day record."""
+    settings: str
+    """Digest of the settings and the region reference it was made with."""
+    by_event_date: ClosingDating = Field(default_factory=ClosingDating)
+    """By the day on which it happened."""
+    by_report_date: ClosingDating = Field(default_factory=ClosingDating)
+    """By the day on which the office registered it."""
+
+
+class ClosingBalanceRecord(Output):
+    """An opening balance that is in the closings from a known day on. The record's key is `balance|DIGEST|SETTINGS`."""
+
+    known_day: Day
+    """The first known day that includes it."""
+    settings: str
+    """Digest of the settings and the region reference."""
+    record: OpeningBalanceRecord
+    """Its record of the ledger."""
+
+
+class BarrierRecord(Output):
+    """Closes what a partition says of a known day. The record's key is `barrier|PARTITION|KNOWN_DAY|SETTINGS`."""
+
+    partition: int
+    """Ledger partition."""
+    known_day: Day
+    """The last business day that was over."""
+    settings: str
+    """Digest of the settings and the region reference."""
+    epoch: int
+    """Epoch of the ledger."""
+    offset: int
+    """Next offset of the partition behind the day record."""
+    balances: str
+    """Digest of the balances taken in; a day is closed when all partitions have the same."""
+
+
+class ClosedRecord(Output):
+    """Written by the roll-up: all closings known at the end of that day are published. The record's key is `closed`."""
+
+    known_day: Day
+    """The day."""
+    settings: str
+    """Digest of the settings and the region reference."""
+
+
+class AnyPartialRecord(
+    RootModel[PartialRecord | HeadRecord | ClosingChangeRecord | ClosingBalanceRecord | BarrierRecord | ClosedRecord]
+):
     """One record of `lampit.partials`: the key says which."""

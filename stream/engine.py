@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -133,8 +134,7 @@ class Engine:
     def _close(
         self, periods: Periods, index: int, cells: Mapping[PeriodCell, Change], book: Book, regions: set[str]
     ) -> list[dict[str, Any]]:
-        period = periods.period(index)
-        datings = []
+        sums = []
         for stock, flow in (("stock_by_event", "flows_by_event"), ("stock_by_report", "flows_by_report")):
             opening: defaultdict[str, int] = defaultdict(int)
             closing: defaultdict[str, int] = defaultdict(int)
@@ -146,23 +146,9 @@ class Engine:
                     closing[column] += getattr(change, stock)
                 if number == index and getattr(change, flow):
                     moved[column] = getattr(change, flow)
-            datings.append(
-                Dating(
-                    self._figures(opening, period.opened_on, period, book, regions),
-                    self._figures(closing, period.closed_on, period, book, regions),
-                    moved,
-                )
-            )
-        by_event, by_report = datings
-        return close(period, by_event, by_report, self._reference)
-
-    def _figures(
-        self, columns: Mapping[str, int], day: int, period: Period, book: Book, regions: set[str]
-    ) -> dict[str, Figure]:
-        codes_of = period.closed_on
-        beyond = excess(book, day, codes_of)
-        parts = [(0, place, partial(place, day, columns, book, beyond)) for place in regions | book.by_region.keys()]
-        return figures(parts, day, self._rules.stale_after_days, self._reference.places, codes_of)
+            sums.append(Sums(opening, closing, moved))
+        context = Context(self._rules, self._reference, book)
+        return close_month(periods.period(index), sums[0], sums[1], context, regions)
 
     def _parts(self, context: Context) -> Iterable[tuple[str, Part]]:
         merged = persons(self._events, self._changed)
@@ -172,6 +158,45 @@ class Engine:
                 yield subject, count({subject: events}, context)
         for survivor, subjects in merged.items():
             yield survivor, count({subject: self._events[subject] for subject in subjects}, context)
+
+
+class Sums(NamedTuple):
+    """One dating of a period, by column: the stocks at its two cut-offs, and each place's own flows between them."""
+
+    opening: Mapping[str, int]
+    closing: Mapping[str, int]
+    flows: Mapping[str, int]
+
+
+def close_month(
+    period: Period,
+    by_event: Sums,
+    by_report: Sums,
+    context: Context,
+    places: AbstractSet[str],
+    known_day: int | None = None,
+    only: AbstractSet[str] | None = None,
+) -> list[dict[str, Any]]:
+    """The closing records of a period: of the regions of some places and all above, or of those among `only`; IdentityError."""
+    datings = [
+        Dating(
+            _figures(sums.opening, period.opened_on, period, context, places),
+            _figures(sums.closing, period.closed_on, period, context, places),
+            sums.flows,
+        )
+        for sums in (by_event, by_report)
+    ]
+    named = None if only is None else only & datings[0].closing.keys()
+    return close(period, datings[0], datings[1], context.reference, known_day, named)
+
+
+def _figures(
+    columns: Mapping[str, int], day: int, period: Period, context: Context, regions: AbstractSet[str]
+) -> dict[str, Figure]:
+    book, codes_of = context.book, period.closed_on
+    beyond = excess(book, day, codes_of)
+    parts = [(0, place, partial(place, day, columns, book, beyond)) for place in regions | book.by_region.keys()]
+    return figures(parts, day, context.rules.stale_after_days, context.reference.places, codes_of)
 
 
 def _add(cells: dict[PeriodCell, Change], more: Mapping[PeriodCell, Change]) -> None:

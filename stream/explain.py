@@ -35,11 +35,11 @@ def explain(heard: Iterable[Heard], question: Question, rules: Rules, reference:
     """All causes of the change that the question asks about."""
     old, new = _split(heard, question)
     walk = _Walk(question, rules, reference, old, new)
-    begun = walk.figure(walk.known, walk.scope, question.begin)
+    begun = walk.figure(question.begin)
     walk.learn_balances()
     walk.learn_events()
     walk.pass_days()
-    return Explanation(walk.causes(), less(walk.figure(walk.known, walk.scope, question.end), begun).counts)
+    return Explanation(walk.causes(), less(walk.figure(question.end), begun).counts)
 
 
 def _split(heard: Iterable[Heard], question: Question) -> tuple[list[Heard], list[Heard]]:
@@ -75,6 +75,7 @@ class _Walk:
         for one in old:
             self._take(one)
         self.scope = self._scope()
+        self._parts: dict[str, list[Part]] = {}
         self._moved: defaultdict[tuple[str, int, str | None, int], int] = defaultdict(int)
         self._stated: dict[tuple[str, int, str | None, int], Extra] = {}
         self._events: dict[int, Event | OpeningBalance] = {}
@@ -89,13 +90,21 @@ class _Walk:
     def _scope(self) -> Scope:
         return Scope(self.question.region, Book(self.balances, self.reference.places))
 
-    def figure(self, events: Events, scope: Scope, day: int) -> Extra:
-        """The region's figure, straight from all persons."""
-        tally = sum(scope.contributions(self.parts(one, scope), day) for one in _components(events))
-        return Extra(self._stated_by(scope, day).rows(unpack(tally)))
+    def figure(self, day: int) -> Extra:
+        """The region's figure as known now, straight from all persons."""
+        tally = sum(self.scope.contributions(self._counted(one), day) for one in _components(self.known))
+        return Extra(self._stated_by(self.scope, day).rows(unpack(tally)))
 
     def _stated_by(self, scope: Scope, day: int) -> Extra:
         return NOTHING if self.question.people_only else scope.stated(day)
+
+    def _counted(self, component: Events) -> list[Part]:
+        """A person as known now; kept, because it is asked for at both ends and on the way."""
+        subject = min(component)
+        found = self._parts.get(subject)
+        if found is None:
+            found = self._parts[subject] = self.parts(component, self.scope)
+        return found
 
     def parts(self, events: Events, scope: Scope) -> list[Part]:
         """The parts of the persons that these events are of."""
@@ -128,6 +137,7 @@ class _Walk:
             if isinstance(one.event, OpeningBalance):
                 before = self.scope
                 self._take(one)
+                self._parts.clear()
                 self.scope = self._scope()
                 moved = 0
                 for component in _components(self.known):
@@ -144,6 +154,9 @@ class _Walk:
             if one.subject is not None:
                 new[one.subject].append(one)
                 self._take(one)
+        # Who is whom may be told by a new event too: nobody's parts outlast one.
+        if new:
+            self._parts.clear()
         for component in _components(self.known):
             arrived = sorted((one for subject in component for one in new[subject]), key=_arrival)
             if arrived:
@@ -176,7 +189,7 @@ class _Walk:
     def pass_days(self) -> None:
         """What every day after the first one moved, as known at the second instant."""
         for component in _components(self.known):
-            for part in self.parts(component, self.scope):
+            for part in self._counted(component):
                 self._pass(part, component)
         if not self.question.people_only:
             self._pass_stated()

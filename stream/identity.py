@@ -47,10 +47,15 @@ def families(events: Mapping[str, Sequence[Event]], changed: Iterable[str]) -> l
 
 def split(groups: Mapping[str, Sequence[Event]]) -> list[Mapping[str, Sequence[Event]]]:
     """The persons among the events of some pseudonyms: one for each that nobody merged, one for all those merged."""
-    if len(groups) == 1:
-        return [groups]
+    return [groups] if len(groups) == 1 else [person for _, person in named(groups)]
+
+
+def named(groups: Mapping[str, Sequence[Event]]) -> list[tuple[str, Mapping[str, Sequence[Event]]]]:
+    """The same, each with the pseudonym that names them."""
     changed = [subject for subject, events in groups.items() if any(isinstance(event, NikChange) for event in events)]
-    merged = persons(groups, changed).values() if changed else ()
-    others = {subject for subjects in merged for subject in subjects}
-    alone = [{subject: events} for subject, events in groups.items() if subject not in others]
-    return [*alone, *({subject: groups[subject] for subject in subjects} for subjects in merged)]
+    merged = persons(groups, changed) if changed else {}
+    others = {subject for subjects in merged.values() for subject in subjects}
+    found: list[tuple[str, Mapping[str, Sequence[Event]]]] = [
+        (subject, {subject: events}) for subject, events in groups.items() if subject not in others
+    ]
+    return found + [(name, {subject: groups[subject] for subject in subjects}) for name, subjects in merged.items()]

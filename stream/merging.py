@@ -20,7 +20,7 @@ import msgspec
 
 from stream.count import Context, Groups, Part, count
 from stream.events import Event, NikChange, PersonEvent
-from stream.identity import persons
+from stream.identity import named
 from stream.standing import Anomaly
 
 PARTITION_DIGITS: Final = 8
@@ -113,16 +113,7 @@ class Hold:
 
     def persons(self) -> list[tuple[str, Groups]]:
         """The persons counted here, each with its surviving pseudonym; nobody when given up."""
-        if self.is_given_up:
-            return []
-        groups = self.groups()
-        changed = [subject for subject, events in groups.items() if any(isinstance(one, NikChange) for one in events)]
-        merged = persons(groups, changed)
-        others = {subject for subjects in merged.values() for subject in subjects}
-        found: list[tuple[str, Groups]] = [
-            (subject, {subject: events}) for subject, events in groups.items() if subject not in others
-        ]
-        return found + [(name, {one: groups[one] for one in subjects}) for name, subjects in merged.items()]
+        return [] if self.is_given_up else named(self.groups())
 
     def parts(self, context: Context) -> list[tuple[str, Part]]:
         """What the persons counted here count as."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from stream.calendar import end_of_day
 from stream.events import Event, OpeningBalance, Register
 from stream.ledger import content_digest
-from stream.places import NO_CHANGES, Places
+from stream.places import FOREVER, NO_CHANGES, Places
 from stream.reference import Reference
 from stream.regions import lineage
 
@@ -109,15 +109,16 @@ class Book:
         """Those above, and every balance in whose region the place came to lie after D0."""
         found = self._touching.get(place)
         if found is None:
-            found = self.above(place)
-            if self.places.is_changed(place):
-                found = tuple(balance for balance in self if self._touches(balance, place))
-            self._touching[place] = found
+            last_days = (*(day - 1 for day in self.places.days), FOREVER)
+            balances = (
+                balance
+                for day in last_days
+                for code in lineage(self.places.code(place, day))
+                for balance in self.at(code, day)
+                if balance.day <= day
+            )
+            found = self._touching[place] = tuple({balance.column: balance for balance in balances}.values())
         return found
-
-    def _touches(self, balance: Balance, place: str) -> bool:
-        days = (balance.day, *(day for day in self.places.days if day > balance.day))
-        return any(self.places.inside(place, balance.region, day) for day in days)
 
     def at(self, code: str, day: int) -> tuple[Balance, ...]:
         """Every balance, of whatever day, whose region has the code on that day."""

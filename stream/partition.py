@@ -11,13 +11,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
+from stream import closing_cells
+from stream.closing_cells import ClosingCells
 from stream.count import Context, Nowhere, Part, count, post
 from stream.engine import partial
-from stream.events import Event, OpeningBalance, Placed
+from stream.events import Event, MoveIn, MoveOut, OpeningBalance, Placed
 from stream.excess import excess
 from stream.merging import Copy, Forward, Hold, to_send
 from stream.opening import Book
 from stream.reference import Reference
+from stream.regions import TRANSIT
 from stream.rollup import Partial
 from stream.rules import Rules
 from stream.standing import Anomaly
@@ -26,7 +29,7 @@ Cell = tuple[int, str]
 """(day, column): where postings of one day add up; a column is a place's code or a balance's own column."""
 
 
-class Reader(Protocol):
+class Reader(closing_cells.Reader, Protocol):
     """The store as the last written batch left it."""
 
     def persons(self, subjects: Sequence[str]) -> list[list[Event] | None]:
@@ -53,7 +56,8 @@ class Draft:
 
     persons, copies, cells, totals: new values. columns: those whose figure may have changed. anomalies: the present list of
     each person for whom it changed; None for one of several NIKs, whose lists `lists` tells. balances: those that arrived.
-    outbox: copies to be sent. day: the business day reached, None before the first.
+    outbox: copies to be sent. closings: what is posted to closings, and the days that turned. day: the business day reached,
+    None before the first.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class Draft:
         self.copies: dict[str, list[Copy]] = {}
         self.outbox: list[Forward] = []
         self._linked = linked
+        self.closings = ClosingCells(reader, rules.periods)
         self.cells: dict[Cell, int] = {}
         self.totals: dict[str, int] = {}
         self.columns: set[str] = set()
@@ -93,15 +98,19 @@ class Draft:
         context = Context(self._rules, self._reference, self.book)
         moved: dict[Cell, int] = {}
         for subject, held in self._load(by_person):
-            events = list(held)
-            events += [event for event in _unlike(by_person[subject]) if event not in held]
-            if len(events) == len(held):
+            new = [event for event in _unlike(by_person[subject]) if event not in held]
+            if not new:
                 continue
+            events = [*held, *new]
+            self._name(new)
             before = count({subject: held}, context) if held else NO_PART
             after = count({subject: events}, context)
             self.persons[subject] = events
             self._replace(subject, moved, before, after)
+            self.closings.post({subject: held}, context, [before], -1)
+            self.closings.post({subject: events}, context, [after], 1)
         self._move(moved)
+        self.closings.settle()
 
     def add_linked(self, arrivals: Iterable[tuple[str, str, Event]]) -> None:
         """Add events to be held under a subject of several NIKs: (holder, subject it was sent under, event)."""
@@ -118,12 +127,14 @@ class Draft:
                 self.anomalies[holder] = None
             if self._is_linked(holder) and len(after.own) + len(after.copies) == len(before.own) + len(before.copies):
                 continue
+            self._name(event for _, event in arrived)
             self.outbox += to_send(before, after)
             if after.own:
                 self.persons[holder] = list(after.own)
             self.copies[holder] = list(after.copies)
-            self._replace_all(moved, before.parts(context), after.parts(context))
+            self._replace_hold(moved, (before, context), (after, context))
         self._move(moved)
+        self.closings.settle()
 
     def lists(self, subject: str) -> Mapping[str, Sequence[Anomaly]]:
         """The present lists of anomalies that are given out for a subject: of all its NIKs, or of none if another does."""
@@ -138,28 +149,40 @@ class Draft:
         self.book = Book((*self.book.events, event), self._reference.places)
         new = Context(self._rules, self._reference, self.book)
         moved: dict[Cell, int] = {}
-        for subject, stored in self._reader.every_person():
-            if self._is_linked(subject):
-                continue
-            held = self.persons.get(subject, stored)
+        for subject, held in self._everybody():
             before, after = count({subject: held}, old), count({subject: held}, new)
             self._replace(subject, moved, before, after)
-        for subject, held in self.persons.items():
-            if not self._is_linked(subject) and self._reader.persons([subject])[0] is None:
-                before, after = count({subject: held}, old), count({subject: held}, new)
-                self._replace(subject, moved, before, after)
+            self.closings.post({subject: held}, old, [before], -1)
+            self.closings.post({subject: held}, new, [after], 1)
         for subject in self._linked | self.copies.keys():
             hold = self._hold(subject)
-            self._replace_all(moved, hold.parts(old), hold.parts(new))
+            self._replace_hold(moved, (hold, old), (hold, new))
             self.anomalies[subject] = None
         self._move(moved)
+        self.closings.settle()
         # The next of its place may end another's, and what is nested in it may have changed its code.
         self.columns.update(self.book.by_region, old.book.by_region)
 
-    def advance(self, day: int) -> None:
-        """Turn the business day forward: what was posted for the days passed comes into the totals."""
+    def _everybody(self) -> Iterator[tuple[str, Sequence[Event]]]:
+        """All persons of one NIK, with the events held now."""
+        seen: set[str] = set()
+        for subject, stored in self._reader.every_person():
+            if subject in self.persons:
+                seen.add(subject)
+            if not self._is_linked(subject):
+                yield subject, self.persons.get(subject, stored)
+        for subject, held in self.persons.items():
+            if subject not in seen and not self._is_linked(subject):
+                yield subject, held
+
+    def advance(self, day: int, offset: int = 0) -> None:
+        """Turn the business day forward: what was posted for the days passed comes into the totals.
+
+        offset: the next one behind the day record; all before it is in the closings known on the day that is over.
+        """
         if self.day is not None and day <= self.day:
             return
+        self.closings.bar(day - 1, offset, self.book, self.balances)
         after = -1 if self.day is None else self.day
         passed = dict(self._reader.days(after, day))
         passed.update({cell: tally for cell, tally in self.cells.items() if after < cell[0] <= day})
@@ -190,28 +213,34 @@ class Draft:
 
     def _replace(self, subject: str, moved: dict[Cell, int], before: Part, after: Part) -> None:
         """Post what a person's part changed by, and note their anomalies."""
-        self._name(after)
         if before is not NO_PART:
             post(moved, before, -1)
         post(moved, after, 1)
         if before.anomalies != after.anomalies:
             self.anomalies[subject] = after.anomalies
 
-    def _replace_all(
-        self, moved: dict[Cell, int], before: Iterable[tuple[str, Part]], after: Iterable[tuple[str, Part]]
-    ) -> None:
-        """The same of several persons, without their anomalies."""
-        for _, part in before:
-            post(moved, part, -1)
-        for _, part in after:
-            self._name(part)
-            post(moved, part, 1)
+    def _replace_hold(self, moved: dict[Cell, int], before: tuple[Hold, Context], after: tuple[Hold, Context]) -> None:
+        """The same of the persons that are counted under a subject of several NIKs, without their anomalies."""
+        for (hold, context), sign in ((before, -1), (after, 1)):
+            parts = [part for _, part in hold.parts(context)]
+            for part in parts:
+                post(moved, part, sign)
+            if parts:
+                self.closings.post(hold.groups(), context, parts, sign)
 
-    def _name(self, part: Part) -> None:
-        """A region that a standing event names is given out even if nothing moves."""
-        for event in part.standing:
+    def _name(self, events: Iterable[Event]) -> None:
+        """Every place where events may have put somebody is given out, even if nothing moves by all that is known now.
+
+        An earlier store may have given out what it knew between two of them.
+        """
+        places = self._reference.places
+        for event in events:
             if isinstance(event, Placed):
-                self._named.add(self._reference.places.at(event.region, event.occurred_on))
+                self._named.add(places.at(event.region, event.occurred_on))
+                if isinstance(event, MoveOut):
+                    self._named.add(TRANSIT)
+                elif isinstance(event, MoveIn) and event.origin is not None and event.origin[0].isdigit():
+                    self._named.add(places.at(event.origin, event.occurred_on))
 
     def _move(self, moved: Mapping[Cell, int]) -> None:
         """Add tallies to cells; those of days reached go into the totals too."""

@@ -60,6 +60,11 @@ class Periods(msgspec.Struct, frozen=True):
         opened_on, closed_on = (_cut_off(self.first + number, self.closing_day) for number in (index - 1, index))
         return Period(index, f"{year:04}-{month + 1:02}", opened_on, closed_on)
 
+    def last_ended(self, day: int) -> int:
+        """The index of the last period that is over at the end of a day; BEFORE while none of them is."""
+        index = self.index(day)
+        return index if index == BEFORE or self.period(index).closed_on == day else index - 1
+
     def index_of(self, name: str) -> int:
         """The index of the period called `name`, which is negative before the first; ValueError for what is no period."""
         return month_of(name) - self.first

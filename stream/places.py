@@ -141,10 +141,6 @@ class Places:
                 ended = place
         return ended.column
 
-    def is_changed(self, column: str) -> bool:
-        """Whether the place ever had another code, or none."""
-        return column in self._places
-
     def is_in_force(self, column: str, day: int) -> bool:
         """Whether the place, under this or another code, is in force on a day; unknown codes always are."""
         place = self._places.get(column)

@@ -59,8 +59,8 @@ MUTATIONS: Final = (
     Mutation(
         "unknown birth date under a balance is a child",
         "stream/eligibility.py",
-        "if person.birth_date is None and presumed:",
-        "if person.birth_date is None and presumed and marriages:",
+        "if born is None and presumed:",
+        "if born is None and presumed and marriages:",
     ),
     Mutation(
         "first correction wins, not the last",
@@ -425,8 +425,8 @@ MUTATIONS: Final = (
     Mutation(
         "a balance holds what lies in its region now",
         "stream/opening.py",
-        "for code in lineage(self.places.code(place, day))",
-        "for code in lineage(self.places.code(place, 10**6))",
+        "for day in self._days\n                for code in lineage(self.places.code(place, day))",
+        "for day in self._days\n                for code in lineage(self.places.code(place, 10**6))",
     ),
     Mutation(
         "V is inside by the codes of D0",
@@ -516,8 +516,14 @@ MUTATIONS: Final = (
     Mutation(
         "a death of somebody counted nowhere is a flow",
         "stream/flows.py",
-        "                if left:\n                    yield",
-        '                if place == "":\n                    yield',
+        "                if left:\n                    yield Flow(left,",
+        "                if left is not None:\n                    yield Flow(left or fact.region,",
+    ),
+    Mutation(
+        "a death is counted where it is reported",
+        "stream/flows.py",
+        "yield Flow(left, day, report_day(fact), DEATHS",
+        "yield Flow(fact.region, day, report_day(fact), DEATHS",
     ),
     Mutation(
         "recordings of people held unplaced",

@@ -21,9 +21,6 @@ from tests.scenario_files import Expectation, Scenario
 Json = dict[str, Any]
 Order = Callable[[Sequence[Json]], list[Json]]
 
-NOT_YET_IN_SQL: Final = "sql:not-yet"
-"""Tag of the stories that the SQL recount cannot count yet: it does not read region codes through time."""
-
 ANY_DAY: Final = date(2019, 3, 28)
 """For a story that expects anomalies only."""
 

@@ -34,7 +34,7 @@ from rich.table import Table
 from agents.barrier import today
 from lampit.tables import notice
 from tests.brokers import KafkaBroker, delete_topics, kafka_missing
-from tests.scenario_check import NOT_YET_IN_SQL, backwards, by_the_core, by_the_sql, shuffled_with_repeats, told
+from tests.scenario_check import backwards, by_the_core, by_the_sql, shuffled_with_repeats, told
 from tests.scenario_files import Scenario, load_scenarios
 from tests.scenario_live import count_live, ledgers
 
@@ -61,11 +61,11 @@ class Row:
 
 def count_here(scenario: Scenario) -> dict[str, list[str]]:
     """The columns that need no broker."""
-    found = {
+    return {
         "core": by_the_core(scenario, told) + by_the_core(scenario, backwards),
         "shuffled": by_the_core(scenario, shuffled_with_repeats),
+        "sql": by_the_sql(scenario),
     }
-    return found if NOT_YET_IN_SQL in scenario.tags else found | {"sql": by_the_sql(scenario)}
 
 
 def count_rows(rows: Sequence[Row], shown: Progress) -> None:

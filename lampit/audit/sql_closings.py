@@ -127,8 +127,6 @@ def _stocks(connection: duckdb.DuckDBPyConnection, opened_on: date, closed_on: d
         ("event", "opening", opened_on),
         ("event", "closing", closed_on),
     ):
-        count_day(
-            connection, day, settings, hierarchy_of=closed_on, reported_by=day if dating == "report" else None
-        )
+        count_day(connection, day, settings, hierarchy_of=closed_on, reported_by=day if dating == "report" else None)
         connection.execute(f"{create} SELECT '{dating}' AS dating, '{moment}' AS moment, * FROM coverage")
         create = "INSERT INTO stock"

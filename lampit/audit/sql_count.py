@@ -48,7 +48,7 @@ def sql_count(
     threads: int | None = None,
     memory_limit: str | None = None,
 ) -> SqlCount:
-    """The figures of every region at the end of `as_of`, under its own region codes or those of `hierarchy_of`, and the anomalies.
+    """The figures of every region at the end of `as_of`, under its codes or those of `hierarchy_of`, and the anomalies.
 
     `regions` is a folder with provinces.csv, regencies.csv, districts.csv and villages.csv; without `region_changes` the
     codes of the reference are those of every day.

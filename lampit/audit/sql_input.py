@@ -2,8 +2,8 @@
 
 In: ledger records (an iterable of (person id, record as JSON), or files of them: NDJSON as it is, Parquet with a column
 `value` that holds the record as text or bytes, a folder of such Parquet files) and the region tables. Out: the view or table
-`ledger_record`, the tables `region_reference` and `region_change`, and what regions.sql makes of them. Nothing is judged here: control records and copies are left
-out by count.sql. Called by `sql_count` and `sql_closings`.
+`ledger_record`, the tables `region_reference` and `region_change`, and what regions.sql makes of them. Nothing is judged
+here: control records and copies are left out by count.sql. Called by `sql_count` and `sql_closings`.
 """
 
 from __future__ import annotations

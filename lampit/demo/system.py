@@ -33,6 +33,9 @@ from stream.pseudonym import Pseudonymiser
 from stream.regions import COUNTRY
 
 HOST: Final = "127.0.0.1"
+FIRST_PERIOD: Final = "2019-03"
+"""Closed on 28 March, the day of the figures of Musi Rawas; the demonstration begins three days later."""
+
 READY_SECONDS_MAX: Final = 60.0
 _ASK_SECONDS: Final = 0.2
 _LOG_LINES: Final = 12
@@ -81,6 +84,7 @@ class System:
             "pseudonym_key_file": key,
             "day_source": "manual",
             "session_timeout_seconds": 10,
+            "first_period": FIRST_PERIOD,
         }
         self.settings = load_settings(**self._common)
         _, self.pseudonymise = identify(self.settings)

@@ -13,10 +13,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from agents.store import FORMAT, Meta
+from agents.store import FORMAT, BarrierRecord, Meta
 from lampit import reference
-from stream import coverage
+from stream import closing_parts, coverage
 from stream.admission import Admitted
+from stream.contribution import Change, PeriodCell
 from stream.events import Event, OpeningBalance
 from stream.merging import Copy, Forward, holders, partition_of
 from stream.opening import Book
@@ -45,6 +46,10 @@ class MemoryStore:
         self._balances: list[OpeningBalance] = []
         self._due: tuple[set[str], set[str]] = (set(), set())
         self._outbox: dict[Forward, None] = {}
+        self._changes: dict[PeriodCell, Change] = {}
+        self._unbarred: set[PeriodCell] = set()
+        self._unbarred_balances: list[OpeningBalance] = []
+        self._barriers: dict[bytes, tuple[bytes, bytes]] = {}
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -70,12 +75,31 @@ class MemoryStore:
     def days(self, after: int, through: int) -> Iterator[tuple[Cell, int]]:
         yield from ((cell, tally) for cell, tally in self._cells.items() if after < cell[0] <= through)
 
+    def changes(self, cells: Sequence[PeriodCell]) -> list[Change]:
+        return [self._changes.get(cell, Change()) for cell in cells]
+
+    def unbarred(self, through: int) -> Iterator[PeriodCell]:
+        yield from [cell for cell in self._unbarred if cell[0] <= through]
+
+    def unbarred_balances(self) -> list[OpeningBalance]:
+        return list(self._unbarred_balances)
+
+    def barrier_records(self, count_max: int) -> list[BarrierRecord]:
+        return [(order, *pair) for order, pair in sorted(self._barriers.items())][:count_max]
+
+    def barriers_published(self, records: Iterable[BarrierRecord]) -> None:
+        for order, _, _ in records:
+            del self._barriers[order]
+
     def balances(self) -> list[OpeningBalance]:
         return list(self._balances)
 
     def due(self) -> tuple[set[str], set[str]]:
         columns, subjects = self._due
         return set(columns), set(subjects)
+
+    def mark_due(self, subjects: Iterable[str]) -> None:
+        self._due[1].update(subjects)
 
     def outbox(self) -> list[Forward]:
         return list(self._outbox)
@@ -88,7 +112,16 @@ class MemoryStore:
         self._due[0].difference_update(columns)
         self._due[1].difference_update(subjects)
 
-    def write(self, draft: Draft, meta: Meta, due_columns: Iterable[str]) -> None:
+    def write(
+        self, draft: Draft, meta: Meta, due_columns: Iterable[str], barrier_records: Iterable[BarrierRecord] = ()
+    ) -> None:
+        closings = draft.closings
+        self._changes |= closings.changes
+        self._unbarred = (self._unbarred - closings.barred) | closings.unbarred
+        told = [balance for barrier in closings.barriers for balance in barrier.balances]
+        waiting = [*self._unbarred_balances, *(draft.balances if closings.are_kept else ())]
+        self._unbarred_balances = [balance for balance in waiting if balance not in told]
+        self._barriers |= {order: (key, value) for order, key, value in barrier_records}
         self._persons |= draft.persons
         self._copies |= draft.copies
         self._cells |= draft.cells
@@ -107,10 +140,12 @@ class Cluster:
     partitions: int
     folder: Path
     make_store: Callable[[Path], Any] = MemoryStore
+    rules: Rules = field(default_factory=Rules)
     logs: list[list[Arrival]] = field(init=False)
     desks: list[Desk] = field(init=False)
     partials: dict[tuple[int, str], Partial] = field(default_factory=dict)
     lists: Lists = field(default_factory=dict)
+    closing_parts: list[tuple[bytes, bytes | None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Nothing sent."""
@@ -132,6 +167,12 @@ class Cluster:
         """The day record."""
         for log in self.logs:
             log.append(day)
+
+    def compact(self) -> None:
+        """What Kafka may do at any time: of each key of the closing parts the last one is left, and no tombstone."""
+        newest = {key: number for number, (key, _) in enumerate(self.closing_parts)}
+        kept = [(key, value) for number, (key, value) in enumerate(self.closing_parts) if newest[key] == number]
+        self.closing_parts[:] = [pair for pair in kept if pair[1] is not None]
 
     def close(self) -> None:
         """Give the folders back."""
@@ -195,16 +236,25 @@ class Desk:
         """A kill, and the store is gone."""
         self.store.close()
         self.caught_up_at = len(self.cluster.logs[self.number])
-        self._open(self._new_store())
+        store = self._new_store()
+        lists = {subject for subject, found in self.cluster.lists.items() if found}
+        store.mark_due(one for one in lists if partition_of(one, self.cluster.partitions) == self.number)
+        self._open(store)
 
     @property
     def is_busy(self) -> bool:
         """Whether anything is left to apply, send or publish."""
         waiting = self.next < len(self.cluster.logs[self.number])
-        return waiting or bool(self.store.outbox()) or bool(self.columns) or bool(self.subjects)
+        return (
+            waiting
+            or bool(self.store.outbox())
+            or bool(self.columns)
+            or bool(self.subjects)
+            or bool(self.store.barrier_records(1))
+        )
 
     def _draft(self) -> Draft:
-        return Draft(self.store, Rules(), reference.load(), self.book, self.day, self.linked)
+        return Draft(self.store, self.cluster.rules, reference.load(), self.book, self.day, self.linked)
 
     def apply(self, count: int) -> None:
         """Apply that many records of the log in one batch."""
@@ -212,22 +262,32 @@ class Desk:
         if not batch:
             return
         draft = self._draft()
-        for arrival in batch:
+        for offset, arrival in enumerate(batch, self.next + 1):
             if isinstance(arrival, OpeningBalance):
                 draft.add_balance(arrival)
             elif isinstance(arrival, date):
-                draft.advance(arrival.toordinal())
+                draft.advance(arrival.toordinal(), offset)
             elif arrival[0] == arrival[1] and not hasattr(arrival[2], "new_subject"):
                 draft.add_events([(arrival[1], arrival[2])])
             else:
                 draft.add_linked([arrival])
         self.next += len(batch)
         meta = Meta(FORMAT, "ledger", self.number, "settings", day=draft.day, next_offset=self.next)
-        self.store.write(draft, meta, draft.columns - self.columns)
+        self.store.write(draft, meta, draft.columns - self.columns, self._barrier_records(draft))
         self.book, self.day = draft.book, draft.day
         self.columns |= draft.columns
         self.subjects |= dict.fromkeys(draft.anomalies)
         self.linked |= draft.copies.keys()
+
+    def _barrier_records(self, draft: Draft) -> list[BarrierRecord]:
+        found: list[BarrierRecord] = []
+        for barrier in draft.closings.barriers:
+            periods = self.cluster.rules.periods
+            assert periods is not None
+            for number, part in enumerate(closing_parts.records(barrier, periods, self.number, 1, "settings")):
+                order = barrier.known_day.to_bytes(4) + number.to_bytes(4)
+                found.append((order, part.key, closing_parts.encode(part)))
+        return found
 
     def publish(self, *, killed: bool = False) -> None:
         """Figures, lists and copies at once; killed: before the store notes it."""
@@ -243,9 +303,12 @@ class Desk:
         if self.day is not None:
             for subject in self.subjects:
                 self._give_out(draft.lists(subject))
+        barriers = self.store.barrier_records(20)
+        self.cluster.closing_parts += [(key, value) for _, key, value in barriers]
         if killed:
             self.restart()
             return
+        self.store.barriers_published(barriers)
         self.store.sent(outbox)
         if self.day is not None:
             self.store.published(self.columns, self.subjects, self.next)

@@ -76,7 +76,7 @@ def merge(events: list[Json], chance: Any, partitions: int, key: int) -> None:
     engine = Engine(Rules(), reference.load())
     for admitted in accepted:
         engine.add(admitted.subject, admitted.event)
-    turn = chance.randrange(len(accepted) + 1)
+    turn = chance.choice((0, chance.randrange(len(accepted) + 1)))
     with tempfile.TemporaryDirectory() as folder:
         cluster = Cluster(partitions, Path(folder))
         for number, admitted in enumerate(accepted):

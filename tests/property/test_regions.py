@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +28,7 @@ from stream.regions import COUNTRY, TRANSIT, parent
 from stream.rollup import Partial, Rollup
 from stream.rules import Rules
 from stream.tally import MEASURES
-from tests.counters import accept
+from tests.counters import accept, by_core, by_sql, disagreements
 from tests.property.lives import Json
 
 DECREES = tuple(
@@ -157,6 +158,16 @@ def test_the_country_is_the_same_under_the_codes_of_any_day(events: list[Json], 
     own_codes, others = figures(engine, day), figures(engine, day, codes_of)
     assert stated_alike(own_codes[COUNTRY], others[COUNTRY])
     assert measured(own_codes[TRANSIT]) == measured(others[TRANSIT])
+
+
+@pytest.mark.timeout(900)
+@settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
+@given(lives(balances=True), st.sampled_from(AS_OF), st.sampled_from(AS_OF))
+def test_core_and_sql_agree_under_any_codes(events: list[Json], day: date, codes_of: date) -> None:
+    """Every region and every anomaly, under the codes of the day and those of another."""
+    asked = [day, (day, codes_of)]
+    for core, sql in zip(by_core(events, Rules(), asked), by_sql(events, Rules(), asked), strict=True):
+        assert not disagreements(core, sql)
 
 
 @few

@@ -11,7 +11,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from itertools import count
 from typing import Any
@@ -28,6 +28,7 @@ from tests.counters import (
     closings_by_sql,
     disagreements,
 )
+from tests.property import changing
 from tests.property.lives import DAYS, Json, histories
 
 SECONDS = float(os.environ.get("LAMPIT_FUZZ_SECONDS", "900"))
@@ -45,33 +46,20 @@ AS_OF = [*DAYS, *(day + timedelta(days=1) for day in DAYS), date(2019, 5, 30), d
 class Search:
     """Counts many histories at once, and keeps the numbers."""
 
-    def __init__(self, chance: random.Random) -> None:
-        """Nothing compared yet."""
+    def __init__(
+        self,
+        chance: random.Random,
+        days: Sequence[date] = AS_OF,
+        periods: Sequence[str] = PERIODS,
+        *,
+        other_codes: bool = False,
+    ) -> None:
+        """Nothing compared yet. Figures are asked of some of the days, under the codes of others too if said so."""
         self._chance = chance
+        self._days = days
+        self._periods = periods
+        self._other_codes = other_codes
         self.histories = self.events = self.counts = self.closings = self.disagreements = 0
-
-    def close(self, together: list[list[Json]]) -> None:
-        """Both counters' closings of some month, by some rules."""
-        chance = self._chance
-        first, period = sorted(chance.choices(PERIODS, k=2))
-        rules = Rules(
-            chance.choice([None, None, chance.randint(1, 130)]),
-            chance.choice(("mar1", "mar1", "feb28")),
-            closing_day=chance.choice((1, 15, 28, 28)),
-        )
-
-        def found(events: list[Json]) -> list[str]:
-            return closing_disagreements(
-                closings_by_core(events, rules, period, first), closings_by_sql(events, rules, period)
-            )
-
-        self.closings += 1
-        if found([event for history in together for event in history]):
-            self.disagreements += 1
-            events = smallest(together, lambda events: bool(events) and bool(found(events)))
-            lines = "\n".join(json.dumps(event) for event in events)
-            what = f"{period} since {first}, {rules}:\n{lines}\ncore / SQL:\n"
-            pytest.fail(what + "\n".join(found(events)), pytrace=False)
 
     def compare(self, together: list[list[Json]]) -> None:
         """Both counters, and the core once more in another order with repeats, on some day by some rules.
@@ -80,7 +68,9 @@ class Search:
         is searched by test_partition.py; with Kafka, by test_live_search.py.
         """
         chance = self._chance
-        day = chance.choice(AS_OF)
+        day = (chance.choice(self._days),) * 2
+        if self._other_codes and chance.randrange(3) == 0:
+            day = (day[0], chance.choice(self._days))
         rules = Rules(chance.choice([None, None, chance.randint(1, 130)]), chance.choice(("mar1", "mar1", "feb28")))
         everything = [event for history in together for event in history]
         again = everything + chance.choices(everything, k=len(everything) // 4)
@@ -99,8 +89,37 @@ class Search:
             self.disagreements += 1
             pytest.fail(f"as of {day}, {rules}: order or repetition changes\n" + "\n".join(lines), pytrace=False)
         if disagreements(core, sql):
-            self.disagreements += 1
-            self._tell(together, rules, day)
+            self._tell(
+                together,
+                f"as of {day}, {rules}",
+                lambda events: disagreements(by_core(events, rules, [day])[0], by_sql(events, rules, [day])[0]),
+            )
+
+    def close(self, together: list[list[Json]]) -> None:
+        """Both counters' closings of some month, by some rules."""
+        chance = self._chance
+        first, period = sorted(chance.choices(self._periods, k=2))
+        rules = Rules(
+            chance.choice([None, None, chance.randint(1, 130)]),
+            chance.choice(("mar1", "mar1", "feb28")),
+            closing_day=chance.choice((1, 15, 28, 28)),
+        )
+
+        def found(events: list[Json]) -> list[str]:
+            return closing_disagreements(
+                closings_by_core(events, rules, period, first), closings_by_sql(events, rules, period)
+            )
+
+        self.closings += 1
+        if found([event for history in together for event in history]):
+            self._tell(together, f"{period} since {first}, {rules}", found)
+
+    def _tell(self, together: list[list[Json]], asked: str, found: Callable[[list[Json]], list[str]]) -> None:
+        """Fail with the smallest history that still disagrees."""
+        self.disagreements += 1
+        events = smallest(together, lambda events: bool(events) and bool(found(events)))
+        lines = "\n".join(json.dumps(event) for event in events)
+        pytest.fail(f"{asked}:\n{lines}\ncore / SQL:\n" + "\n".join(found(events)), pytrace=False)
 
     def summary(self) -> str:
         """What was compared, and how often two counts disagreed."""
@@ -109,19 +128,6 @@ class Search:
             f"and {self.closings:,} closings: "
             f"{self.disagreements} disagreements"
         )
-
-    def _tell(self, together: list[list[Json]], rules: Rules, day: date) -> None:
-        """Fail with the smallest history that still disagrees."""
-
-        def differ(events: list[Json]) -> bool:
-            return bool(events) and bool(
-                disagreements(by_core(events, rules, [day])[0], by_sql(events, rules, [day])[0])
-            )
-
-        events = smallest(together, differ)
-        found = disagreements(by_core(events, rules, [day])[0], by_sql(events, rules, [day])[0])
-        lines = "\n".join(json.dumps(event) for event in events)
-        pytest.fail(f"as of {day}, {rules}:\n{lines}\ncore / SQL:\n" + "\n".join(found), pytrace=False)
 
 
 def elsewhere(history: list[Json], number: int) -> list[Json]:
@@ -179,21 +185,52 @@ def made(number: int, how_many: int) -> list[list[Json]]:
 @pytest.mark.timeout(0)
 def test_core_and_sql_agree_at_length(capsys: pytest.CaptureFixture[str]) -> None:
     """As long as LAMPIT_FUZZ_SECONDS says, or for LAMPIT_FUZZ_EXAMPLES histories; LAMPIT_FUZZ_SEED repeats a search."""
-    begin = int(os.environ.get("LAMPIT_FUZZ_SEED", random.SystemRandom().randrange(1 << 32)))
-    until = time.monotonic() + SECONDS
+    begin = seed_of_search()
     search = Search(random.Random(begin))
+    at_length(search, begin, capsys, lambda part: [elsewhere(history, place) for place, history in enumerate(part)])
+
+
+@pytest.mark.fuzz
+@pytest.mark.timeout(0)
+def test_core_and_sql_agree_on_codes_that_change(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same in desa and kabupaten that change, on days around the changes, and under the codes of other days."""
+    begin = seed_of_search()
+    chance = random.Random(begin)
+    search = Search(chance, changing.DAYS, changing.PERIODS, other_codes=True)
+    at_length(
+        search,
+        begin,
+        capsys,
+        lambda part: [changing.told_again(history, chance, place) for place, history in enumerate(part)],
+        together=12,
+    )
+
+
+def seed_of_search() -> int:
+    """Another one each time, unless one is asked for."""
+    return int(os.environ.get("LAMPIT_FUZZ_SEED", random.SystemRandom().randrange(1 << 32)))
+
+
+def at_length(
+    search: Search,
+    begin: int,
+    capsys: pytest.CaptureFixture[str],
+    told: Callable[[list[list[Json]]], list[list[Json]]],
+    together: int = TOGETHER,
+) -> None:
+    """Compare random histories, as they are told, until the time is over."""
+    until = time.monotonic() + SECONDS
     with capsys.disabled():
         print(f"\nseed {begin}: {SECONDS:.0f} seconds or {EXAMPLES} histories", flush=True)
     try:
         for number in count(begin):
             if time.monotonic() > until or search.histories >= EXAMPLES:
                 break
-            drawn = made(number, 10 * TOGETHER)
-            for first in range(0, len(drawn), TOGETHER):
-                part = drawn[first : first + TOGETHER]
-                together = [elsewhere(history, place) for place, history in enumerate(part)]
-                search.compare(together)
-                search.close(together)
+            drawn = made(number, 10 * together)
+            for first in range(0, len(drawn), together):
+                part = told(drawn[first : first + together])
+                search.compare(part)
+                search.close(part)
     finally:
         with capsys.disabled():
             print(search.summary(), flush=True)

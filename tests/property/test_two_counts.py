@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import date
 from typing import Any
 
@@ -13,7 +14,9 @@ from stream.regions import parent
 from stream.rules import Rules
 from stream.tally import MEASURES
 from tests.counters import Count, by_core, by_sql, disagreements
+from tests.property import changing
 from tests.property.lives import histories
+from tests.property.test_search import Search, elsewhere, made
 
 DAYS = [date(2018, 12, 31), date(2019, 2, 28), date(2019, 3, 1), date(2019, 3, 28), date(2020, 6, 30)]
 _rules = st.builds(Rules, st.none() | st.integers(1, 60), st.sampled_from(("mar1", "feb28")))
@@ -26,6 +29,19 @@ def test_core_and_sql_agree(events: list[dict[str, Any]], rules: Rules, day: dat
     """Every region and every anomaly; test_search.py does it at length."""
     (core,), (sql,) = by_core(events, rules, [day]), by_sql(events, rules, [day])
     assert not disagreements(core, sql)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("number", [1, 2])
+def test_closings_and_codes_that_change(number: int) -> None:
+    """A month of both counts, and the figures of a day; once in desa that stay and once in desa that change."""
+    chance = random.Random(number)
+    drawn = made(number, 24)
+    Search(chance).close([elsewhere(history, place) for place, history in enumerate(drawn)])
+    changed = Search(chance, changing.DAYS, changing.PERIODS, other_codes=True)
+    told = [changing.told_again(history, chance, place) for place, history in enumerate(drawn)]
+    changed.compare(told)
+    changed.close(told)
 
 
 @settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))

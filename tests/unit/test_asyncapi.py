@@ -15,12 +15,18 @@ import schemas
 from agents.settings import Settings
 from agents.topics import INTAKE_TOPICS, Topic, topics_of
 from schemas.events import TYPES, OpeningBalanceEvent, PersonIntakeEvent
-from stream import partials
+from stream import closing_parts, partials
 from stream.admission import Admitted, admit
+from stream.closing_cells import Barrier
+from stream.contribution import Change
+from stream.events import OpeningBalance
 from stream.ledger import Day, DayReset, Epoch, EpochSettings, Genesis, control_key, record_key
+from stream.opening import Book
+from stream.periods import Periods
 from tests.wire import DATA, PSEUDONYMISE, raw
 
 FOLDER: Final = Path(schemas.__file__).parent
+BALANCE: Final = OpeningBalance(source="/siak", id="b", time=0, occurred_on=1, region="16.05", counts={})
 DOCUMENT: Final[dict[str, Any]] = yaml.safe_load((FOLDER / "asyncapi.yaml").read_text(encoding="utf-8"))
 TOPICS: Final = {topic.name: topic for topic in topics_of(Settings())}
 
@@ -145,6 +151,13 @@ def test_keys_of_other_records_are_of_the_form_described() -> None:
     assert matches("lampit.partials", "partial", partials.key("73.08.20.2007~2022-11-09", 0))
     assert matches("lampit.partials", "head", partials.head_key(12))
     assert not matches("lampit.partials", "head", partials.key("ID", 0))
+    barrier = Barrier(
+        1, 2, {(0, "16.05~2020-01-01@737118"): Change(1), (-1, "ID-transit"): Change(1)}, [BALANCE], Book()
+    )
+    parts = [*closing_parts.records(barrier, Periods.since("2019-03"), 0, 1, "0123abcd")]
+    names = ["change", "change", "balance", "barrier"]
+    assert all(matches("lampit.partials", name, part.key) for name, part in zip(names, parts, strict=True))
+    assert matches("lampit.partials", "closed", closing_parts.ClosedRecord.key)
     assert matches("lampit.coverage", "coverage", b"ID-transit")
     assert matches("lampit.rejected", "rejected", b"lampit.intake.move-out|3|1234")
     assert matches("lampit.anomalies", "anomalies", PSEUDONYMISE("a").encode())

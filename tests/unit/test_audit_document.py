@@ -33,7 +33,7 @@ def run(arguments: str) -> tuple[str, int]:
     return "".join(f"{line.rstrip()}\n" for line in result.output.splitlines()), result.exit_code
 
 
-@pytest.mark.parametrize(("arguments", "output", "code"), examples(), ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(("arguments", "output", "code"), list(examples()), ids=lambda value: str(value)[:60])
 def test_the_page_says_what_happens(arguments: str, output: str, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert run(arguments) == (output, code)

@@ -208,6 +208,22 @@ def test_regions_are_sorted_and_filtered(tmp_path: Path) -> None:
     count(file, "--as-of", "2019-03-28", "--region", "1605", exit_code=2)
 
 
+def test_the_codes_of_another_day(tmp_path: Path) -> None:
+    file = tmp_path / "merauke.jsonl"
+    file.write_bytes(event("register", day="2018-01-01", region="91.01.01.1003", person={"birth_date": "1990-01-01"}))
+    asked = (file, "--as-of", "2020-12-31", "--level", "province")
+    then, later = counted(*asked), counted(*asked, "--hierarchy-of", "2025-12-31")
+    assert "hierarchy_of" not in then
+    assert list(later)[:2] == ["as_of", "hierarchy_of"]
+    assert later["hierarchy_of"] == "2025-12-31"
+    assert [(one["region"], one["name"], one["as_of"]) for one in (*then["regions"], *later["regions"])] == [
+        ("91", "Papua", "2020-12-31"), ("93", "Papua Selatan", "2020-12-31"),
+    ]  # fmt: skip
+    shown = count(*asked, "--hierarchy-of", "2025-12-31").stdout
+    assert shown.startswith("Coverage at the end of 2020-12-31, by the region codes of 2025-12-31\n")
+    assert counted(*asked, "--hierarchy-of", "2025-12-31", "--engine", "sql") == later
+
+
 def test_the_table_shows_half_up_percentages_and_what_is_not_stated(tmp_path: Path) -> None:
     file = tmp_path / "events.jsonl"
     balance = event(

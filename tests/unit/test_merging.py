@@ -102,6 +102,20 @@ def test_a_chain_over_three_partitions_and_real_stores(order: tuple[int, ...], t
     cluster.close()
 
 
+def test_a_rebuilt_store_takes_back_what_the_lost_one_gave_out(tmp_path: Path) -> None:
+    """B was counted in its partition; rebuilt, that reads B's entry and the change that gives it up in one batch."""
+    cluster = Cluster(3, tmp_path)
+    cluster.turn(DAY)
+    cluster.accept(Admitted(B, register("r"), "any"))
+    cluster.settle()
+    assert cluster.records(DAY)["ID"]["population"]["total"] == 1
+    cluster.accept(Admitted(A, change("n", B), "any"))
+    cluster.desks[partition_of(B, 3)].lose_store()
+    cluster.settle()
+    assert cluster.records(DAY)["ID"]["population"]["total"] == 1
+    assert {name for name, kinds in cluster.lists.items() if kinds} == {A}
+
+
 def test_the_audit_leaves_copies_out() -> None:
     """In the SQL count a copy under the surviving id adds nothing: it would be an event of another person."""
     own = [(B, encode_record(B, register("r"), 0))]

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from tests.scenario_check import NOT_YET_IN_SQL
 from tests.scenario_files import (
     EVENT_TYPES,
     SCENARIO_DIRECTORY,
@@ -116,7 +115,7 @@ def test_names_are_unique() -> None:
 def test_every_tag_is_covered_and_no_other_is_used() -> None:
     used = {tag for scenario in SCENARIOS for tag in scenario.tags}
     assert sorted(REQUIRED_TAGS - used) == []
-    assert sorted(used - REQUIRED_TAGS - {NOT_YET_IN_SQL}) == []
+    assert sorted(used - REQUIRED_TAGS) == []
 
 
 def test_every_kind_of_anomaly_is_raised() -> None:

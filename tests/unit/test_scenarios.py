@@ -8,7 +8,6 @@ import pytest
 
 from tests.counters import by_core, disagreements
 from tests.scenario_check import (
-    NOT_YET_IN_SQL,
     backwards,
     by_the_core,
     by_the_sql,
@@ -32,8 +31,6 @@ def test_core(scenario: Scenario, order: Any) -> None:
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: str(scenario.name))
 def test_sql(scenario: Scenario) -> None:
     """The SQL recount counts what the story says, and in all else what the core counts."""
-    if NOT_YET_IN_SQL in scenario.tags:
-        pytest.skip("the SQL recount does not read region codes through time yet")
     assert not by_the_sql(scenario)
 
 

@@ -12,9 +12,7 @@ import pytest
 from lampit import reference
 from lampit.audit.sql_input import Machine, opened
 
-DECREES = [
-    date.fromisoformat(day) for day in ("2019-10-08", "2020-12-21", "2022-02-14", "2022-11-09", "2025-04-25")
-]
+DECREES = [date.fromisoformat(day) for day in ("2019-10-08", "2020-12-21", "2022-02-14", "2022-11-09", "2025-04-25")]
 DAYS = [DECREES[0] - timedelta(days=1), *DECREES]
 
 
@@ -30,10 +28,12 @@ def test_every_code_of_every_era_is_the_same_place_for_both(connection: duckdb.D
     codes = {code for (code,) in connection.execute("SELECT code FROM in_force").fetchall()}
     assert len(codes) > 14_000
     resolved = {
-        (code, era): place for code, era, place in connection.execute("SELECT code, era, place FROM place_of").fetchall()
+        (code, era): place
+        for code, era, place in connection.execute("SELECT code, era, place FROM place_of").fetchall()
     }
     code_then = {
-        (place, era): code for place, era, code in connection.execute("SELECT place, era, code FROM code_then").fetchall()
+        (place, era): code
+        for place, era, code in connection.execute("SELECT place, era, code FROM code_then").fetchall()
     }
     now = {(place, era): then for place, era, then in connection.execute("FROM place_then").fetchall()}
     places = reference.load().places
@@ -52,7 +52,8 @@ def test_every_code_of_every_era_is_the_same_place_for_both(connection: duckdb.D
 def test_names_of_codes_that_were_renamed(connection: duckdb.DuckDBPyConnection) -> None:
     """Mamuju Utara is Pasangkayu since 2019; Nabire has its code of 2022 from Papua Tengah, and under it no older name."""
     names = dict(
-        ((code, era), name) for code, era, name in connection.execute("SELECT code, era, name FROM name_then").fetchall()
+        ((code, era), name)
+        for code, era, name in connection.execute("SELECT code, era, name FROM name_then").fetchall()
     )
     assert names["76.01", 0] == "Kabupaten Mamuju Utara"
     assert names["76.01", 1] == "Kabupaten Pasangkayu"

@@ -1,0 +1,127 @@
+"""Closings beside the roll-up: what `stream.closer` finds new at a day that turned, on `lampit.closings`.
+
+In: the closing parts among the records of `lampit.partials`; what is on `lampit.closings` already, read once after a takeover.
+Out: closings and their revisions, then the record that says the day is closed, then tombstones. Called by `agents.rollup`.
+
+A kill in between loses nothing: the next roll-up finds the day not closed, makes the same closings again, and publishes
+those that are not there yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import zlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from agents import metrics
+from agents.barrier import LedgerIdentity
+from agents.errors import LampitError
+from agents.producer import Record
+from agents.reading import newest
+from agents.settings import Settings
+from agents.topics import CLOSINGS, PARTIALS
+from stream import closing_parts
+from stream.closer import Closer
+from stream.periods import Periods
+from stream.reference import Reference
+
+RECORDS_MAX: Final = 1_000
+"""In one transaction; a month of the whole country is eighty of them."""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+Publish = Callable[[Iterable[Record]], Awaitable[None]]
+
+
+class TakenOver(LampitError):
+    """Another roll-up is the active one now; it closes what is left."""
+
+
+class Published:
+    """The latest revision of every closing, as it is on the topic; packed, because most are never looked at again."""
+
+    def __init__(self) -> None:
+        """Nothing published."""
+        self._latest: dict[tuple[str, str], bytes] = {}
+        self.regions: set[str] = set()
+        self.through: int | None = None
+
+    def latest(self, region: str, period: str) -> Mapping[str, Any] | None:
+        """The record, or None."""
+        packed = self._latest.get((region, period))
+        return None if packed is None else _decode(zlib.decompress(packed))
+
+    def add(self, value: bytes) -> None:
+        """Take a record, in the order of the topic."""
+        record = _decode(value)
+        self._latest[record["region"], record["period"]] = zlib.compress(value, 1)
+        self.regions.add(record["region"])
+        known_day = date.fromisoformat(record["known_day"]).toordinal()
+        self.through = max(known_day, self.through or known_day)
+
+
+class Closings:
+    """The closings of one takeover; a later one begins with a new object."""
+
+    def __init__(self, settings: Settings, identity: LedgerIdentity, periods: Periods, reference: Reference) -> None:
+        """Nothing read."""
+        self._settings = settings
+        digest = identity.settings_digest[: closing_parts.SETTINGS_DIGITS]
+        self._closer = Closer(identity.rules, periods, reference, identity.partitions, digest)
+        self._published: Published | None = None
+
+    def add(self, part: closing_parts.ClosingPart) -> None:
+        """Take one record of `lampit.partials`."""
+        self._closer.add(part)
+
+    async def close(self, publish: Publish) -> None:
+        """Close every day that all partitions have reached; everything that was there at the takeover has been added.
+
+        publish: one transaction; may raise TakenOver.
+        """
+        if self._published is None:
+            published = Published()
+            async for record in newest(self._settings, CLOSINGS, 0):
+                if record.value is not None:
+                    published.add(record.value)
+            self._published = published
+            self._closer.take_over(published.through)
+        while (day := self._closer.next_day()) is not None:
+            await self._close_day(day, self._published, publish)
+
+    async def _close_day(self, day: int, published: Published, publish: Publish) -> None:
+        began = time.perf_counter()
+        work = self._closer.begin(day)
+        months = self._closer.months(work, published)
+        # A month of the country takes seconds: in a thread, so that the group hears of this process meanwhile.
+        while (month := await asyncio.to_thread(next, months, None)) is not None:
+            for some in _batches(month):
+                values = [_encode(record) for record in some]
+                await publish(
+                    Record(CLOSINGS, 0, _key(record), value) for record, value in zip(some, values, strict=True)
+                )
+                for value in values:
+                    published.add(value)
+                metrics.closings(record["revision"] for record in some)
+        closed, superseded = self._closer.finish(work)
+        await publish([Record(PARTIALS, 0, closed.key, closing_parts.encode(closed))])
+        for keys in _batches(superseded):
+            await publish(Record(PARTIALS, 0, key, None) for key in keys)
+        metrics.batch("close", time.perf_counter() - began)
+
+
+_ItemT = TypeVar("_ItemT")
+
+
+def _batches(items: Sequence[_ItemT]) -> Iterator[Sequence[_ItemT]]:
+    return (items[begin : begin + RECORDS_MAX] for begin in range(0, len(items), RECORDS_MAX))
+
+
+def _key(record: Mapping[str, Any]) -> bytes:
+    return f"{record['region']}|{record['period']}|{record['known_day']}".encode()

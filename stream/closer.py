@@ -1,0 +1,224 @@
+"""The closings as they become known: the parts of all partitions, added up whenever all have crossed the same barrier.
+
+In: the records of `stream.closing_parts`, of all partitions, in any order between them; and what has been published. Out:
+the closing records that are new at a known day. Pure; called by the roll-up (`agents.closings`), which publishes them.
+
+What a partition says is kept apart by known day until all have said it: one may be days ahead. Partitions that were away
+may have skipped a day; closings are made at those days that all have.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from datetime import date
+from typing import Any, NamedTuple, Protocol
+
+from stream.closing import revised
+from stream.closing_parts import BalanceRecord, BarrierRecord, ChangeRecord, ClosedRecord, ClosingPart, change_key
+from stream.contribution import Change, PeriodCell, scheduled
+from stream.count import Context
+from stream.engine import Sums, close_month
+from stream.excess import excess
+from stream.opening import Book
+from stream.periods import BEFORE, Period, Periods
+from stream.reference import Reference
+from stream.regions import lineage
+from stream.rules import Rules
+
+Json = dict[str, Any]
+
+
+class Published(Protocol):
+    """The closings that were published."""
+
+    @property
+    def regions(self) -> AbstractSet[str]:
+        """The regions that were closed in any period."""
+
+    def latest(self, region: str, period: str) -> Mapping[str, Any] | None:
+        """The latest revision of a region's period."""
+
+
+class Work(NamedTuple):
+    """What is to be closed at a known day.
+
+    dirty: per column whose cells changed, the first period they changed in. first, last: the periods to go through; those from
+    `all_from` on are made for every region.
+    """
+
+    known_day: int
+    dirty: Mapping[str, int]
+    first: int
+    last: int
+    all_from: int
+
+
+class Closer:
+    """What is known of all partitions, as of the last day that was closed, and what waits for the next."""
+
+    def __init__(self, rules: Rules, periods: Periods, reference: Reference, partitions: int, settings: str) -> None:
+        """Nothing known. settings: those the parts have to be made with."""
+        self._rules = rules
+        self._periods = periods
+        self._reference = reference
+        self._partitions = partitions
+        self._settings = settings
+        self._held: dict[tuple[int, PeriodCell], tuple[int, Change]] = {}
+        self._sums: dict[PeriodCell, Change] = {}
+        self._waiting: defaultdict[int, list[ChangeRecord | BalanceRecord]] = defaultdict(list)
+        self._barriers: defaultdict[int, dict[int, BarrierRecord]] = defaultdict(dict)
+        self._closed: ClosedRecord | None = None
+        self._book = Book((), reference.places)
+        self._all_is_new = False
+        self.closed_day: int | None = None
+        self.superseded: list[bytes] = []
+
+    def add(self, part: ClosingPart) -> None:
+        """Take one record; what other settings made is of no use."""
+        if isinstance(part, ClosedRecord):
+            self._closed = part
+        elif part.settings != self._settings:
+            self.superseded.append(part.key)
+        elif isinstance(part, BarrierRecord):
+            self._barriers[part.known_day.toordinal()][part.partition] = part
+        else:
+            self._waiting[part.known_day.toordinal()].append(part)
+
+    def take_over(self, published_through: int | None) -> None:
+        """Begin where an earlier roll-up ended, once all it knew has been added.
+
+        published_through: the greatest known day of any published closing. Under other settings nothing is closed again that
+        was: their difference shows at the next day.
+        """
+        if self._closed is None:
+            return
+        closed_day = self._closed.known_day.toordinal()
+        if self._closed.settings != self._settings:
+            closed_day = max(closed_day, published_through or closed_day)
+            self._all_is_new = True
+        self.closed_day = closed_day
+        self._apply(closed_day)
+
+    def next_day(self) -> int | None:
+        """The next known day that all partitions have reached with the same balances, an ordinal."""
+        for day in sorted(self._barriers):
+            barriers = self._barriers[day].values()
+            is_new = self.closed_day is None or day > self.closed_day
+            if is_new and len(barriers) == self._partitions and len({one.balances for one in barriers}) == 1:
+                return day
+        return None
+
+    def begin(self, known_day: int) -> Work:
+        """Take in what was known at the end of a day; what has to be closed by it."""
+        dirty, has_new_balances = self._apply(known_day)
+        ended = BEFORE if self.closed_day is None else self._periods.last_ended(self.closed_day)
+        all_from = 0 if has_new_balances or self._all_is_new else ended + 1
+        first = max(0, min([all_from, *dirty.values()]))
+        return Work(known_day, dirty, first, self._periods.last_ended(known_day), all_from)
+
+    def _apply(self, through: int) -> tuple[dict[str, int], bool]:
+        dirty: dict[str, int] = {}
+        has_new_balances = False
+        for day in sorted(day for day in self._waiting if day <= through):
+            for part in self._waiting.pop(day):
+                if isinstance(part, BalanceRecord):
+                    balance = part.balance()
+                    has_new_balances |= balance not in self._book.events
+                    if balance not in self._book.events:
+                        self._book = Book((*self._book.events, balance), self._reference.places)
+                    continue
+                cell = part.cell(self._periods)
+                if self._replace(part, cell):
+                    dirty[cell[1]] = min(cell[0], dirty.get(cell[1], cell[0]))
+        return dirty, has_new_balances
+
+    def _replace(self, part: ChangeRecord, cell: PeriodCell) -> bool:
+        """Take a partition's newer word on a cell; whether it says something else."""
+        known_day, change = part.known_day.toordinal(), part.change()
+        before_day, old = self._held.get((part.partition, cell), (known_day, Change()))
+        if before_day > known_day:
+            self.superseded.append(part.key)
+            return False
+        if before_day < known_day:
+            older = date.fromordinal(before_day)
+            self.superseded.append(change_key(part.column, part.period, part.partition, older, self._settings))
+        self._held[part.partition, cell] = (known_day, change)
+        if change == old:
+            return False
+        summed = self._sums.get(cell, Change())
+        self._sums[cell] = Change(*map(operator.sub, map(operator.add, summed, change), old))
+        return True
+
+    def months(self, work: Work, published: Published) -> Iterator[list[Json]]:
+        """Period by period the closings that are new, in order; IdentityError when one does not add up."""
+        lived_in = {column for (_, column), change in self._sums.items() if "@" not in column and any(change)}
+        left = {column for _, column in self._sums if "@" not in column} - lived_in
+        context = Context(self._rules, self._reference, self._book)
+        stamp = self._stamp(work.known_day)
+        for index, by_event, by_report in self._sums_of(work):
+            period = self._periods.period(index)
+            code = self._reference.places.code
+            # What was closed goes on, with nobody in it.
+            places = lived_in | {place for place in left if code(place, period.closed_on) in published.regions}
+            only = None if index >= work.all_from else self._changed(work.dirty, period)
+            month = close_month(period, by_event, by_report, context, places, work.known_day, only)
+            news = (revised(record, published.latest(record["region"], period.name)) for record in month)
+            yield [{**record, **stamp} for record in news if record is not None]
+
+    def _changed(self, dirty: Mapping[str, int], period: Period) -> set[str]:
+        """The regions whose closing may have changed in a period or before it, by its codes, and all that they lie in."""
+        columns = {column for column, first in dirty.items() if first <= period.index}
+        places = {column.partition("@")[0] for column in columns}
+        for day in (period.opened_on, period.closed_on):
+            places |= excess(self._book, day, period.closed_on).regions_of(columns)
+        codes = {self._reference.places.code(place, period.closed_on) for place in places}
+        return {region for code in codes for region in lineage(code)}
+
+    def _sums_of(self, work: Work) -> Iterator[tuple[int, Sums, Sums]]:
+        """(index, by event date, by report date) of the periods of some work."""
+        stocks: tuple[defaultdict[str, int], defaultdict[str, int]] = (defaultdict(int), defaultdict(int))
+        of_period: defaultdict[int, list[tuple[str, Change]]] = defaultdict(list)
+        for (index, column), change in self._sums.items():
+            if index < work.first:
+                _add(stocks, column, change)
+            else:
+                of_period[index].append((column, change))
+        for (index, column), change in scheduled(self._book, self._periods).items():
+            of_period[index].append((column, change))
+        for index in range(work.first, work.last + 1):
+            opening = [dict(stock) for stock in stocks]
+            flows: tuple[defaultdict[str, int], defaultdict[str, int]] = (defaultdict(int), defaultdict(int))
+            for column, change in of_period[index]:
+                _add(stocks, column, change)
+                if change.flows_by_event:
+                    flows[0][column] += change.flows_by_event
+                if change.flows_by_report:
+                    flows[1][column] += change.flows_by_report
+            yield index, Sums(opening[0], stocks[0], flows[0]), Sums(opening[1], stocks[1], flows[1])
+
+    def _stamp(self, known_day: int) -> Json:
+        barriers = sorted(self._barriers[known_day].items())
+        return {
+            "epoch": max(barrier.epoch for _, barrier in barriers),
+            "position": {str(partition): barrier.offset for partition, barrier in barriers},
+        }
+
+    def finish(self, work: Work) -> tuple[ClosedRecord, list[bytes]]:
+        """All closings of the day are published: the record that says so, and the keys that nobody needs any more."""
+        self.closed_day = work.known_day
+        self._all_is_new = False
+        closed = ClosedRecord(date.fromordinal(work.known_day), self._settings)
+        for day in sorted(day for day in self._barriers if day < work.known_day):
+            self.superseded += [barrier.key for barrier in self._barriers.pop(day).values()]
+        superseded, self.superseded = self.superseded, []
+        return closed, superseded
+
+
+def _add(stocks: tuple[defaultdict[str, int], defaultdict[str, int]], column: str, change: Change) -> None:
+    if change.stock_by_event:
+        stocks[0][column] += change.stock_by_event
+    if change.stock_by_report:
+        stocks[1][column] += change.stock_by_report

@@ -1,0 +1,192 @@
+"""Closings are made when all partitions have come to a day, of what each knew then; nothing is made twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Any
+
+from lampit import reference
+from stream.calendar import ordinal
+from stream.closer import Closer
+from stream.closing_cells import Barrier
+from stream.closing_parts import ClosingPart, decode, encode, records
+from stream.contribution import Change, PeriodCell
+from stream.events import OpeningBalance
+from stream.opening import Book
+from stream.periods import Periods
+from stream.rules import Rules
+from stream.tally import POPULATION, UNITS
+
+PERIODS = Periods.since("2019-01")
+HOME = "16.05.02.2003"
+MAN = UNITS[0][POPULATION]
+BALANCE = OpeningBalance(
+    source="/siak", id="b", time=0, occurred_on=ordinal("2018-12-31"), region="16.05", counts={"population": 9}
+)
+
+Json = dict[str, Any]
+
+
+class Published:
+    """What was published, in order."""
+
+    def __init__(self) -> None:
+        self.records: list[Json] = []
+
+    @property
+    def regions(self) -> set[str]:
+        return {record["region"] for record in self.records}
+
+    def latest(self, region: str, period: str) -> Mapping[str, Any] | None:
+        found = [one for one in self.records if (one["region"], one["period"]) == (region, period)]
+        return found[-1] if found else None
+
+
+def closer(settings: str = "now") -> Closer:
+    """Of two partitions."""
+    return Closer(Rules(first_period="2019-01"), PERIODS, reference.load(), 2, settings)
+
+
+def people(number: int) -> dict[PeriodCell, Change]:
+    """Men in HOME since before the first period."""
+    return {(-1, HOME): Change(number * MAN, number * MAN)}
+
+
+def barrier(partition: int, day: str, cells: dict[PeriodCell, Change], settings: str = "now") -> list[ClosingPart]:
+    """What a partition says at the end of a day, through its wire form."""
+    return _through(partition, Barrier(ordinal(day), 7, cells, [], Book()), settings)
+
+
+def _through(partition: int, said: Barrier, settings: str) -> list[ClosingPart]:
+    parts = [decode(part.key, encode(part)) for part in records(said, PERIODS, partition, 1, settings)]
+    assert None not in parts
+    return [part for part in parts if part is not None]
+
+
+def add(to: Closer, *batches: list[ClosingPart]) -> None:
+    for batch in batches:
+        for part in batch:
+            to.add(part)
+
+
+def close_all(of: Closer, published: Published) -> list[tuple[str, int, int]]:
+    """(known day, population of HOME, revision) of the closings of 2019-01 that are made; then nothing is left to do."""
+    made = []
+    while (day := of.next_day()) is not None:
+        work = of.begin(day)
+        for month in of.months(work, published):
+            published.records += month
+        of.finish(work)
+    for record in published.records:
+        if (record["region"], record["period"]) == (HOME, "2019-01"):
+            made.append(
+                (record["known_day"], record["by_event_date"]["closing"]["population"]["M"], record["revision"])
+            )
+    return made
+
+
+def test_a_partition_that_is_ahead_waits_for_the_other() -> None:
+    """Each day is closed with what both knew at its end, though one had said more by then."""
+    of, published = closer(), Published()
+    add(of, barrier(0, "2019-01-28", people(1)), barrier(0, "2019-01-29", people(5)))
+    assert close_all(of, published) == []
+    add(of, barrier(1, "2019-01-28", people(10)))
+    assert close_all(of, published) == [("2019-01-28", 11, 0)]
+    add(of, barrier(1, "2019-01-29", {}))
+    assert close_all(of, published) == [("2019-01-28", 11, 0), ("2019-01-29", 15, 1)]
+
+
+def test_a_day_that_one_partition_skipped_makes_no_closing() -> None:
+    of, published = closer(), Published()
+    add(
+        of,
+        barrier(0, "2019-01-28", people(1)),
+        barrier(0, "2019-01-30", people(2)),
+        barrier(1, "2019-01-30", people(3)),
+    )
+    assert close_all(of, published) == [("2019-01-30", 5, 0)]
+
+
+def test_a_balance_that_one_partition_lacks_makes_it_wait() -> None:
+    of, published = closer(), Published()
+    with_balance = Barrier(ordinal("2019-01-28"), 7, people(1), [BALANCE], Book([BALANCE]))
+    add(of, _through(0, with_balance, "now"), barrier(1, "2019-01-28", people(1)))
+    assert close_all(of, published) == []
+    later = {"known_day": ordinal("2019-01-29"), "cells": {}, "balances": [], "book": Book([BALANCE])}
+    add(of, _through(0, Barrier(offset=8, **later), "now"), _through(1, Barrier(offset=9, **later), "now"))
+    assert close_all(of, published) == [("2019-01-29", 2, 0)]
+    kabupaten = published.latest("16.05", "2019-01")
+    assert kabupaten is not None
+    assert (kabupaten["basis"], kabupaten["by_event_date"]["closing"]["population"]["total"]) == ("balance", 11)
+    assert kabupaten["position"] == {"0": 8, "1": 9}
+
+
+def test_what_is_not_needed_any_more_is_named_once() -> None:
+    """Of a cell the older value, of barriers those before the last day closed; repeats of old ones too."""
+    of, published = closer(), Published()
+    first = [barrier(0, "2019-01-28", people(1)), barrier(1, "2019-01-28", {})]
+    add(of, *first)
+    close_all(of, published)
+    second = [barrier(0, "2019-01-29", people(2)), barrier(1, "2019-01-29", {})]
+    add(of, *second)
+    work = of.begin(ordinal("2019-01-29"))
+    closed, superseded = of.finish(work)
+    assert closed.known_day == date(2019, 1, 29)
+    assert sorted(superseded) == sorted(part.key for batch in first for part in batch)
+    assert of.superseded == []
+    add(of, *first)
+    assert close_all(of, published)[-1][1] == 1, "nothing new was published"
+
+
+def test_a_takeover_goes_on_where_the_day_was_closed() -> None:
+    """The base is not closed again; a day that was cut short is, without publishing anything twice."""
+    published = Published()
+    parts = [barrier(0, "2019-01-28", people(1)), barrier(1, "2019-01-28", people(1))]
+    of = closer()
+    add(of, *parts)
+    work = of.begin(ordinal("2019-01-28"))
+    for month in of.months(work, published):
+        published.records += month
+    cut_short = closer()
+    add(cut_short, *parts)
+    cut_short.take_over(ordinal("2019-01-28"))
+    number = len(published.records)
+    close_all(cut_short, published)
+    assert len(published.records) == number
+    whole = closer()
+    closed, _ = of.finish(work)
+    add(whole, *parts, [closed])
+    whole.take_over(ordinal("2019-01-28"))
+    assert whole.next_day() is None
+    assert whole.closed_day == ordinal("2019-01-28")
+
+
+def test_other_settings_revise_the_next_day_only() -> None:
+    """What they made is of no use; days that were published are not published again."""
+    of, published = closer(), Published()
+    add(of, barrier(0, "2019-01-28", people(1)), barrier(1, "2019-01-28", {}))
+    work = of.begin(ordinal("2019-01-28"))
+    for month in of.months(work, published):
+        published.records += month
+    closed, _ = of.finish(work)
+    changed = closer("later")
+    add(changed, [closed], barrier(0, "2019-01-28", people(1)))
+    add(changed, barrier(0, "2019-01-28", people(3), "later"), barrier(1, "2019-01-28", {}, "later"))
+    changed.take_over(ordinal("2019-01-28"))
+    assert len(changed.superseded) == 2
+    assert close_all(changed, published) == [("2019-01-28", 1, 0)]
+    tomorrow = (date(2019, 1, 28) + timedelta(days=1)).isoformat()
+    add(changed, barrier(0, tomorrow, {}, "later"), barrier(1, tomorrow, {}, "later"))
+    assert close_all(changed, published) == [("2019-01-28", 1, 0), ("2019-01-29", 3, 1)]
+
+
+def test_a_region_that_everybody_left_goes_on_with_zeros() -> None:
+    """One where nobody ever was is not closed."""
+    of, published = closer(), Published()
+    elsewhere = {(-1, "16.05.02.2004"): Change()}
+    add(of, barrier(0, "2019-01-28", people(1) | elsewhere), barrier(1, "2019-01-28", {}))
+    close_all(of, published)
+    add(of, barrier(0, "2019-01-29", people(0)), barrier(1, "2019-01-29", {}))
+    assert close_all(of, published)[-1] == ("2019-01-29", 0, 1)
+    assert "16.05.02.2004" not in published.regions
