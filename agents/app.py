@@ -158,7 +158,7 @@ def create_app(
         broker_request_timeout=max(60.0, settings.session_timeout_seconds + 5.0),
         broker_max_poll_interval=300.0,
         broker_max_poll_records=settings.max_poll_records,
-        consumer_max_fetch_size=1024 * 1024,
+        consumer_max_fetch_size=3 * 1024 * 1024,  # some 8,000 events
         consumer_group_instance_id=settings.group_instance_id,
         consumer_metadata_max_age_ms=30_000,
         stream_buffer_maxsize=8,  # each item is a whole fetch: a few are enough, thousands are memory

@@ -10,10 +10,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from aiokafka.consumer import fetcher as aiokafka_fetcher
 from aiokafka.structs import ConsumerRecord
+
+
+class StoredRecord(Protocol):
+    """What the agents use of a record: aiokafka's own, as read from the batch, has these and so has a ConsumerRecord."""
+
+    @property
+    def offset(self) -> int: ...
+
+    @property
+    def timestamp(self) -> int: ...
+
+    @property
+    def key(self) -> bytes | None: ...
+
+    @property
+    def value(self) -> bytes | None: ...
+
+
+def as_read(value: bytes | None) -> bytes | None:
+    """As `value_deserializer` of a consumer: it gets StoredRecords. To make a ConsumerRecord takes longer than to read one."""
+    return value
 
 
 @dataclass
@@ -92,7 +113,9 @@ class TolerantPartitionRecords(aiokafka_fetcher.PartitionRecords):  # type: igno
     def __init__(self, tp: Any, records: Any, *args: Any, **options: Any) -> None:
         super().__init__(tp, _Records(records), *args, **options)
 
-    def _consumer_record(self, tp: Any, record: Any) -> ConsumerRecord:
+    def _consumer_record(self, tp: Any, record: Any) -> Any:
+        if self._value_deserializer is as_read and type(record) is not _Unreadable:
+            return record
         if type(record) is not _Unreadable:
             return super()._consumer_record(tp, record)
         return UndecodableRecord(

@@ -141,7 +141,7 @@ class Desk:
         run: list[tuple[str, Event]] = []
         epoch, events = self.meta.epoch, 0
         for record in fetch.records:
-            decoded = decode_record(record.value)
+            decoded = decode_record(record.value or b"")
             if isinstance(decoded, ControlRecord):
                 draft.add_events(run)
                 run = []

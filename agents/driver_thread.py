@@ -10,22 +10,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import aiokafka
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError
-from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
 
 from agents import decoding
 from agents.connection import for_aiokafka
-from agents.decoding import UndecodableRecord
+from agents.decoding import StoredRecord, UndecodableRecord
 from agents.errors import LogMismatch, UndecodableRecords
 from agents.settings import Settings
 
 decoding.install()
+
+FETCH_BYTES_MAX: Final = 24 * 1024 * 1024
 
 Result = TypeVar("Result")
 Positions = Mapping[TP, int | None]
@@ -37,15 +39,17 @@ class Fetch:
     """What one poll brought of one partition: all committed records from `begin` up to, not including, `next_offset`.
 
     The offsets can have gaps (transaction markers, compaction): go on at `next_offset`, not behind the last record.
+    behind: offsets that the broker had committed beyond `next_offset` when it was last asked.
     """
 
     topic: str
     partition: int
     begin: int
     next_offset: int
-    records: tuple[ConsumerRecord, ...]
+    records: tuple[StoredRecord, ...]
     seek: int
     undecodable: bool = False
+    behind: int = 0
 
     @property
     def tp(self) -> TP:
@@ -87,10 +91,13 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             max_poll_records=conf.broker_max_poll_records,
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
+            # Of all partitions together: what is fetched and not yet handed out is memory.
+            fetch_max_bytes=FETCH_BYTES_MAX,
             # A quiet partition is fetched again only when the broker answers for the others: this is its delay.
             fetch_max_wait_ms=self.settings.fetch_wait_milliseconds,
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
             check_crcs=True,
+            value_deserializer=decoding.as_read,
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
@@ -133,12 +140,14 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
         assignment = consumer._subscription.subscription.assignment
         fetches = {}
         for tp, records in drained.items():
-            next_offset = assignment.state_value(tp).position
+            state = assignment.state_value(tp)
+            next_offset = state.position
             begin = self.delivered.get(tp, records[0].offset)
             self.delivered[tp] = next_offset
             undecodable = any(type(record) is UndecodableRecord for record in records)
             seek = self.seeks.get(tp, 0)
-            fetches[tp] = [Fetch(tp.topic, tp.partition, begin, next_offset, tuple(records), seek, undecodable)]
+            behind = max(0, (state.lso or 0) - next_offset)
+            fetches[tp] = [Fetch(tp.topic, tp.partition, begin, next_offset, tuple(records), seek, undecodable, behind)]
         return fetches
 
     async def begin_at(self, wanted: Positions) -> dict[TP, int]:

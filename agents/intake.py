@@ -34,6 +34,9 @@ from stream.refusal import Refusal
 DELIVERY_SECONDS_MAX: Final = 0.25
 """Also with nothing to send: offsets are committed, lag is measured."""
 
+COMMIT_SECONDS: Final = 0.25
+"""Between two commits: what a process takes in again after a kill changes no figure, and a commit is a write of its own."""
+
 MEASURE_SECONDS: Final = 1.0
 
 WAITING_RECORDS_MAX: Final = 20_000
@@ -53,6 +56,7 @@ class IntakeAgent:
         self._sent: dict[TP, int] = {}
         self._timestamps_ms: dict[TP, int] = {}
         self._delivery = asyncio.Lock()
+        self._committed = 0.0
         self._measured = 0.0
         self.app: App = create_app("intake", settings, revoked=self.revoked)
         metrics.build_info()
@@ -74,8 +78,8 @@ class IntakeAgent:
             while len(self._waiting) > WAITING_RECORDS_MAX:
                 await self._deliver()
 
-    async def _deliver(self) -> None:
-        """Send what waits; only what is acknowledged is committed."""
+    async def _deliver(self, *, last: bool = False) -> None:
+        """Send what waits; only what is acknowledged is committed, from time to time and with the last delivery."""
         async with self._delivery:
             records, admitted = self._waiting, self._admitted
             self._waiting, self._admitted = [], {}
@@ -84,13 +88,15 @@ class IntakeAgent:
                 await self._producer.send_all(records)
                 metrics.batch("send", time.perf_counter() - began)
             self._sent |= admitted
-            if self._sent and await commit(self.app, self._sent):
+            due = last or time.monotonic() - self._committed >= COMMIT_SECONDS
+            if self._sent and due and await commit(self.app, self._sent):
                 self._sent = {}
+                self._committed = time.monotonic()
         await self._measure()
 
     async def revoked(self, partitions: frozenset[TP]) -> None:
         """Finish what is in hand; what could not be committed will be taken in again, which changes no figure."""
-        await self._deliver()
+        await self._deliver(last=True)
         self._sent = {}
         for tp in partitions:
             self._timestamps_ms.pop(tp, None)

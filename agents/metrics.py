@@ -16,6 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from agents.driver import Fetch
 from stream.admission import Admitted
+from stream.archive import Entry
 from stream.calendar import EPOCH_ORDINAL, MICROSECONDS_PER_SECOND, day_of
 from stream.events import OpeningBalance, Placed
 from stream.refusal import Refusal
@@ -43,6 +44,12 @@ RECOVERY = Gauge(
     "lampit_recovery_progress_ratio", "Part of the log applied that was there at the takeover.", ("partition",)
 )
 CLOSINGS = Counter("lampit_closings", "Closings of months published, first ones and revisions.", ("kind",))
+ARCHIVED = Counter("lampit_archived_records", "Records written into archive segments.", ("topic", "partition"))
+ARCHIVED_BYTES = Counter("lampit_archived_bytes", "Bytes of archive segments written.", ("topic", "partition"))
+SEGMENTS = Counter("lampit_archive_segments", "Archive segments written.", ("topic", "partition"))
+ARCHIVE_POSITION = Gauge(
+    "lampit_archive_position", "Next offset to archive: all before it is safe.", ("topic", "partition")
+)
 BUILD_INFO = Gauge("lampit_build_info", "Version of this process.", ("version",))
 
 UNKNOWN_NAMES_MAX: Final = 100
@@ -120,6 +127,25 @@ def closings(revisions: Iterable[int]) -> None:
     """Closings are published, each of this revision."""
     for revision in revisions:
         CLOSINGS.labels("revision" if revision else "first").inc()
+
+
+def archived(topic: str, number: int, entry: Entry) -> None:
+    """A segment is in the archive."""
+    ARCHIVED.labels(topic, number).inc(entry.records)
+    ARCHIVED_BYTES.labels(topic, number).inc(entry.bytes)
+    SEGMENTS.labels(topic, number).inc()
+    archive_position(topic, number, entry.last + 1)
+
+
+def archive_position(topic: str, number: int, next_offset: int) -> None:
+    """How far a partition is archived."""
+    ARCHIVE_POSITION.labels(topic, number).set(next_offset)
+
+
+def forget_archive(topic: str, number: int) -> None:
+    """The partition is archived elsewhere now."""
+    forget_position(topic, number)
+    ARCHIVE_POSITION.remove_by_labels({"topic": topic, "partition": str(number)})
 
 
 def forget_position(topic: str, number: int) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, Self
 
 import aiokafka
 from aiokafka.errors import KafkaError, ProducerFenced, UnknownError
+from aiokafka.producer import sender as aiokafka_sender
 
 from agents.connection import for_aiokafka
 from agents.errors import ConfigurationError, Fenced, LostWrite
@@ -29,6 +30,10 @@ START_SECONDS_MAX: Final = 60.0
 STOP_SECONDS_MAX: Final = 5.0
 # Readers of committed records wait this long for a process that died in a transaction and is not started again.
 TRANSACTION_SECONDS_MAX: Final = 60.0
+
+# How long aiokafka waits when the broker is still writing the markers of the last transaction. Its 20 ms are longer than
+# a whole transaction takes.
+aiokafka_sender.BACKOFF_OVERRIDE = 0.002
 
 logger = logging.getLogger("lampit.producer")
 

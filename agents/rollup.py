@@ -40,7 +40,8 @@ from stream.regions import COUNTRY, TRANSIT
 from stream.rollup import Partial, Rollup
 
 TICK_SECONDS: Final = 0.5
-PAUSE_SECONDS: Final = 0.03
+PAUSE_SECONDS: Final = 0.005
+"""As in `agents.ledger`."""
 MEASURE_SECONDS: Final = 1.0
 OTHER_DAYS_KEPT: Final = 4
 """Days besides the present one whose figures are kept until the count goes on."""

@@ -128,7 +128,7 @@ class Settings(BaseSettings):
         le=5000,
         description="how long a broker may hold an empty fetch; adds to the delay of quiet partitions",
     )
-    max_poll_records: int = Field(2000, ge=1, le=100_000, description="most records an agent gets in one batch")
+    max_poll_records: int = Field(8000, ge=1, le=100_000, description="most records an agent gets in one batch")
     group_instance_id: str | None = Field(
         None,
         min_length=1,
@@ -139,6 +139,18 @@ class Settings(BaseSettings):
     metrics_levels: Annotated[list[Level], NoDecode] = Field(
         ["country", "province", "regency", "district"],
         description="levels of regions that /metrics shows, separated by commas",
+    )
+    archive_url: str | None = Field(
+        None, min_length=1, description="where the archive is: a directory, or s3://BUCKET/PREFIX"
+    )
+    archive_key_file: Path | None = Field(
+        None, description="file that holds the Ed25519 private key (PEM) with which the archive's heads are signed"
+    )
+    archive_segment_records: int = Field(
+        50_000,
+        ge=1,
+        le=10_000_000,
+        description="offsets that one archive segment covers at most; so many records of each partition wait in memory",
     )
     group_prefix: str = Field(
         "lampit", pattern=r"^[A-Za-z0-9._-]+$", max_length=100, description="beginning of the consumer groups' names"

@@ -28,9 +28,10 @@ INTAKE_TOPICS: Final = tuple(f"lampit.intake.{family}" for family in INTAKE_FAMI
 LEDGER: Final = "lampit.ledger"
 PARTIALS: Final = "lampit.partials"
 COVERAGE: Final = "lampit.coverage"
-CLOSINGS: Final = "lampit.closings"
 REJECTED: Final = "lampit.rejected"
 ANOMALIES: Final = "lampit.anomalies"
+CLOSINGS: Final = "lampit.closings"
+HEADS: Final = "lampit.heads"
 
 METADATA_SECONDS_MAX: Final = 30
 METADATA_PAUSE_SECONDS: Final = 0.1
@@ -65,6 +66,7 @@ def topics_of(settings: Settings) -> list[Topic]:
         Topic(CLOSINGS, 1, "compact"),
         Topic(REJECTED, 1, "delete", {"retention.ms": str(90 * DAY_MS)}),
         Topic(ANOMALIES, many, "compact"),
+        Topic(HEADS, 1, "compact"),
     ]
 
 

@@ -13,18 +13,20 @@ from stream.regions import parent
 
 
 class View:
-    """The current coverage record of every region; `version` grows with every batch."""
+    """The current coverage record of every region; `version` grows with every batch, `shape` when a region comes or goes."""
 
     def __init__(self) -> None:
         """Nothing published yet."""
         self.records: dict[str, dict[str, Any]] = {}
         self.version = 0
+        self.shape = 0
         self.changed_at: dict[str, int] = {}
         self._children: dict[str, set[str]] = {}
 
     def clear(self) -> None:
         """Forget everything: another process publishes now."""
         self.version += 1
+        self.shape += 1
         self.records.clear()
         self.changed_at.clear()
         self._children.clear()
@@ -38,6 +40,7 @@ class View:
                 self._drop(region)
                 continue
             if region not in self.records:
+                self.shape += 1
                 above = parent(region)
                 if above is not None:
                     self._children.setdefault(above, set()).add(region)

@@ -14,13 +14,14 @@ import tempfile
 import time
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 import aiokafka
 from aiokafka.structs import TopicPartition
 
-from agents.topics import COVERAGE, INTAKE_TOPICS, LEDGER
+from agents.topics import COVERAGE, INTAKE_TOPICS, LEDGER, PARTIALS
 from bench.kafka_job import BenchKafka, consumer, ends, job, start
 from bench.machine import wait_until_quiet
 from bench.people import events
@@ -41,37 +42,72 @@ class Seen:
         """Nothing yet."""
         self.sent: dict[str, float] = {}
         self.in_intake: dict[str, float] = {}
+        self.ledger_at: dict[str, float] = {}
         self.in_ledger: dict[str, tuple[int, int]] = {}
-        self.covered: dict[int, list[tuple[int, float]]] = {number: [(0, 0.0)] for number in range(PARTITIONS)}
+        self.heads = _positions()
+        self.covered = _positions()
 
     def intake(self, record: Any, now: float) -> None:
         """A record of an intake topic came."""
         self.in_intake[_id(record)] = now
 
     def ledger(self, record: Any, now: float) -> None:
-        """A record of the ledger came; its time plays no part."""
+        """A record of the ledger came."""
+        self.ledger_at[_id(record)] = now
         self.in_ledger[_id(record)] = (record.partition, record.offset + 1)
+
+    def partial(self, record: Any, now: float) -> None:
+        """A record of the partials came."""
+        if record.key.startswith(b"head|"):
+            head = json.loads(record.value)
+            _note(self.heads[head["partition"]], head["offset"], now)
 
     def coverage(self, record: Any, now: float) -> None:
         """A coverage record came."""
         if record.key == COUNTRY.encode():
             for partition, position in json.loads(record.value)["position"].items():
-                known = self.covered[int(partition)]
-                if position > known[-1][0]:
-                    known.append((position, now))
+                _note(self.covered[int(partition)], position, now)
 
     def covered_at(self, name: str) -> float | None:
         """When the country's figure held an event; None while it does not."""
+        return self._reached(name, self.covered)
+
+    def stages(self, names: list[str]) -> Figures:
+        """Median milliseconds from the place before: in intake, in the ledger, in the partials, in the coverage."""
+        places: list[dict[str, float]] = [
+            self.sent,
+            self.in_intake,
+            self.ledger_at,
+            {name: self._reached(name, self.heads) or 0.0 for name in names},
+            {name: self.covered_at(name) or 0.0 for name in names},
+        ]
+        labels = ("intake_ms", "ledger_ms", "partials_ms", "coverage_ms")
+        spent = {
+            label: [1000 * (after[name] - before[name]) for name in names]
+            for label, (before, after) in zip(labels, pairwise(places), strict=True)
+        }
+        return round_all({label: statistics.median(values) for label, values in spent.items()})
+
+    def _reached(self, name: str, positions: dict[int, list[tuple[int, float]]]) -> float | None:
         if name not in self.in_ledger:
             return None
         partition, position = self.in_ledger[name]
-        known = self.covered[partition]
+        known = positions[partition]
         found = bisect_left(known, (position, 0.0))
         return known[found][1] if found < len(known) else None
 
     def complete(self) -> bool:
         """Whether the last of every event sent is counted."""
         return all(self.covered_at(name) is not None and name in self.in_intake for name in self.sent)
+
+
+def _positions() -> dict[int, list[tuple[int, float]]]:
+    return {number: [(0, 0.0)] for number in range(PARTITIONS)}
+
+
+def _note(known: list[tuple[int, float]], position: int, now: float) -> None:
+    if position > known[-1][0]:
+        known.append((position, now))
 
 
 def _id(record: Any) -> str:
@@ -108,6 +144,7 @@ def measure(rate: int, seconds: int, seed: int) -> Result:
     result.repeats.append(_spread(counted))
     result.peer.append(_spread(floor))
     took = max(seen.sent[name] for name in names) - seen.sent[names[0]]
+    result.notes["median_of_stage"] = seen.stages(names)
     result.notes["sent_per_second"] = round((len(names) - 1) / took, 1)
     return result
 
@@ -129,6 +166,7 @@ async def _run(servers: str, lines: list[bytes], rate: int) -> Seen:
     watched = [
         (INTAKE_TOPICS, PARTITIONS, seen.intake),
         ((LEDGER,), PARTITIONS, seen.ledger),
+        ((PARTIALS,), 1, seen.partial),
         ((COVERAGE,), 1, seen.coverage),
     ]
     begun = [asyncio.Event() for _ in watched]

@@ -6,35 +6,29 @@ the module that does its work, imported only when it is asked for: `lampit --hel
 
 from __future__ import annotations
 
-import importlib
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final
 
 import click
 
 from agents.errors import ConfigurationError, LampitError
 from lampit import __version__
+from lampit.lazy import Entry, LazyGroup
 
 EXIT_PROBLEM: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
 
 
-class Entry(NamedTuple):
-    """Where a subcommand is, and what it is for in one line."""
-
-    module: str
-    attribute: str
-    help: str
-
-
 COMMANDS: Final[dict[str, Entry]] = {
     "count": Entry("lampit.count", "command", "Count event files: figures of every region on a day, without Kafka."),
     "report": Entry("lampit.report", "command", "The monthly lampit report of a region, from files or from Kafka."),
     "publish": Entry("lampit.publish", "command", "Send event files to the intake topics, resumable."),
-    "run": Entry("lampit.run", "command", "Run the agents against Kafka: intake, ledger, rollup or all."),
+    "run": Entry("lampit.run", "command", "Run the agents against Kafka: intake, ledger, rollup, archive or all."),
     "demo": Entry("lampit.demo", "demo", "Show Lampit at work on this machine, with made-up events."),
     "day": Entry("lampit.control", "day", "Turn the business day of a ledger that does not follow the clock."),
     "epoch": Entry("lampit.control", "epoch", "Begin a new epoch with the settings in force."),
+    "replay": Entry("lampit.replay", "command", "Fill a fresh cluster, or a file, from the archive."),
+    "audit": Entry("lampit.audit.group", "audit", "Prove the figures, explain them, compare them with others."),
 }
 
 
@@ -51,27 +45,10 @@ class Failure(click.ClickException):
         click.echo(self.message, err=True)
 
 
-class Lampit(click.Group):
-    """A group whose commands are imported when they are run."""
+class Lampit(LazyGroup):
+    """The subcommands of the table, and what becomes of their errors."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of the table."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name."""
-        entry = COMMANDS.get(cmd_name)
-        if entry is None:
-            return None
-        command = getattr(importlib.import_module(entry.module), entry.attribute)
-        assert isinstance(command, click.Command)
-        command.name = cmd_name
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table, without importing anything."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+    entries: ClassVar[dict[str, Entry]] = COMMANDS
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run, and turn errors into a sentence and an exit code."""

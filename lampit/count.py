@@ -26,13 +26,14 @@ from lampit.cli import EXIT_PROBLEM
 from lampit.files import EventFile, bytes_of, open_all
 from stream.admission import Admitted, admit
 from stream.engine import Engine
+from stream.events import OpeningBalance, PersonEvent
 from stream.pseudonym import Pseudonymiser
 from stream.regions import LEVELS, within
 from stream.rules import Rules
 
-_REGION: Final = re.compile(r"ID|ID-transit|[0-9]{2}(\.[0-9]{2}(\.[0-9]{2}(\.[0-9]{4})?)?)?", re.ASCII)
+REGION: Final = re.compile(r"ID|ID-transit|[0-9]{2}(\.[0-9]{2}(\.[0-9]{2}(\.[0-9]{4})?)?)?", re.ASCII)
 
-Take = Callable[[Admitted], None]
+Take = Callable[[str | None, PersonEvent | OpeningBalance], None]
 
 
 class Rejected(msgspec.Struct, frozen=True, gc=False):
@@ -89,7 +90,7 @@ def read_events(files: list[EventFile], pseudonymise: Pseudonymiser, take: Take)
                 for number, line in enumerate(lines, first):
                     admitted = admit(line, pseudonymise)
                     if isinstance(admitted, Admitted):
-                        take(admitted)
+                        take(admitted.subject, admitted.event)
                     elif not line.isspace() and line:
                         rejected.append(Rejected(file.path, number, admitted.reason.value, admitted.message))
                 done += len(lines)
@@ -114,7 +115,7 @@ def count_python(
     """By the engine of the agents."""
     engine = Engine(rules, reference.load())
     with no_collection():
-        rejected = read_events(files, pseudonymise, lambda admitted: engine.add(admitted.subject, admitted.event))
+        rejected = read_events(files, pseudonymise, engine.add)
         counted = engine.count(as_of, hierarchy_of)
     anomalies = [
         {"subject": one.subject, "event": {"source": one.source, "id": one.id}, "kind": one.kind}
@@ -135,9 +136,9 @@ def count_sql(
 
     records: list[tuple[str | None, bytes]] = []
 
-    def take(admitted: Admitted) -> None:
+    def take(subject: str | None, event: PersonEvent | OpeningBalance) -> None:
         # When they were accepted plays no part in a count.
-        records.append((admitted.subject, encode_record(admitted.subject, admitted.event, 0)))
+        records.append((subject, encode_record(subject, event, 0)))
 
     with no_collection():
         rejected = read_events(files, pseudonymise, take)
@@ -165,7 +166,7 @@ def select(records: list[dict[str, Any]], region: str | None, level: str | None)
 
 def region_code(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """A well-formed region code, as click asks for it."""
-    if value is not None and not _REGION.fullmatch(value):
+    if value is not None and not REGION.fullmatch(value):
         raise click.BadParameter("a code is ID, 16, 16.05, 16.05.02, 16.05.02.2001 or ID-transit", ctx, param)
     return value
 

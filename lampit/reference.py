@@ -28,7 +28,7 @@ def load(data: Path = DATA) -> Reference:
     digest = hashlib.sha256()
     for file in (*files, changes):
         digest.update(hashlib.sha256(file.read_bytes()).digest())
-    names = {row["code"]: row["name"] for file in files for row in _rows(file)}
+    names = {code: name for file in files for code, name in _names(file)}
     return Reference(names, _changes(changes), digest.hexdigest()[:32])
 
 
@@ -38,6 +38,16 @@ def _changes(file: Path) -> Iterator[Change]:
         yield Change(
             effective_on, row["kind"], row["old_code"] or None, row["new_code"] or None, row["old_name"] or None
         )
+
+
+def _names(file: Path) -> Iterator[tuple[str, str]]:
+    """(code, name) of each row; without making a dict of each, because every command begins with this."""
+    with file.open(encoding="utf-8", newline="") as lines:
+        rows = csv.reader(lines)
+        header = next(rows)
+        code, name = header.index("code"), header.index("name")
+        for row in rows:
+            yield row[code], row[name]
 
 
 def _rows(file: Path) -> Iterator[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""`lampit run`: one agent in this process, or all three under a small supervisor.
+"""`lampit run`: one agent in this process, or all of them under a small supervisor.
 
 In: settings. Out: an exit code: 0 when stopped on request, 1 when an agent failed, 2 when the settings do not fit. The
 ledger is made, or checked, before any agent starts. For production, start each agent by itself under an orchestrator;
@@ -27,6 +27,7 @@ from lampit.cli import EXIT_USAGE
 from stream.pseudonym import Pseudonymiser
 
 AGENTS: Final = ("intake", "ledger", "rollup")
+ARCHIVE: Final = "archive"
 RESTART_SECONDS_MIN: Final = 1.0
 RESTART_SECONDS_MAX: Final = 30.0
 STEADY_SECONDS: Final = 60.0
@@ -56,6 +57,10 @@ def run_agent(name: str, settings: Settings) -> int:
         from agents import intake
 
         return run(intake.build(settings, identity, pseudonymise))
+    if name == ARCHIVE:
+        from agents import archive
+
+        return run(archive.build(settings, identity))
     if name == "ledger":
         from agents import ledger
 
@@ -69,6 +74,11 @@ def run_agent(name: str, settings: Settings) -> int:
     return run(agent.app)
 
 
+def agents_of(settings: Settings) -> tuple[str, ...]:
+    """What `run all` runs: the archive too, where one is set."""
+    return AGENTS if settings.archive_url is None else (*AGENTS, ARCHIVE)
+
+
 def environment_of(number: int, settings: Settings) -> dict[str, str]:
     """What tells the agents of one supervisor apart: the port and the data directory. The rest is passed on as it is."""
     package = Path(__file__).resolve().parent.parent
@@ -76,7 +86,7 @@ def environment_of(number: int, settings: Settings) -> dict[str, str]:
     return {
         **os.environ,
         "LAMPIT_WEB_PORT": str(settings.web_port + number),
-        "LAMPIT_DATA_DIR": str(settings.data_dir / AGENTS[number]),
+        "LAMPIT_DATA_DIR": str(settings.data_dir / agents_of(settings)[number]),
         # The same packages as this process has, and nothing from the working directory.
         "PYTHONPATH": str(package) + (os.pathsep + path if path else ""),
         "PYTHONSAFEPATH": "1",
@@ -88,7 +98,7 @@ class Supervised:
 
     def __init__(self, number: int, settings: Settings, stop: asyncio.Event) -> None:
         """Not started."""
-        self.name = AGENTS[number]
+        self.name = agents_of(settings)[number]
         self._environment = environment_of(number, settings)
         self._kill_after = settings.shutdown_seconds + KILL_AFTER_SECONDS
         self._stop = stop
@@ -153,7 +163,7 @@ async def supervise(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    supervised = [Supervised(number, settings, stop) for number in range(len(AGENTS))]
+    supervised = [Supervised(number, settings, stop) for number in range(len(agents_of(settings)))]
     codes = await asyncio.gather(*(agent.keep_running() for agent in supervised))
     logger.info("stopped")
     return max(codes)
@@ -161,8 +171,9 @@ async def supervise(settings: Settings) -> int:
 
 def run_all(settings: Settings) -> int:
     """All agents on consecutive web ports, each with a directory of its own below the data directory."""
-    if settings.web_port + len(AGENTS) - 1 > _PORT_MAX:
-        raise click.UsageError(f"LAMPIT_WEB_PORT is too high: {len(AGENTS)} ports from it on are needed.")
+    count = len(agents_of(settings))
+    if settings.web_port + count - 1 > _PORT_MAX:
+        raise click.UsageError(f"LAMPIT_WEB_PORT is too high: {count} ports from it on are needed.")
     configure_logging()
     # Once, here: three processes at a new cluster would all want to begin its ledger.
     identify(settings)
@@ -170,13 +181,15 @@ def run_all(settings: Settings) -> int:
 
 
 @click.command()
-@click.argument("agent", type=click.Choice([*AGENTS, "all"]))
+@click.argument("agent", type=click.Choice([*AGENTS, ARCHIVE, "all"]))
 def command(agent: str) -> None:
     """Run an agent against Kafka until SIGTERM or SIGINT.
 
-    intake takes events in, ledger counts them, rollup adds the figures up; all is the three of them, on web ports
-    LAMPIT_WEB_PORT, + 1 and + 2. Intake and ledger may be started as often as wanted. Settings come from LAMPIT_*
-    variables and the TOML file named by LAMPIT_CONFIG. Each agent has /metrics, /health/live and /health/ready.
+    intake takes events in, ledger counts them, rollup adds the figures up, archive keeps the ledger in signed segments
+    (LAMPIT_ARCHIVE_URL, LAMPIT_ARCHIVE_KEY_FILE). all is the first three, and the archive where LAMPIT_ARCHIVE_URL is
+    set, on consecutive web ports from LAMPIT_WEB_PORT on. All but rollup may be started as often as wanted. Settings
+    come from LAMPIT_* variables and the TOML file named by LAMPIT_CONFIG. Each agent has /metrics, /health/live and
+    /health/ready.
 
     \b
     Examples:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
@@ -45,8 +45,11 @@ def coverage_rows(records: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, .
 
 def print_coverage(records: list[dict[str, Any]]) -> None:
     """The table of some regions, on standard output."""
-    header = ("code", "name", *_COLUMNS, "coverage", "opening")
-    rows = list(coverage_rows(records))
+    print_table(("code", "name", *_COLUMNS, "coverage", "opening"), list(coverage_rows(records)), _RIGHT)
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> None:
+    """Any table, on standard output; right: the columns of numbers."""
     if sys.stdout.isatty() and len(rows) <= _RICH_ROWS_MAX:
         from rich import box
         from rich.console import Console
@@ -54,17 +57,17 @@ def print_coverage(records: list[dict[str, Any]]) -> None:
 
         table = Table(box=box.SIMPLE_HEAD)
         for name in header:
-            table.add_column(name, justify="right" if name in _RIGHT else "left")
+            table.add_column(name, justify="right" if name in right else "left")
         for row in rows:
             table.add_row(*row)
         Console().print(table)
         return
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    right = [name in _RIGHT for name in header]
+    to_the_right = [name in right for name in header]
     for row in (header, *rows):
         cells = [
-            cell.rjust(width) if to_right else cell.ljust(width)
-            for cell, width, to_right in zip(row, widths, right, strict=True)
+            cell.rjust(width) if moved else cell.ljust(width)
+            for cell, width, moved in zip(row, widths, to_the_right, strict=True)
         ]
         click.echo("  ".join(cells).rstrip())
 

@@ -15,6 +15,7 @@ from schemas.anomaly import AnomalyRecord
 from schemas.closing import ClosingRecord
 from schemas.coverage import CoverageRecord
 from schemas.events import IntakeEvent
+from schemas.head import HeadRecord
 from schemas.ledger import AnyLedgerRecord
 from schemas.partial import AnyPartialRecord
 from schemas.rejection import RejectionRecord
@@ -28,6 +29,7 @@ _RECORDS: Final[dict[str, Any]] = {
     "partials": AnyPartialRecord,
     "coverage": CoverageRecord,
     "anomalies": AnomalyRecord,
+    "heads": HeadRecord,
     "closings": ClosingRecord,
 }
 """File name → the type of the records of that topic."""

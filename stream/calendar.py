@@ -35,6 +35,9 @@ _FRACTION: Final = re.compile(r"\.[0-9]+", re.ASCII)
 _LEAP_CYCLE_DAYS: Final = 146_097
 """Days in the 400 years after which the calendar repeats."""
 
+_BORN_MAX: Final = date(9982, 12, 31).toordinal()
+"""Who is born later turns 17 after the last day of `date`."""
+
 _CLOCKS: Final = tuple(f"T{hour:02}:{minute:02}:" for hour in range(24) for minute in range(60))
 _SECOND_TEXTS: Final = tuple(f"{second:02}" for second in range(60))
 _MINUTES: Final = {
@@ -136,10 +139,9 @@ def end_of_day(day: int, region: str | None) -> int:
 @lru_cache(maxsize=100_000)
 def birthday_17(born: int, leap_birthday: Literal["mar1", "feb28"]) -> int:
     """The day on which someone born on day `born` turns 17; leap_birthday says when those of 29 February do."""
-    if born > _LEAP_CYCLE_DAYS:
-        # The calendar repeats, and counting in the first cycles keeps year 9999 + 17 inside what `date` can hold.
-        cycles = (born - 1) // _LEAP_CYCLE_DAYS
-        return birthday_17(born - cycles * _LEAP_CYCLE_DAYS, leap_birthday) + cycles * _LEAP_CYCLE_DAYS
+    if born > _BORN_MAX:
+        # The calendar repeats, and counting in an earlier cycle keeps year 9999 + 17 inside what `date` can hold.
+        return birthday_17(born - _LEAP_CYCLE_DAYS, leap_birthday) + _LEAP_CYCLE_DAYS
     birth = date.fromordinal(born)
     if (birth.month, birth.day) == (2, 29):  # no year is a leap year 17 years after a leap year
         month, day = (3, 1) if leap_birthday == "mar1" else (2, 28)

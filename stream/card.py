@@ -12,13 +12,14 @@ from stream.events import Recording
 from stream.home import FOREVER
 from stream.tally import ISSUED, PRINT_READY, RECORDED
 
-_STAGES = {
+STAGES = {
     "captured": RECORDED,
     "sent": RECORDED,
     "print_ready": RECORDED | PRINT_READY,
     "printed": RECORDED | PRINT_READY,
     "delivered": RECORDED | PRINT_READY | ISSUED,
 }
+"""Status of a recording → what it adds to what the card has reached."""
 
 BEYOND_CAPTURE = frozenset({"sent", "print_ready", "printed", "delivered"})
 """Stages that somebody can only reach who was captured before."""
@@ -41,7 +42,7 @@ def walk(recordings: Sequence[Recording], recorded_on: int | None, *, recorded_b
     for day, status in steps:
         if status == "duplicate":
             continue
-        held = 0 if status == "failed" else held | _STAGES[status]
+        held = 0 if status == "failed" else held | STAGES[status]
         if changes and changes[-1][0] == day:
             changes.pop()
         changes.append((day, held))

@@ -44,7 +44,7 @@ def obliged(
     and a marriage: never, but for someone `presumed` inside a balance, who is taken for an adult.
     permits: sorted by (occurred_on, time, source, id).
     """
-    since = _since(person, marriages, rules, presumed=presumed)
+    since = _since(person, marriages, rules, presumed)
     if since is None:
         return []
     if person.citizen and not permits:
@@ -53,10 +53,11 @@ def obliged(
     return [(since, _at(entitled, since)), *(step for step in entitled if step[0] > since)]
 
 
-def _since(person: Attributes, marriages: Sequence[Marriage], rules: Rules, *, presumed: bool) -> int | None:
-    if person.birth_date is None and presumed:
+def _since(person: Attributes, marriages: Sequence[Marriage], rules: Rules, presumed: bool) -> int | None:
+    born = person.birth_date
+    if born is None and presumed:
         return FOREVER
-    since = None if person.birth_date is None else birthday_17(person.birth_date, rules.leap_birthday)
+    since = None if born is None else birthday_17(born, rules.leap_birthday)
     if not marriages and person.ever_married_on is None:
         return since
     days = [marriage.occurred_on for marriage in marriages]

@@ -112,7 +112,13 @@ class _Envelope(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
 
 
 class _Read(_Envelope, kw_only=True, gc=False):
-    """The same with the data unread, until the type is known."""
+    """The same as read: of a control record, whose data has other fields, `data` says nothing."""
+
+    data: EventData
+
+
+class _Control(msgspec.Struct, gc=False):
+    """A control record, its data unread until the type is known."""
 
     data: msgspec.Raw
 
@@ -124,7 +130,7 @@ class _DayData(msgspec.Struct):
 _ENCODER: Final = msgspec.json.Encoder()
 _SORTED_ENCODER: Final = msgspec.json.Encoder(order="sorted")
 _READ: Final = msgspec.json.Decoder(_Read)
-_READ_DATA: Final = msgspec.json.Decoder(EventData)
+_READ_CONTROL: Final = msgspec.json.Decoder(_Control)
 _READ_GENESIS: Final = msgspec.json.Decoder(Genesis)
 _READ_EPOCH: Final = msgspec.json.Decoder(Epoch)
 _READ_DAY: Final = msgspec.json.Decoder(_DayData)
@@ -201,10 +207,10 @@ def decode_record(raw: bytes) -> LedgerRecord | ControlRecord:
     read = _READ.decode(raw)
     reader = READERS.get(read.type)
     if reader is None:
-        return ControlRecord(_control(read.type, read.data), parse_instant(read.time))
+        return ControlRecord(_control(read.type, _READ_CONTROL.decode(raw).data), parse_instant(read.time))
     if read.receivedat is None:
         raise ValueError("a ledger record without receivedat")
-    event = reader(read.source, read.id, parse_instant(read.time), _READ_DATA.decode(read.data))
+    event = reader(read.source, read.id, parse_instant(read.time), read.data)
     if read.subject is None and not isinstance(event, OpeningBalance):
         raise ValueError("a ledger record of a person without subject")
     return LedgerRecord(read.subject, event, _received_at(read.receivedat), read.forwardedfrom)

@@ -7,29 +7,29 @@ the event again. Called by `stream.ledger` only.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from stream import events
-from stream.calendar import iso_day, ordinal
 from stream.events import BySex, Event, OpeningBalance, Permit, PersonData, PersonEvent
 
 
 class PermitData(msgspec.Struct, omit_defaults=True, gc=False):
     """`permanent_permit`."""
 
-    begins: str = msgspec.field(name="from")
-    until: str | None = None
+    begins: date = msgspec.field(name="from")
+    until: date | None = None
 
 
 class PersonRecordData(msgspec.Struct, omit_defaults=True, gc=False):
     """`person`."""
 
-    birth_date: str | None = None
+    birth_date: date | None = None
     sex: str | None = None
-    ever_married_on: str | None = None
-    recorded_on: str | None = None
+    ever_married_on: date | None = None
+    recorded_on: date | None = None
     citizen: bool | None = None
     permanent_permit: PermitData | None = None
 
@@ -51,14 +51,14 @@ class BySexData(msgspec.Struct):
 class TurningSeventeenData(msgspec.Struct):
     """A line of `turning_17`."""
 
-    on: str
+    on: date
     count: int | BySexData
 
 
 class EventData(msgspec.Struct, omit_defaults=True, gc=False):
-    """The data of every type; each has its own fields of these."""
+    """The data of every type; each has its own fields of these, a control record none."""
 
-    occurred_on: str
+    occurred_on: date | None = None
     region: str | None = None
     person: PersonRecordData | None = None
     in_opening: bool = False
@@ -72,7 +72,7 @@ class EventData(msgspec.Struct, omit_defaults=True, gc=False):
     status: str = "captured"
     citizen: bool | None = None
     permanent_permit: PermitData | None = None
-    birth_date: str | None = None
+    birth_date: date | None = None
     new_subject: str | None = None
     cancels: EventNameData | None = None
     counts: dict[str, int | BySexData] | None = None
@@ -120,28 +120,31 @@ _FIELDS: Final[dict[type[Event | OpeningBalance], tuple[Any, ...]]] = {
 }
 
 
-def _iso(day: int | None) -> str | None:
-    return None if day is None else iso_day(day)
+_date: Final = date.fromordinal
 
 
-def _day(text: str | None) -> int | None:
-    return None if text is None else ordinal(text)
+def _date_of(day: int | None) -> date | None:
+    return None if day is None else _date(day)
+
+
+def _day(on: date | None) -> int | None:
+    return None if on is None else on.toordinal()
 
 
 def _write_permit(permit: Permit | None) -> PermitData | None:
-    return None if permit is None else PermitData(iso_day(permit.begins), _iso(permit.until))
+    return None if permit is None else PermitData(_date(permit.begins), _date_of(permit.until))
 
 
 def _read_permit(permit: PermitData | None) -> Permit | None:
-    return None if permit is None else Permit(ordinal(permit.begins), _day(permit.until))
+    return None if permit is None else Permit(permit.begins.toordinal(), _day(permit.until))
 
 
 def _write_person(person: PersonData) -> PersonRecordData:
     return PersonRecordData(
-        _iso(person.birth_date),
+        _date_of(person.birth_date),
         person.sex,
-        _iso(person.ever_married_on),
-        _iso(person.recorded_on),
+        _date_of(person.ever_married_on),
+        _date_of(person.recorded_on),
         person.citizen,
         _write_permit(person.permanent_permit),
     )
@@ -170,7 +173,7 @@ def _read_count(count: int | BySexData) -> int | BySex:
 
 def data_of(event: Event | OpeningBalance) -> EventData:
     """The accepted form of the data of an event."""
-    data = EventData(iso_day(event.occurred_on))
+    data = EventData(_date(event.occurred_on))
     for name in _FIELDS[type(event)]:
         value = getattr(event, name)
         # Left out by value: msgspec omits a default only where it is the very same object.
@@ -180,7 +183,7 @@ def data_of(event: Event | OpeningBalance) -> EventData:
         data.counts = {measure: _write_count(count) for measure, count in event.counts.items()}
         if event.turning_17:
             data.turning_17 = [
-                TurningSeventeenData(iso_day(line.on), _write_count(line.count)) for line in event.turning_17
+                TurningSeventeenData(_date(line.on), _write_count(line.count)) for line in event.turning_17
             ]
         return data
     if event.person is not None:
@@ -190,7 +193,7 @@ def data_of(event: Event | OpeningBalance) -> EventData:
     elif isinstance(event, events.ResidencePermit):
         data.permanent_permit = _write_permit(event.permanent_permit)
     elif isinstance(event, events.Correction):
-        data.birth_date = _iso(event.birth_date)
+        data.birth_date = _date_of(event.birth_date)
     return data
 
 
@@ -214,7 +217,7 @@ def _reader(made: Callable[..., PersonEvent], fields: Callable[[EventData], dict
             source=source,
             id=event_id,
             time=time,
-            occurred_on=ordinal(data.occurred_on),
+            occurred_on=_required(data.occurred_on).toordinal(),
             person=_read_person(data.person),
             **fields(data),
         )
@@ -228,7 +231,7 @@ def _register(source: str, event_id: str, time: int, data: EventData) -> events.
         source=source,
         id=event_id,
         time=time,
-        occurred_on=ordinal(data.occurred_on),
+        occurred_on=_required(data.occurred_on).toordinal(),
         person=_read_person(data.person),
         region=_required(data.region),
         in_opening=data.in_opening,
@@ -241,7 +244,7 @@ def _recording(source: str, event_id: str, time: int, data: EventData) -> events
         source=source,
         id=event_id,
         time=time,
-        occurred_on=ordinal(data.occurred_on),
+        occurred_on=_required(data.occurred_on).toordinal(),
         person=_read_person(data.person),
         region=_required(data.region),
         status=data.status,
@@ -254,11 +257,11 @@ def _opening_balance(source: str, event_id: str, time: int, data: EventData) -> 
         source=source,
         id=event_id,
         time=time,
-        occurred_on=ordinal(data.occurred_on),
+        occurred_on=_required(data.occurred_on).toordinal(),
         region=_required(data.region),
         counts={measure: _read_count(count) for measure, count in _required(data.counts).items()},
         turning_17=tuple(
-            events.TurningSeventeen(ordinal(line.on), _read_count(line.count)) for line in data.turning_17 or ()
+            events.TurningSeventeen(line.on.toordinal(), _read_count(line.count)) for line in data.turning_17 or ()
         ),
     )
 

@@ -185,7 +185,7 @@ class Fold(msgspec.Struct, frozen=True, gc=False):
             if begins > day:
                 break
             held = stage
-        return Span(day, place, UNITS[self.sex][_mask(is_obliged, held)])
+        return Span(day, place, UNITS[self.sex][mask_of(is_obliged, held)])
 
 
 Era = tuple[int, Fold]
@@ -255,7 +255,7 @@ def _before(day: int | None, recordings: list[Recording]) -> list[Recording]:
 
 
 def _arrives(facts: Sequence[Event]) -> bool:
-    return any(isinstance(fact, MoveIn | Found) for fact in facts)
+    return any(isinstance(fact, (MoveIn, Found)) for fact in facts)
 
 
 def _suspect(recordings: Iterable[Recording], report: home.Report) -> None:
@@ -285,7 +285,7 @@ def _spans(stays: Sequence[home.Stay], duty: Steps, stages: Sequence[tuple[int, 
     for day, kind, value in changes:
         if day != current:
             place, is_obliged, held = state
-            mask = _mask(is_obliged, held) if place else 0
+            mask = mask_of(is_obliged, held) if place else 0
             if mask != last_mask or place != last_place:
                 spans.append(Span(current, place, units[mask]))
                 last_place, last_mask = place, mask
@@ -294,7 +294,7 @@ def _spans(stays: Sequence[home.Stay], duty: Steps, stages: Sequence[tuple[int, 
     return spans
 
 
-def _mask(is_obliged: bool, held: int) -> int:
+def mask_of(is_obliged: bool, held: int) -> int:
     """As what someone with a home counts, whose card has come as far as `held`."""
     if is_obliged:
         return POPULATION | OBLIGED | held

@@ -119,6 +119,10 @@ class Places:
         """The places that had the code, in order; none for a code that never began or ended."""
         return self._of_code.get(code, ())
 
+    def codes(self) -> Iterable[str]:
+        """Every code that began or ended on some day."""
+        return self._of_code.keys()
+
     def at(self, code: str, day: int) -> str:
         """The column of the place that a code names on a day."""
         if code not in self._shared:

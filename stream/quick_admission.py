@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import date
 from functools import lru_cache
 from typing import Final
 
@@ -20,7 +21,7 @@ from msgspec.json import Decoder
 
 from schemas.fields import CODE, DIGIT_RUN
 from stream.admitted_events import Admitted
-from stream.calendar import day_of, ordinal, parse_instant
+from stream.calendar import day_of, parse_instant
 from stream.events import ABROAD, Birth, Death, MoveIn, MoveOut, PersonData, PersonEvent, Recording, Register
 from stream.pseudonym import Pseudonymise
 from stream.quick_form import Person, Sent
@@ -31,6 +32,7 @@ _VILLAGE_LENGTH: Final = len("16.05.02.2001")
 _UUID_LENGTH: Final = 36
 _DROPPED: Final = ("datacontenttype",)
 _NO_NIK: Final = "0" * 16
+_NOTHING_SAID: Final = PersonData()
 _COMMAS: Final = 5 + 2
 """Of an event of the six fields that every one has, with the three in its data that all have here."""
 
@@ -68,8 +70,8 @@ def _elsewhere(place: str | UnsetType | None) -> str | None:
     return _place(place) if place and place != ABROAD else place or None
 
 
-def _day(text: str | UnsetType | None) -> int | None:
-    return None if text is UNSET or text is None else ordinal(text)
+def _day(on: date | UnsetType | None) -> int | None:
+    return on.toordinal() if on else None
 
 
 def _said(person: Person | UnsetType | None) -> tuple[PersonData | None, int]:
@@ -79,9 +81,11 @@ def _said(person: Person | UnsetType | None) -> tuple[PersonData | None, int]:
     birth_date, sex, citizen = person.birth_date, person.sex, person.citizen
     married, recorded = person.ever_married_on, person.recorded_on
     given = 5 - (birth_date, sex, married, recorded, citizen).count(UNSET)
+    if birth_date and married is UNSET and recorded is UNSET and citizen is UNSET:
+        return PersonData(birth_date.toordinal(), sex or None), given
     citizen = None if citizen is UNSET else citizen
     said = PersonData(_day(birth_date), sex or None, _day(married), _day(recorded), citizen)
-    if said == PersonData():
+    if said == _NOTHING_SAID:
         raise _Unusual
     return said, given
 
@@ -187,7 +191,7 @@ def admit_quickly(raw: bytes, pseudonymise: Pseudonymise) -> Admitted | None:
         if not nik.isdigit() or nik == _NO_NIK or len(region) != _VILLAGE_LENGTH:
             return None
         person, person_fields = _said(data.person)
-        time, day = parse_instant(sent.time), ordinal(data.occurred_on)
+        time, day = parse_instant(sent.time), data.occurred_on.toordinal()
         event, own_fields = _BUILDERS[sent.type](sent, _source(sent.source), time, day, person, region)
         if sent.id[8:24:5] != "----" or len(sent.id) > _UUID_LENGTH:  # a UUID has no 16 digits between its dashes
             _text(sent.id)

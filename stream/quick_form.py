@@ -1,17 +1,18 @@
 """The form of the ordinary events of the six common types, for `stream.quick_admission`, which says what it is for.
 
 In: nothing. Out: structs that accept nothing that `schemas.events` refuses, but for what `stream.quick_admission` sees
-to: the form of days, places, NIK and free texts, fields of another type of event, names that come twice. UNSET is a
+to: the form of places, NIK and free texts, fields of another type of event, names that come twice. UNSET is a
 field that is not there; None is one that is null.
 """
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-_Day = str | None | UnsetType
+_Day = date | None | UnsetType
 _Flag = bool | None | UnsetType
 _Place = Annotated[str, Meta(min_length=1)] | None | UnsetType
 _Sex = Literal["M", "F"] | None | UnsetType
@@ -32,7 +33,7 @@ class Data(Struct, forbid_unknown_fields=True, gc=False):
     """The fields of all six types: which of them go together is seen by their number."""
 
     nik: Annotated[str, Meta(min_length=16, max_length=16)]
-    occurred_on: str
+    occurred_on: date
     region: str
     person: Person | UnsetType | None = UNSET
     in_opening: _Flag = UNSET

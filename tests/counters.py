@@ -1,6 +1,6 @@
 """The counters that scenarios are held against: the core, and the SQL recount.
 
-In: events as producers send them. Out: coverage records by region, the anomalies, the number of rejects.
+In: events as producers send them. Out: coverage records by region, the anomalies, the number of rejects; closing records.
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ from datetime import date
 from typing import Any
 
 from lampit import reference
-from lampit.audit.sql_count import CountSettings, sql_count
+from lampit.audit.sql_closings import sql_closings
+from lampit.audit.sql_count import CountSettings, sql_counts
 from stream.admission import Admitted, admit
 from stream.engine import Engine
 from stream.ledger import encode_record
+from stream.periods import Periods
 from stream.pseudonym import Pseudonymiser
 from stream.rules import Rules
 
 KEY = b"a key that only the tests use, 32 bytes or more"
+
+_NOBODY = dict.fromkeys(("M", "F", "unknown", "total"), 0)
 
 Json = dict[str, Any]
 
@@ -65,30 +69,70 @@ def by_sql(events: Sequence[Json], rules: Rules, days: Sequence[Day]) -> list[Co
     """By `lampit/audit/count.sql`."""
     accepted, rejected = accept(events)
     records = [(one.subject, encode_record(one.subject, one.event, 0)) for one in accepted]
+    found = sql_counts(
+        records,
+        days=[day if isinstance(day, tuple) else (day, day) for day in days],
+        regions=reference.DATA / "regions",
+        region_changes=reference.DATA / "region_changes.csv",
+        settings=CountSettings(transit_expiry_days=rules.transit_expiry_days, leap_birthday=rules.leap_birthday),
+    )
     counts = []
-    for day in days:
-        if isinstance(day, tuple):
-            raise NotImplementedError("the SQL count knows only the codes of the day itself")
-        counted = sql_count(
-            records,
-            as_of=day,
-            regions=reference.DATA / "regions",
-            region_changes=reference.DATA / "region_changes.csv",
-            settings=CountSettings(transit_expiry_days=rules.transit_expiry_days, leap_birthday=rules.leap_birthday),
-        )
+    for counted in found:
         anomalies = sorted((one["event"]["source"], one["event"]["id"], one["kind"]) for one in counted.anomalies)
         counts.append(Count({record["region"]: record for record in counted.regions}, anomalies, rejected))
     return counts
 
 
+def closings_by_core(events: Sequence[Json], rules: Rules, period: str, first_period: str) -> dict[str, Json]:
+    """The closing records of a period, by region, of `stream.engine`; what came before `first_period` is in its opening."""
+    engine = Engine(rules, reference.load())
+    for admitted in accept(events)[0]:
+        engine.add(admitted.subject, admitted.event)
+    found = engine.closings(Periods.since(first_period, rules.closing_day), [period])[period]
+    return {record["region"]: record for record in found}
+
+
+def closings_by_sql(events: Sequence[Json], rules: Rules, period: str) -> dict[str, Json]:
+    """The closing records of a period, by region, of lampit/audit/closings.sql."""
+    found = sql_closings(
+        [(one.subject, encode_record(one.subject, one.event, 0)) for one in accept(events)[0]],
+        period=period,
+        closing_day=rules.closing_day,
+        regions=reference.DATA / "regions",
+        region_changes=reference.DATA / "region_changes.csv",
+        settings=CountSettings(transit_expiry_days=rules.transit_expiry_days, leap_birthday=rules.leap_birthday),
+    )
+    return {record["region"]: record for record in found}
+
+
+def closing_disagreements(first: dict[str, Json], second: dict[str, Json]) -> list[str]:
+    """One line a difference of two closings; a region that only one closes has nobody and no flows."""
+    found = []
+    for region in sorted(first.keys() | second.keys()):
+        one, other = first.get(region), second.get(region)
+        for dating in ("by_event_date", "by_report_date"):
+            for part in ("opening", "flows", "closing"):
+                months = [record[dating][part] if record else {} for record in (one, other)]
+                for name in sorted(months[0] | months[1]):
+                    left, right = (month.get(name, _NOBODY) for month in months)
+                    if left != right:
+                        found.append(f"{region} {dating} {part} {name}: {left} / {right}")
+        if one and other:
+            names = ("level", "name", "period", "opened_on", "closed_on", "basis", "stale_denominator")
+            found += [f"{region} {name}: {one[name]} / {other[name]}" for name in names if one[name] != other[name]]
+            for dating in ("by_event_date", "by_report_date"):
+                if one[dating]["coverage"] != other[dating]["coverage"]:
+                    found.append(f"{region} {dating} coverage: {one[dating]['coverage']} / {other[dating]['coverage']}")
+    return found
+
+
 def disagreements(first: Count, second: Count) -> list[str]:
     """One line a difference of two counters; a region that only one names counts as nobody there."""
     found = []
-    nobody = dict.fromkeys(("M", "F", "unknown", "total"), 0)
     for region in sorted(first.regions.keys() | second.regions.keys()):
         one, other = first.regions.get(region), second.regions.get(region)
         for name in ("population", "obliged", "recorded", "recorded_early", "print_ready", "issued", "unrecorded"):
-            left, right = (record[name] if record else nobody for record in (one, other))
+            left, right = (record[name] if record else _NOBODY for record in (one, other))
             if left != right:
                 found.append(f"{region} {name}: {left} / {right}")
         if one and other:

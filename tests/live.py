@@ -122,6 +122,8 @@ class Live:
             partitions=self.partitions,
             transit_expiry_days=rules.transit_expiry_days,
             leap_birthday=rules.leap_birthday,
+            closing_day=rules.closing_day,
+            first_period=rules.first_period,
         )
         asyncio.run(ensure_ledger(settings, Pseudonymiser(KEY.encode()).fingerprint, reference.load()))
         return self
@@ -275,8 +277,13 @@ def rules_of(settings: dict[str, str]) -> Rules:
     """The rules that the settings of the processes stand for."""
     expiry = settings.get("LAMPIT_TRANSIT_EXPIRY_DAYS")
     leap = settings.get("LAMPIT_LEAP_BIRTHDAY", "mar1")
-    first_period = settings.get("LAMPIT_FIRST_PERIOD")
-    return Rules(int(expiry) if expiry else None, "feb28" if leap == "feb28" else "mar1", first_period=first_period)
+    closing_day, first_period = settings.get("LAMPIT_CLOSING_DAY", "28"), settings.get("LAMPIT_FIRST_PERIOD")
+    return Rules(
+        int(expiry) if expiry else None,
+        "feb28" if leap == "feb28" else "mar1",
+        closing_day=int(closing_day),
+        first_period=first_period,
+    )
 
 
 def engine_of(events: Iterable[Event], rules: Rules) -> Engine:

@@ -59,8 +59,8 @@ MUTATIONS: Final = (
     Mutation(
         "unknown birth date under a balance is a child",
         "stream/eligibility.py",
-        "if person.birth_date is None and presumed:",
-        "if person.birth_date is None and presumed and marriages:",
+        "if born is None and presumed:",
+        "if born is None and presumed and marriages:",
     ),
     Mutation(
         "first correction wins, not the last",
@@ -584,5 +584,11 @@ MUTATIONS: Final = (
         "stream/person.py",
         "return Fold([], [], [], SEX[person.sex], recordings",
         "return Fold([], [], [], SEX[None], recordings",
+    ),
+    Mutation(
+        "a recording reported on the day of western time, everywhere",
+        "stream/flows.py",
+        "return day_of(event.time, event.service_point or event.region)",
+        "return day_of(event.time, None)",
     ),
 )

@@ -11,8 +11,11 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any, Final
 
+from lampit import reference
+from stream.engine import Engine
+from stream.periods import Periods
 from stream.rules import Rules
-from tests.counters import Count, Counter, Day, by_core, by_sql, disagreements
+from tests.counters import Count, Counter, Day, accept, by_core, by_sql, disagreements
 from tests.scenario_files import Expectation, Scenario
 
 Json = dict[str, Any]
@@ -59,10 +62,10 @@ def day_of(expected: Expectation) -> Day:
 
 
 def by_the_core(scenario: Scenario, order: Order = told) -> list[str]:
-    """Where the core disagrees with the story, its events coming in some order."""
+    """Where the core disagrees with the story, its events coming in some order; its monthly closings too."""
     events = order(scenario.events)
     rejected = scenario.rejected * (len(events) // len(scenario.events))
-    return differences(scenario, events, by_core, rejected)
+    return differences(scenario, events, by_core, rejected) + closing_differences(scenario, events)
 
 
 def by_the_sql(scenario: Scenario) -> list[str]:
@@ -91,6 +94,41 @@ def differences(scenario: Scenario, events: Sequence[Json], count: Counter, reje
     if expected_anomalies is not None and last.anomalies != expected_anomalies:
         found.append(f"anomalies: expected {expected_anomalies}, counted {last.anomalies}")
     return found
+
+
+def closing_differences(scenario: Scenario, events: Sequence[Json]) -> list[str]:
+    """Where the core closes a month with other figures than the story."""
+    names = sorted({line["period"] for line in scenario.closings})
+    records = closings(events, rules_of(scenario), names) if names else {}
+    found = []
+    for line in scenario.closings:
+        record = records[line["period"], line["region"]]
+        for by in line["by"]:
+            for name, value in line["values"].items():
+                got = closing_figure(record[f"by_{by}_date"], name, value)
+                if got != value:
+                    found.append(f"{line['period']} {line['region']} by {by}, {name}: expected {value}, closed {got}")
+    return found
+
+
+def closings(events: Sequence[Json], rules: Rules, names: Sequence[str]) -> dict[tuple[str, str], Json]:
+    """The closing records of some periods, by (period, region)."""
+    engine = Engine(rules, reference.load())
+    for admitted in accept(events)[0]:
+        engine.add(admitted.subject, admitted.event)
+    found = engine.closings(Periods.since(min(names), rules.closing_day), names)
+    return {(name, record["region"]): record for name, records in found.items() for record in records}
+
+
+def closing_figure(month: Json, name: str, like: object) -> Any:
+    """A value of a month in the form of the expectation: a total, or the sexes that it names."""
+    if name == "coverage":
+        return month["coverage"]
+    if name in ("opening", "closing"):
+        value = month[name]["population"]
+    else:
+        value = month["closing" if name in ("obliged", "recorded", "unrecorded") else "flows"][name]
+    return {sex: value[sex] for sex in like} if isinstance(like, dict) else value["total"]
 
 
 def anomalies_of(scenario: Scenario) -> list[tuple[str, str, str]] | None:

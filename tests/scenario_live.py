@@ -24,18 +24,14 @@ from kafka import KafkaConsumer, TopicPartition
 
 from agents.barrier import day_record
 from agents.topics import ANOMALIES, COVERAGE, LEDGER, REJECTED
-from lampit import reference
 from stream.admission import Admitted, admit
-from stream.engine import Engine
+from stream.events import NikChange
 from stream.pseudonym import Pseudonymiser
 from stream.regions import COUNTRY, TRANSIT, lineage
 from tests.brokers import Broker
-from tests.live import KEY, Live, compare
+from tests.live import KEY, Live, compare, engine_of
 from tests.scenario_check import days_of, rules_of
 from tests.scenario_files import Scenario
-
-WITH_NIK_CHANGES: Final = False
-"""Whether the live agents merge two NIKs; while they do not, stories with a nik_change are left out."""
 
 LAST_DAY: Final = date(2020, 6, 30)
 """Counted in every ledger, after the days of its stories. Later days are counted where the clock has reached them."""
@@ -66,15 +62,10 @@ class Shared:
         return sorted(day for day in days if day <= today)
 
 
-def left_out(scenario: Scenario) -> bool:
-    """Whether the live agents cannot count the story yet."""
-    return not WITH_NIK_CHANGES and any(event["type"] == "lampit.nik_change.v1" for event in scenario.events)
-
-
 def ledgers(scenarios: Iterable[Scenario]) -> list[Shared]:
     """The stories, by the ledger they are counted in: the first as full as can be, then the next."""
     shared: list[Shared] = []
-    waiting = [scenario for scenario in scenarios if not left_out(scenario)]
+    waiting = list(scenarios)
     while waiting:
         alike = [scenario for scenario in waiting if scenario.settings == waiting[0].settings]
         fitting = _that_fit(alike)
@@ -110,7 +101,7 @@ def _strangers(scenarios: list[Scenario]) -> list[Scenario]:
 
 
 def _anomalies_by_the_engine(shared: Shared) -> dict[str, Names]:
-    counted = _engine(shared).count(LAST_DAY)
+    counted = engine_of(shared.events, rules_of(shared.scenarios[0])).count(LAST_DAY)
     found: defaultdict[str, set[tuple[str, str, str]]] = defaultdict(set)
     for anomaly in counted.anomalies:
         if anomaly.subject is not None:
@@ -118,24 +109,16 @@ def _anomalies_by_the_engine(shared: Shared) -> dict[str, Names]:
     return {subject: frozenset(names) for subject, names in found.items()}
 
 
-def _engine(shared: Shared) -> Engine:
-    engine = Engine(rules_of(shared.scenarios[0]), reference.load())
-    pseudonymise = Pseudonymiser(KEY.encode())
-    for event in shared.events:
-        admitted = admit(json.dumps(event).encode(), pseudonymise)
-        if isinstance(admitted, Admitted):
-            engine.add(admitted.subject, admitted.event)
-    return engine
-
-
 def _own(found: dict[str, Names], scenario: Scenario) -> Names:
-    """The anomalies of the scenario's people."""
+    """The anomalies of the scenario's people, under whichever of their NIKs they are told."""
     pseudonymise = Pseudonymiser(KEY.encode())
     subjects = set()
     for event in scenario.events:
         admitted = admit(json.dumps(event).encode(), pseudonymise)
         if isinstance(admitted, Admitted) and admitted.subject is not None:
             subjects.add(admitted.subject)
+            if isinstance(admitted.event, NikChange):
+                subjects.add(admitted.event.new_subject)
     return frozenset(name for subject in subjects for name in found.get(subject, ()))
 
 
@@ -158,7 +141,7 @@ def count_live(shared: Shared, broker: Broker, folder: Path, today: date, told: 
     random.Random(20190328).shuffle(events)
     repeated = random.Random(1).sample(events, len(events) // REPEATED_OF)
     days = shared.days(today)
-    engine = _engine(shared)
+    engine = engine_of(events, rules_of(shared.scenarios[0]))
     found: dict[str, list[str]] = {scenario.name: [] for scenario in shared.scenarios}
     with Live(broker, folder, settings=settings) as live:
         for role, name in (("intake", "intake"), ("ledger", "ledger-a"), ("ledger", "ledger-b"), ("rollup", "rollup")):

@@ -1,14 +1,18 @@
 -- The second count: section 2 of the contract ("Who is counted where, on day D") as SQL for DuckDB.
 --
--- In:  ledger_record (accepted events as the ledger holds them), region_reference, region_change, and the variables
---      as_of, transit_expiry_days (or null), leap_birthday ('mar1' or 'feb28'), stale_after_days.
+-- In:  ledger_record (accepted events as the ledger holds them), the tables that regions.sql makes, and the variables
+--      as_of, hierarchy_of (the day whose region codes are used: as_of, unless another is asked for), transit_expiry_days (or null), leap_birthday ('mar1' or 'feb28'), stale_after_days,
+--      reported_by (a day: count what had been reported by its end; null: count everything), and
+--      flows_from (the first day of the flows that flows.sql is to add up after this file; null: none).
 --      lampit/audit/sql_count.py makes them and runs this file from top to bottom.
--- Out: the tables coverage (one row for each region) and anomaly (one row for each anomaly of an event).
+-- Out: the table coverage (one row for each region).
 --
 -- Read it as a chain of small tables; each says which sentence of the contract it carries out:
 --    1 events    2 openings   3 persons   4 cancellations   5 what stands   6 presumed inside   7 folds
---    8 homes     9 attributes 10 cards    11 one person's figures          12 regions         13 anomalies
--- Not here: flows, closings, region codes that change (a code is taken as it was sent).
+--    8 homes     9 attributes 10 cards    11 one person's figures          12 regions
+-- What reads the tables made here, in files of their own: anomalies.sql, flows.sql, closings.sql, delays.sql.
+-- A place is called by its code; only of a code that several places had, the later ones have names of their own. Where
+-- places are compared, or counted under codes, docs/decisions/0007 ("reading 7.n") says how.
 --
 -- One idea carries the openings. A person is folded several times, and every fold goes through the same SQL:
 --   variant 0  all accepted events: V, once from NEW and once from a presumed home where there is one;
@@ -16,7 +20,7 @@
 
 -- ------------------------------------------------------------------------------------------------ words used below
 
--- The region `code` lies in `region` or is it.
+-- The code lies in the region of another code, or is it.
 CREATE OR REPLACE TEMP MACRO inside(code, region) AS
     code IS NOT NULL AND code <> 'abroad' AND (code = region OR region = 'ID' OR starts_with(code, region || '.'));
 
@@ -27,11 +31,21 @@ CREATE OR REPLACE TEMP MACRO lineage(code) AS
         list_transform(range(len(string_split(code, '.')), 0, -1),
                        lambda n: array_to_string(string_split(code, '.')[1:n], '.')), 'ID') END;
 
+CREATE OR REPLACE TEMP MACRO level_of(code) AS
+    CASE code WHEN 'ID' THEN 'country' WHEN 'ID-transit' THEN 'transit'
+    ELSE ['province', 'regency', 'district', 'village'][len(string_split(code, '.'))] END;
+
 -- The zone of a region, as hours before UTC's midnight; WIB where nothing is known.
 CREATE OR REPLACE TEMP MACRO zone_hours(code) AS
     CASE WHEN left(code, 2) IN ('51', '52', '53', '63', '64', '65', '71', '72', '73', '74', '75', '76') THEN 8
          WHEN left(code, 2) IN ('81', '82', '91', '92', '93', '94', '95', '96') THEN 9
          ELSE 7 END;
+
+-- "The day of a time is that of the zone of data.region (of service_point for a recording served; WIB where there is
+-- none)": the day on which an event was reported.
+CREATE OR REPLACE TEMP MACRO report_day(kind, time, data) AS
+    CAST(time + to_hours(zone_hours(CASE WHEN kind = 'recording' AND data.service_point IS NOT NULL
+                                    THEN data.service_point ELSE data.region END)) AS DATE);
 
 -- "Born 29 February: 17 on 1 March in a common year (setting leap_birthday)". Seventeen years after a leap year is
 -- never one; DuckDB answers 28 February then.
@@ -87,17 +101,20 @@ CREATE OR REPLACE TEMP TABLE state_table AS
 
 -- ------------------------------------------------------------------------------------------------------- 1. events
 
--- Ledger records that are events; control records of the ledger (genesis, epoch, day) are not, and copies that one
--- partition sent another because of a change of NIK are left out: the event itself is in the ledger too.
+-- Ledger records that are events; control records of the ledger (genesis, epoch, day) are not, nor copies of an event
+-- that is kept under another id of the person. "The stock by report date on D is the figure of D over the events whose
+-- time falls on a day up to D. Opening balances count from their D0 whatever their time."
 CREATE OR REPLACE TEMP TABLE accepted AS
     SELECT coalesce(subject, '') AS subject, source, id, type[8:-4] AS kind, CAST(time AS TIMESTAMP) AS time, data
     FROM ledger_record
-    WHERE type IN (
+    WHERE forwardedfrom IS NULL
+        AND (getvariable('reported_by') IS NULL OR type = 'lampit.opening_balance.v1'
+             OR report_day(type[8:-4], CAST(time AS TIMESTAMP), data) <= getvariable('reported_by'))
+        AND type IN (
         'lampit.register.v1', 'lampit.birth.v1', 'lampit.death.v1', 'lampit.move_out.v1', 'lampit.move_in.v1',
         'lampit.recording.v1', 'lampit.marriage.v1', 'lampit.residence_permit.v1', 'lampit.correction.v1',
         'lampit.missing.v1', 'lampit.found.v1', 'lampit.nik_change.v1', 'lampit.cancellation.v1',
-        'lampit.opening_balance.v1')
-    AND forwardedfrom IS NULL;
+        'lampit.opening_balance.v1');
 
 -- RFC 8785 canonical JSON of the accepted form "without nik and new_nik": members in the order of their names, absent
 -- ones left out, strings escaped as JSON.stringify does.
@@ -181,40 +198,157 @@ CREATE OR REPLACE TEMP TABLE contested AS
         PARTITION BY subject, source, id ORDER BY time, sha256(canonical), data.new_subject) AS place
     FROM (SELECT DISTINCT ON (subject, source, id, canonical, data.new_subject) * FROM contents);
 
--- Every event that stands in its NIK. event_no is the order (time, source, id), used wherever the contract says so.
+-- "Every code an event names (region, destination, origin, service_point) is resolved on its occurred_on" (reading 7.4).
+CREATE OR REPLACE TEMP MACRO resolved(events) AS TABLE
+    SELECT event.*, coalesce(region.place, event.data.region) AS region,
+           coalesce(origin.place, event.data.origin) AS origin,
+           coalesce(destination.place, event.data.destination) AS destination,
+           coalesce(service_point.place, event.data.service_point) AS service_point
+    FROM (SELECT *, era_of(data.occurred_on) AS era FROM query_table(events)) AS event
+    LEFT JOIN place_of AS region ON region.code = event.data.region AND region.era = event.era
+    LEFT JOIN place_of AS origin ON origin.code = event.data.origin AND origin.era = event.era
+    LEFT JOIN place_of AS destination ON destination.code = event.data.destination AND destination.era = event.era
+    LEFT JOIN place_of AS service_point
+        ON service_point.code = event.data.service_point AND service_point.era = event.era;
+
+-- Every event that stands in its NIK, with its places and the era of its day. event_no is the order (time, source, id), used wherever the contract says so.
 -- flow_only: "flow-only births (stillborn, already_registered)", which give birth date and sex and nobody a home.
+CREATE OR REPLACE TEMP VIEW uncontested AS
+    SELECT *, CAST(NULL AS VARCHAR) AS canonical
+    FROM accepted ANTI JOIN repeated USING (subject, source, id) ANTI JOIN linked USING (subject)
+    UNION ALL BY NAME
+    SELECT * EXCLUDE (place) FROM contested WHERE place = 1;
 CREATE OR REPLACE TEMP TABLE nik_event AS
     SELECT row_number() OVER (ORDER BY time, source, id, sha256(canonical), subject) AS event_no, *,
            kind = 'birth' AND (coalesce(data.stillborn, false) OR coalesce(data.already_registered, false)) AS flow_only
-    FROM (SELECT *, CAST(NULL AS VARCHAR) AS canonical
-          FROM accepted ANTI JOIN repeated USING (subject, source, id) ANTI JOIN linked USING (subject)
-          UNION ALL BY NAME
-          SELECT * EXCLUDE (place) FROM contested WHERE place = 1);
+    FROM resolved('uncontested');
 
 -- ----------------------------------------------------------------------------------------------------- 2. openings
 
--- "At equal D0 the latest (time, source, id) stands." cutoff is the end of D0 in the region's zone.
+-- "A balance's region is a place: its code resolved on D0. At equal D0 the latest stands, if the two are the same on D0. The end
+-- of D0 (cutoff) goes by the zone of the code as sent" (reading 7.14).
 CREATE OR REPLACE TEMP TABLE balance AS
-    SELECT row_number() OVER (ORDER BY data.occurred_on, data.region) AS balance_no,
-           data.region AS region, data.occurred_on AS d0,
+    SELECT row_number() OVER (ORDER BY data.occurred_on, nik_event.region) AS balance_no,
+           nik_event.region, data.occurred_on AS d0, nik_event.era,
+           coalesce(place_now, nik_event.region) AS place_d0, coalesce(code_then.code, nik_event.region) AS code_d0,
            CAST(data.occurred_on + 1 AS TIMESTAMP) - to_hours(zone_hours(data.region)) AS cutoff,
            data.counts AS counts,
            CASE WHEN json_array_length(data.turning_17) > 0 THEN CAST(data.turning_17 AS JSON[]) END AS schedule
     FROM nik_event
+    LEFT JOIN place_then ON place_then.place = nik_event.region AND place_then.era = nik_event.era
+    LEFT JOIN code_then ON code_then.place = nik_event.region AND code_then.era = nik_event.era
     WHERE kind = 'opening_balance'
-    QUALIFY row_number() OVER (PARTITION BY data.region, data.occurred_on ORDER BY event_no DESC) = 1;
+    QUALIFY row_number() OVER (PARTITION BY place_d0, data.occurred_on ORDER BY event_no DESC) = 1;
 
--- "Governs from D0 until the D0 of the region's next balance": the one of each region on the asked day.
+-- What the region of a balance is, and which code it has, in every era.
+CREATE OR REPLACE TEMP TABLE balance_then AS
+    SELECT balance_no, era.era, coalesce(place_now, region) AS place, coalesce(code_then.code, region) AS code,
+           place_run.place IS NULL OR era.era BETWEEN first_era AND last_era AS stands
+    FROM balance CROSS JOIN era
+    LEFT JOIN place_run ON place_run.place = region
+    LEFT JOIN place_then ON place_then.place = region AND place_then.era = era.era
+    LEFT JOIN code_then ON code_then.place = region AND code_then.era = era.era;
+
+-- "A balance governs until the next D0 of a balance whose region is the same place on that day."
+CREATE OR REPLACE TEMP TABLE reign AS
+    WITH next_d0 AS (
+        SELECT balance_then.balance_no, min(later.d0) AS until
+        FROM balance_then
+        JOIN balance USING (balance_no)
+        JOIN balance AS later
+            ON later.era = balance_then.era AND later.place_d0 = balance_then.place AND later.d0 > balance.d0
+        GROUP BY balance_then.balance_no)
+    SELECT balance.*, coalesce(until, DATE 'infinity') AS until FROM balance LEFT JOIN next_d0 USING (balance_no);
+
+-- Those that govern on the asked day.
 CREATE OR REPLACE TEMP TABLE governing AS
-    SELECT * FROM balance WHERE d0 <= getvariable('as_of')
-    QUALIFY row_number() OVER (PARTITION BY region ORDER BY d0 DESC) = 1;
+    SELECT * FROM reign WHERE d0 <= getvariable('as_of') AND getvariable('as_of') < until;
 
--- The codes that events name, with every accepted balance, of whatever D0, at or above them.
+-- Which code lies below which, of the regions of the balances that take part in a step from one era's codes to another's.
+-- Steps: every change day up to the asked day ("with the balances that governed on c − 1"), and last, "as if the codes had
+-- changed at once", from the codes of as_of to those of hierarchy_of ("with the balances that govern on as_of").
+CREATE OR REPLACE TEMP TABLE step AS
+    SELECT era AS step, era - 1 AS era_from, era AS era_to FROM change_day WHERE on_day <= getvariable('as_of')
+    UNION ALL
+    SELECT era_of(getvariable('as_of')) + 1, era_of(getvariable('as_of')), era_of(getvariable('hierarchy_of'));
+CREATE OR REPLACE TEMP TABLE member AS
+    SELECT step, balance_no FROM step JOIN change_day ON era = step JOIN reign ON d0 < on_day AND on_day <= until
+    WHERE step <= era_of(getvariable('as_of'))
+    UNION ALL
+    SELECT era_of(getvariable('as_of')) + 1, balance_no FROM governing;
+
+-- Strictly below, by the codes before and after each step; depth: how many others are between. "Of several regions at one
+-- code, the one in force on the day has what lies below."
+CREATE OR REPLACE TEMP TABLE nested AS
+    WITH coded AS (
+        SELECT step, side, balance_no, code, stands
+        FROM member JOIN (SELECT step, unnest(['from', 'to']) AS side, unnest([era_from, era_to]) AS era FROM step) AS sides
+            USING (step)
+        JOIN balance_then USING (balance_no, era)),
+    holder AS (
+        FROM coded QUALIFY row_number() OVER (PARTITION BY step, side, code ORDER BY stands DESC, balance_no) = 1),
+    above AS (
+        SELECT step, side, balance_no, unnest(lineage(code)[2:]) AS code FROM coded)
+    SELECT step, side, holder.balance_no AS upper, above.balance_no AS lower,
+           row_number() OVER (PARTITION BY step, side, above.balance_no ORDER BY len(lineage(code)) DESC) = 1 AS is_outermost
+    FROM above JOIN holder USING (step, side, code);
+
+-- X, "a sum of E's with whole coefficients" (reading 7.17): "when a balance begins to govern, X_R = E_b. On a change day own_R
+-- = X_R less the X of the outermost such regions strictly below R by the codes of c − 1. Then X_R = own_R plus the new X of the
+-- outermost strictly below R by the codes of c": the own parts of all that now lie below.
+CREATE OR REPLACE TEMP TABLE excess AS
+    WITH RECURSIVE
+    own_part AS (
+        SELECT step, balance_no, balance_no AS of_no, 1 AS weight FROM member
+        UNION ALL
+        SELECT step, upper, lower, -1 FROM nested WHERE side = 'from' AND is_outermost),
+    rebased AS (
+        SELECT step, balance_no, of_no, sum(weight) AS weight
+        FROM (FROM own_part
+              UNION ALL
+              SELECT nested.step, upper, of_no, weight
+              FROM nested JOIN own_part ON own_part.step = nested.step AND own_part.balance_no = nested.lower
+              WHERE side = 'to') AS parts (step, balance_no, of_no, weight)
+        GROUP BY ALL HAVING sum(weight) <> 0),
+    walk AS (
+        SELECT 0 AS step, 0 AS balance_no, 0 AS term, 1 AS coefficient  -- keeps the walk going while nobody governs
+        UNION ALL
+        SELECT 0, balance_no, balance_no, 1 FROM balance WHERE era = 0
+        UNION ALL
+        (SELECT CAST(walk.step + 1 AS INTEGER), rebased.balance_no, term, CAST(sum(weight * coefficient) AS INTEGER)
+         FROM walk JOIN rebased ON rebased.step = walk.step + 1 AND rebased.of_no = walk.balance_no
+         GROUP BY ALL HAVING sum(weight * coefficient) <> 0
+         UNION ALL
+         SELECT walk.step + 1, balance.balance_no, balance.balance_no, 1
+         FROM walk JOIN balance ON balance.era = walk.step + 1 AND balance.d0 <= getvariable('as_of')
+         WHERE walk.balance_no = 0
+         UNION ALL
+         SELECT walk.step + 1, 0, 0, 1 FROM walk
+         WHERE walk.balance_no = 0 AND walk.step <= era_of(getvariable('as_of'))))
+    SELECT balance_no, term, coefficient FROM walk
+    WHERE step = era_of(getvariable('as_of')) + 1 AND balance_no <> 0;
+
+-- Those whose V0 is asked for: the ones of whom E is asked, and those with a schedule by which the birthdays of
+-- the flows are told.
+CREATE OR REPLACE TEMP TABLE folded_balance AS
+    SELECT balance_no, d0, schedule FROM balance
+    WHERE balance_no IN (SELECT term FROM excess) AND d0 < getvariable('as_of')
+    UNION
+    SELECT balance_no, d0, schedule FROM reign
+    WHERE schedule IS NOT NULL AND d0 < getvariable('as_of') AND until >= getvariable('flows_from');
+
+-- The places that events name, with every accepted balance that governs them: "when it is inside the balance's region on
+-- that balance's D0" (reading 7.16).
 CREATE OR REPLACE TEMP TABLE governed AS
     WITH named AS (
-        SELECT DISTINCT unnest([data.region, data.origin]) AS code FROM nik_event
-        WHERE subject <> '' AND EXISTS (FROM balance))
-    SELECT code, balance_no, balance.region, d0 FROM named JOIN balance ON inside(code, balance.region);
+        SELECT DISTINCT unnest([region, origin]) AS place FROM nik_event WHERE subject <> '' AND EXISTS (FROM balance)),
+    coded AS (
+        SELECT named.place, eras.era, unnest(lineage(coalesce(code_then.code, named.place))) AS code
+        FROM named CROSS JOIN (SELECT DISTINCT era FROM balance) AS eras
+        LEFT JOIN code_then ON code_then.place = named.place AND code_then.era = eras.era
+        WHERE named.place IS NOT NULL AND named.place <> 'abroad')
+    SELECT place, balance_no, code_d0, d0
+    FROM coded JOIN balance ON balance.code_d0 = coded.code AND balance.era = coded.era;
 
 -- ------------------------------------------------------------------------------------------------------ 3. persons
 
@@ -263,7 +397,7 @@ CREATE OR REPLACE TEMP TABLE person_event AS
 CREATE OR REPLACE TEMP VIEW presumable AS
     WITH earliest AS (
         SELECT variant, person, any_value(person_now) AS person_now,
-               arg_min({kind: kind, region: data.region, origin: data.origin},
+               arg_min({kind: kind, region: region, origin: origin},
                        walk_position(data.occurred_on, rank, event_no)) AS fact
         FROM person_event JOIN fact_rank USING (kind)
         WHERE NOT flow_only AND EXISTS (FROM balance)
@@ -272,15 +406,13 @@ CREATE OR REPLACE TEMP VIEW presumable AS
            CASE WHEN fact.kind = 'move_in' THEN fact.origin
                 WHEN fact.kind IN ('move_out', 'missing', 'death', 'recording') THEN fact.region END AS home
     FROM earliest
-    WHERE home IN (SELECT code FROM governed);
+    WHERE home IN (SELECT place FROM governed);
 
--- The persons to be looked at as a balance knew them: for its figures, those with an event in its region, where it
--- governs before the asked day; and those who may be presumed inside, if a register or birth of theirs may be in time.
+-- The persons to be looked at as a balance knew them: for its figures, those with an event in its region; and those who may be presumed inside, if a register or birth of theirs may be in time.
 CREATE OR REPLACE TEMP TABLE variant_person AS
     SELECT DISTINCT balance_no, person_now
-    FROM (SELECT person_now, unnest([data.region, data.origin]) AS code FROM person_event WHERE EXISTS (FROM balance))
-    JOIN governed USING (code) JOIN governing USING (balance_no)
-    WHERE governing.d0 < getvariable('as_of')
+    FROM (SELECT person_now, unnest([region, origin]) AS place FROM person_event WHERE EXISTS (FROM balance))
+    JOIN governed USING (place) JOIN folded_balance USING (balance_no)
     UNION
     SELECT balance_no, person_now
     FROM presumable, balance
@@ -393,14 +525,18 @@ CREATE OR REPLACE TEMP TABLE presumed_person AS
     WHERE variant = 0 AND (SELECT count(*) FROM balance)
         > (SELECT count(*) FROM entered_in_time WHERE entered_in_time.person_now = presumable.person);
 
--- The balance that governs a presumed home on the asked day: of the code and its ancestors "the one with the latest D0
--- by D, or the earliest of all when none is yet; at equal D0 that of the longest code".
-CREATE OR REPLACE TEMP TABLE home_balance AS
-    SELECT code AS home, balance_no FROM governed
-    QUALIFY row_number() OVER (PARTITION BY code ORDER BY
-        d0 <= getvariable('as_of') DESC,
-        CASE WHEN d0 <= getvariable('as_of') THEN -epoch(d0) ELSE epoch(d0) END,
-        len(region) * CASE WHEN region = 'ID' THEN 0 ELSE 1 END DESC) = 1;
+-- The balance that governs a presumed home, since and until when: of the code and its ancestors "the one with the latest
+-- D0 by D, or the earliest of all when none is yet; at equal D0 that of the longest code". home_balance: on the asked day.
+CREATE OR REPLACE TEMP TABLE home_reign AS
+    WITH first_of_day AS (
+        SELECT place AS home, d0, balance_no FROM governed
+        QUALIFY row_number() OVER (PARTITION BY place, d0 ORDER BY len(lineage(code_d0)) DESC, balance_no) = 1)
+    SELECT home, balance_no,
+           CASE WHEN row_number() OVER by_day = 1 THEN DATE '-infinity' ELSE d0 END AS since,
+           coalesce(lead(d0) OVER by_day, DATE 'infinity') AS until
+    FROM first_of_day WINDOW by_day AS (PARTITION BY home ORDER BY d0);
+CREATE OR REPLACE TEMP VIEW home_balance AS
+    SELECT home, balance_no FROM home_reign WHERE since <= getvariable('as_of') AND getvariable('as_of') < until;
 
 -- -------------------------------------------------------------------------------------------------------- 7. folds
 
@@ -426,17 +562,18 @@ CREATE OR REPLACE TEMP TABLE fold AS
         SELECT variant, person, known_in_time.person_now, presumed_in_time.home IS NOT NULL, presumed_in_time.home,
                d0, CASE WHEN schedule IS NULL THEN d0 ELSE getvariable('as_of') END
         FROM known_in_time
-        JOIN governing ON governing.balance_no = variant AND governing.d0 < getvariable('as_of')
+        JOIN folded_balance ON balance_no = variant
         LEFT JOIN presumed_in_time USING (variant, person)
         WHERE presumed_in_time.home IS NOT NULL OR (variant, person) IN (SELECT (variant, person) FROM placed))
     SELECT row_number() OVER () AS fold_no, * FROM every;
 
 -- -------------------------------------------------------------------------------------------------------- 8. homes
 
--- The facts of each fold, numbered in the order in which they fold.
+-- The facts of each fold, numbered in the order in which they fold; region_now and destination_now: the places on that day.
 CREATE OR REPLACE TEMP TABLE fact AS
-    SELECT fold_no, standing.event_no, standing.kind, data.occurred_on AS on_day, data.region AS region,
-           data.destination AS destination,
+    SELECT fold_no, standing.event_no, standing.kind, data.occurred_on AS on_day, standing.era, standing.region,
+           coalesce(region_then.place_now, standing.region) AS region_now,
+           coalesce(destination_then.place_now, standing.destination) AS destination_now,
            CASE WHEN kind IN ('register', 'birth') THEN 'entry'
                 WHEN kind IN ('move_in', 'found') THEN 'arrival'
                 WHEN kind = 'move_out' AND data.destination = 'abroad' THEN 'emigration'
@@ -447,18 +584,22 @@ CREATE OR REPLACE TEMP TABLE fact AS
     JOIN standing USING (variant, person)
     JOIN fact_rank USING (kind)
     LEFT JOIN standing_entry USING (variant, person)
+    LEFT JOIN place_then AS region_then ON region_then.place = standing.region AND region_then.era = standing.era
+    LEFT JOIN place_then AS destination_then
+        ON destination_then.place = standing.destination AND destination_then.era = standing.era
     WHERE kind <> 'recording' AND (kind NOT IN ('register', 'birth') OR standing.event_no = standing_entry.event_no);
 
 -- One row for the beginning of each fold (step 0: NEW, or the presumed home "where they have lived for ever") and one
--- after each fact. left_home: where someone in transit came from; unmatched: the home left unmatched, "until the next
+-- after each fact (becomes: what the state table says of it). left_home: where someone in transit came from; unmatched: the home left unmatched, "until the next
 -- change of home". With transit_expiry_days n, who is in transit since d without a change of home dated by d + n "is
--- back in the home they left from d + n on".
+-- back in the home they left from d + n on". Whether two places are one is asked of the fact's day (reading 7.8); "the home
+-- stays the place as it was first named".
 CREATE OR REPLACE TEMP TABLE walk AS
     WITH RECURSIVE walk AS (
         SELECT fold_no, CAST(0 AS BIGINT) AS step, CAST(NULL AS DATE) AS on_day,
                CASE WHEN presumed THEN 'HOME' ELSE 'NEW' END AS state, home,
                CAST(NULL AS VARCHAR) AS unmatched, CAST(NULL AS VARCHAR) AS left_home, CAST(NULL AS DATE) AS left_on,
-               CAST(NULL AS VARCHAR) AS anomaly, CAST(NULL AS BIGINT) AS event_no
+               CAST(NULL AS VARCHAR) AS becomes, CAST(NULL AS VARCHAR) AS anomaly, CAST(NULL AS BIGINT) AS event_no
         FROM fold
         UNION ALL
         SELECT fold_no, step, situation.on_day,
@@ -468,15 +609,18 @@ CREATE OR REPLACE TEMP TABLE walk AS
                     WHEN situation.fact = 'arrival' AND situation.situation = 'ELSEWHERE' THEN home END,
                CASE becomes WHEN 'STAYS' THEN left_home WHEN 'TRANSIT' THEN home END,
                CASE becomes WHEN 'STAYS' THEN left_on WHEN 'TRANSIT' THEN situation.on_day END,
-               state_table.anomaly, event_no
+               becomes, state_table.anomaly, event_no
         FROM (
-            SELECT *, CASE
+            SELECT beside.*, CASE
                     WHEN state <> 'HOME' THEN state
-                    WHEN home = region THEN 'HERE'
-                    WHEN fact IN ('removal', 'emigration') AND (region = unmatched OR destination = home) THEN 'RETURNED'
+                    WHEN coalesce(home_then.place_now, home) = region_now THEN 'HERE'
+                    WHEN fact IN ('removal', 'emigration')
+                        AND (region_now = coalesce(unmatched_then.place_now, unmatched)
+                             OR destination_now = coalesce(home_then.place_now, home)) THEN 'RETURNED'
                     ELSE 'ELSEWHERE' END AS situation
             FROM (
-                SELECT fact.fold_no, fact.step, fact.on_day, fact.event_no, fact.fact, fact.region, fact.destination,
+                SELECT fact.fold_no, fact.step, fact.on_day, fact.event_no, fact.fact, fact.region, fact.era,
+                       fact.region_now, fact.destination_now,
                        coalesce(walk.state = 'TRANSIT'
                            AND fact.on_day > walk.left_on + CAST(getvariable('transit_expiry_days') AS INTEGER),
                            false) AS expired,
@@ -485,7 +629,10 @@ CREATE OR REPLACE TEMP TABLE walk AS
                        walk.unmatched,
                        CASE WHEN NOT expired THEN walk.left_home END AS left_home,
                        CASE WHEN NOT expired THEN walk.left_on END AS left_on
-                FROM walk JOIN fact ON fact.fold_no = walk.fold_no AND fact.step = walk.step + 1)) AS situation
+                FROM walk JOIN fact ON fact.fold_no = walk.fold_no AND fact.step = walk.step + 1) AS beside
+            LEFT JOIN place_then AS home_then ON home_then.place = beside.home AND home_then.era = beside.era
+            LEFT JOIN place_then AS unmatched_then
+                ON unmatched_then.place = beside.unmatched AND unmatched_then.era = beside.era) AS situation
         JOIN state_table USING (fact, situation))
     FROM walk;
 
@@ -626,6 +773,8 @@ CREATE OR REPLACE TEMP TABLE card AS
 -- obliged." Only obliged itself looks at obliged_on.
 CREATE OR REPLACE TEMP TABLE figure AS
     SELECT fold_no, fold.variant, fold.person, fold.presumed, place.place,
+           -- by the codes of the day on which the fold is asked, and of hierarchy_of
+           coalesce(code_then.code, place.place) AS code, coalesce(shown_then.code, place.place) AS shown_code,
            coalesce(corrected.sex, said.sex, 'unknown') AS sex,
            1 AS population,
            CAST(later.obliged AS INTEGER) AS obliged,
@@ -637,7 +786,10 @@ CREATE OR REPLACE TEMP TABLE figure AS
     JOIN place USING (fold_no)
     JOIN obliged ON obliged.fold_no = fold.fold_no AND obliged.on_day = fold.on_day
     JOIN obliged AS later ON later.fold_no = fold.fold_no AND later.on_day = fold.obliged_on
-    LEFT JOIN card USING (fold_no) LEFT JOIN said USING (fold_no) LEFT JOIN corrected USING (fold_no);
+    LEFT JOIN card USING (fold_no) LEFT JOIN said USING (fold_no) LEFT JOIN corrected USING (fold_no)
+    LEFT JOIN code_then ON code_then.place = place.place AND code_then.era = era_of(fold.on_day)
+    LEFT JOIN code_then AS shown_then
+        ON shown_then.place = place.place AND shown_then.era = era_of(getvariable('hierarchy_of'));
 
 -- The people known by name, where they are: the presumed fold where the balance that governs the presumed home presumes
 -- them, otherwise the plain one.
@@ -650,21 +802,29 @@ CREATE OR REPLACE TEMP TABLE known AS
     WHERE figure.variant = 0
         AND presumed = (presumed_person.person IS NOT NULL AND entered_in_time.person_now IS NULL);
 
--- "total_R(D) = B + Σ over persons p of (V_p(D) − V0_p)": what is added and taken away, by the balance that governs R.
+-- "E_b(D) = B + schedule to D − Σ V0 + Σ (V by b − V outside balances), the last sum over those inside R on D; on D0 itself E_b =
+-- B − the known people inside R" (reading 7.17): what is added and taken away, balance by balance. "V0 asks on D0, V on D"
+-- which code R has and which a place.
 CREATE OR REPLACE TEMP TABLE moved AS
-    WITH within AS (
-        SELECT place, balance_no FROM (SELECT DISTINCT place FROM figure) AS places
-        JOIN governing ON inside(place, region) WHERE d0 < getvariable('as_of'))
-    SELECT within.balance_no, 1 AS sign, figure.*
-    FROM figure JOIN within USING (place)
+    WITH asked AS (
+        SELECT balance_no, d0, code, code_d0 FROM balance JOIN balance_then USING (balance_no)
+        WHERE balance_no IN (SELECT term FROM excess) AND balance_then.era = era_of(getvariable('as_of'))),
+    coded AS (
+        SELECT code AS inner_code, unnest(lineage(code)) AS code FROM (SELECT DISTINCT code FROM figure)),
+    within_now AS (SELECT inner_code, balance_no, d0 FROM coded JOIN asked USING (code))
+    SELECT within_now.balance_no, 1 AS sign, figure.*
+    FROM figure JOIN within_now ON inner_code = figure.code
     LEFT JOIN presumed_person USING (person)
     LEFT JOIN entered_in_time
-        ON entered_in_time.balance_no = within.balance_no AND entered_in_time.person_now = figure.person
-    WHERE figure.variant = 0
+        ON entered_in_time.balance_no = within_now.balance_no AND entered_in_time.person_now = figure.person
+    WHERE figure.variant = 0 AND d0 < getvariable('as_of')
         AND presumed = (presumed_person.person IS NOT NULL AND entered_in_time.person_now IS NULL)
     UNION ALL
-    SELECT within.balance_no, -1, figure.*
-    FROM figure JOIN within ON within.place = figure.place AND within.balance_no = figure.variant;
+    SELECT balance_no, -1, known.* FROM known JOIN within_now ON inner_code = known.code
+    UNION ALL
+    SELECT balance_no, -1, figure.*
+    FROM figure JOIN coded ON inner_code = figure.code
+    JOIN asked ON balance_no = figure.variant AND code_d0 = coded.code WHERE d0 < getvariable('as_of');
 
 -- --------------------------------------------------------------------------------------------------- 12. regions
 
@@ -681,9 +841,9 @@ CREATE OR REPLACE TEMP MACRO by_measure(rows) AS TABLE
     GROUP BY GROUPING SETS ((node, measure, sex), (node, measure));
 
 CREATE OR REPLACE TEMP TABLE known_row AS
-    SELECT place AS node, sex, sum(population) AS population, sum(obliged) AS obliged, sum(recorded) AS recorded,
+    SELECT shown_code AS node, sex, sum(population) AS population, sum(obliged) AS obliged, sum(recorded) AS recorded,
            sum(recorded_early) AS recorded_early, sum(print_ready) AS print_ready, sum(issued) AS issued
-    FROM known GROUP BY place, sex;
+    FROM known GROUP BY shown_code, sex;
 CREATE OR REPLACE TEMP TABLE moved_row AS
     SELECT balance_no AS node, sex, sum(sign * population) AS population, sum(sign * obliged) AS obliged,
            sum(sign * recorded) AS recorded, sum(sign * recorded_early) AS recorded_early,
@@ -700,47 +860,75 @@ CREATE OR REPLACE TEMP MACRO stated_count(count, sex) AS
 
 -- B, with its schedule: "adds count on its day on (after D0) to obliged, of unknown sex when it is one number".
 CREATE OR REPLACE TEMP TABLE stated AS
-    WITH line AS (
+    WITH asked AS (FROM balance WHERE balance_no IN (SELECT term FROM excess)),
+    line AS (
         SELECT balance_no, d0, CAST(json_extract_string(line, '$.on') AS DATE) AS on_day, json_extract(line, '$.count') AS count
-        FROM (SELECT balance_no, d0, unnest(schedule) AS line FROM governing)),
+        FROM (SELECT balance_no, d0, unnest(schedule) AS line FROM asked)),
     turned AS (
         SELECT balance_no, 'obliged' AS measure, sex,
                sum(CASE WHEN json_type(count) <> 'OBJECT' AND sex = 'unknown' THEN CAST(count AS BIGINT)
                         ELSE coalesce(stated_count(count, sex), 0) END) AS number
         FROM line, sex WHERE on_day > d0 AND on_day <= getvariable('as_of') GROUP BY balance_no, sex)
-    SELECT balance_no, region, measure, sex,
+    SELECT balance_no, measure, sex,
            stated_count(json_extract(counts, '$.' || measure), sex) + coalesce(turned.number, 0) AS number
-    FROM governing CROSS JOIN measure CROSS JOIN sex LEFT JOIN turned USING (balance_no, measure, sex);
+    FROM asked CROSS JOIN measure CROSS JOIN sex LEFT JOIN turned USING (balance_no, measure, sex);
 
+-- The codes of regions with a balance, on hierarchy_of: "balance if a balance of any place with that code governs, none if such a
+-- place has balances and all are of later days" (reading 7.18).
+CREATE OR REPLACE TEMP TABLE balance_code AS
+    SELECT code, bool_or(governing.balance_no IS NOT NULL) AS governs,
+           coalesce(bool_or(governing.schedule IS NULL
+                AND getvariable('as_of') >= governing.d0 + CAST(getvariable('stale_after_days') AS INTEGER))
+                FILTER (governing.balance_no IS NOT NULL), false) AS stale
+    FROM balance_then LEFT JOIN governing USING (balance_no)
+    WHERE balance_then.era = era_of(getvariable('hierarchy_of')) GROUP BY code;
+
+-- "A region's figure is the known people inside it plus its X"; of several places at one code, "their figures add up". "A measure
+-- or a sex that one of them does not state is null."
+CREATE OR REPLACE TEMP TABLE inside_row AS
+    SELECT region AS node, sex, sum(population) AS population, sum(obliged) AS obliged, sum(recorded) AS recorded,
+           sum(recorded_early) AS recorded_early, sum(print_ready) AS print_ready, sum(issued) AS issued
+    FROM (SELECT *, unnest(lineage(node)) AS region FROM known_row)
+    WHERE region IN (SELECT code FROM balance_code WHERE governs) GROUP BY region, sex;
 CREATE OR REPLACE TEMP TABLE balance_figure AS
-    SELECT stated.region AS node, stated.measure, stated.sex, stated.number + coalesce(change.number, 0) AS number
-    FROM stated
-    LEFT JOIN (FROM by_measure('moved_row')) AS change
-        ON change.node = stated.balance_no AND change.measure = stated.measure AND change.sex = stated.sex;
+    WITH beyond AS (
+        SELECT stated.balance_no AS term, stated.measure, stated.sex, stated.number + coalesce(change.number, 0) AS number
+        FROM stated
+        LEFT JOIN (FROM by_measure('moved_row')) AS change
+            ON change.node = stated.balance_no AND change.measure = stated.measure AND change.sex = stated.sex),
+    beyond_of_code AS (
+        SELECT code AS node, measure, sex,
+               CASE WHEN count(*) = count(number) THEN sum(coefficient * number) END AS number
+        FROM governing JOIN balance_then USING (balance_no) JOIN excess USING (balance_no) JOIN beyond USING (term)
+        WHERE balance_then.era = era_of(getvariable('hierarchy_of')) GROUP BY code, measure, sex)
+    SELECT node, measure, sex, beyond_of_code.number + coalesce(known.number, 0) AS number
+    FROM beyond_of_code LEFT JOIN (FROM by_measure('inside_row')) AS known USING (node, measure, sex);
 
 -- Which regions a part is added into: all above it up to the first that has a balance of its own; known people also into
 -- their own place, unless it has one. "None (before its first D0: null figures, left out of ancestors)."
 CREATE OR REPLACE TEMP TABLE part AS
     WITH above AS (
         SELECT node, unnest(lineage(node)) AS region, unnest(range(0, len(lineage(node)))) AS height, 0 AS lowest
-        FROM (SELECT DISTINCT place AS node FROM known)
+        FROM (SELECT DISTINCT node FROM known_row)
         UNION ALL
         SELECT node, unnest(lineage(node)), unnest(range(0, len(lineage(node)))), 1
-        FROM (SELECT region AS node FROM governing)),
+        FROM (SELECT code AS node FROM balance_code WHERE governs)),
     stopped AS (
         SELECT node, lowest, min(height) AS height FROM above
-        WHERE region IN (SELECT region FROM balance) AND height >= lowest GROUP BY node, lowest)
+        WHERE region IN (SELECT code FROM balance_code) AND height >= lowest GROUP BY node, lowest)
     SELECT above.node, above.lowest = 1 AS is_balance, above.region
     FROM above LEFT JOIN stopped USING (node, lowest)
     WHERE above.height >= lowest AND (stopped.height IS NULL OR above.height < stopped.height);
 
--- The regions with any standing event or balance in their subtree, those where somebody is (a presumed home is named by
--- no event that stands in it), and ID-transit.
+-- "The codes of the places that are named or lived in or have a balance, and what is above them" (reading 7.13; a presumed home
+-- is named by no event that stands in it), and ID-transit.
 CREATE OR REPLACE TEMP TABLE shown AS
     WITH named AS (
-        SELECT DISTINCT data.region AS code FROM standing WHERE variant = 0 AND data.region IS NOT NULL
-        UNION SELECT place FROM known
-        UNION SELECT region FROM balance)
+        SELECT coalesce(code_then.code, place) AS code
+        FROM (SELECT DISTINCT region AS place FROM standing WHERE variant = 0 AND region IS NOT NULL) AS named
+        LEFT JOIN (FROM code_then WHERE era = era_of(getvariable('hierarchy_of'))) AS code_then USING (place)
+        UNION SELECT node FROM known_row
+        UNION SELECT code FROM balance_code)
     SELECT DISTINCT unnest(lineage(code)) AS region FROM named UNION SELECT unnest(lineage('ID-transit'));
 
 -- The known people of each region they are added into.
@@ -760,30 +948,34 @@ CREATE OR REPLACE TEMP TABLE region_figure AS
         SELECT region, measure, sex, CASE WHEN count(*) = count(number) THEN sum(number) END AS number
         FROM part_figure GROUP BY region, measure, sex)
     SELECT shown.region, measure.measure, sex.sex,
-           CASE WHEN shown.region IN (SELECT region FROM governing) THEN balance_figure.number
-                WHEN shown.region IN (SELECT region FROM balance) THEN NULL
+           CASE WHEN balance_code.governs THEN balance_figure.number
+                WHEN balance_code.code IS NOT NULL THEN NULL
                 WHEN summed.region IS NULL THEN 0
                 ELSE summed.number END AS number
     FROM shown CROSS JOIN measure CROSS JOIN sex
+    LEFT JOIN balance_code ON balance_code.code = shown.region
     LEFT JOIN balance_figure ON node = shown.region AND balance_figure.measure = measure.measure
         AND balance_figure.sex = sex.sex
     LEFT JOIN summed ON summed.region = shown.region AND summed.measure = measure.measure AND summed.sex = sex.sex;
 
 -- opening, "in this precedence: balance | none | partial | parent | register".
-CREATE OR REPLACE TEMP TABLE region_opening AS
-    SELECT region, CASE
-            WHEN region IN (SELECT region FROM governing) THEN 'balance'
-            WHEN region IN (SELECT region FROM balance) THEN 'none'
-            WHEN EXISTS (SELECT 1 FROM balance WHERE inside(balance.region, shown.region)) THEN 'partial'
-            WHEN EXISTS (SELECT 1 FROM balance WHERE inside(shown.region, balance.region)) THEN 'parent'
-            ELSE 'register' END AS opening
-    FROM shown;
+CREATE OR REPLACE TEMP MACRO opening_of(region) AS CASE
+    WHEN EXISTS (SELECT 1 FROM balance_code WHERE code = region AND governs) THEN 'balance'
+    WHEN EXISTS (SELECT 1 FROM balance_code WHERE code = region) THEN 'none'
+    WHEN EXISTS (SELECT 1 FROM balance_code WHERE inside(code, region)) THEN 'partial'
+    WHEN EXISTS (SELECT 1 FROM balance_code WHERE inside(region, code)) THEN 'parent'
+    ELSE 'register' END;
 
 CREATE OR REPLACE TEMP MACRO four(of, numbers, sexes, measures) AS {
     M: max(numbers) FILTER (measures = of AND sexes = 'M'),
     F: max(numbers) FILTER (measures = of AND sexes = 'F'),
     unknown: max(numbers) FILTER (measures = of AND sexes = 'unknown'),
     total: max(numbers) FILTER (measures = of AND sexes = 'total')};
+
+CREATE OR REPLACE TEMP MACRO name_of(region) AS CASE region
+    WHEN 'ID' THEN 'Indonesia' WHEN 'ID-transit' THEN 'In transit'
+    ELSE coalesce((SELECT any_value(name) FROM name_then WHERE code = region AND era = era_of(getvariable('hierarchy_of'))),
+                  (SELECT any_value(name) FROM region_reference WHERE code = region)) END;
 
 -- The coverage records. "unrecorded = obliged − recorded, may be negative, never clamped. coverage = recorded / obliged,
 -- null when obliged is 0"; null for `parent`. "stale_denominator: true 90 days after a D0 without a schedule."
@@ -796,112 +988,14 @@ CREATE OR REPLACE TEMP TABLE coverage AS
                four('print_ready', number, sex, measure) AS print_ready, four('issued', number, sex, measure) AS issued
         FROM region_figure GROUP BY region)
     SELECT record.region,
-           CASE WHEN record.region = 'ID' THEN 'country' WHEN record.region = 'ID-transit' THEN 'transit'
-                ELSE ['province', 'regency', 'district', 'village'][len(string_split(record.region, '.'))] END AS level,
-           CASE WHEN record.region = 'ID' THEN 'Indonesia' WHEN record.region = 'ID-transit' THEN 'In transit'
-                ELSE region_reference.name END AS name,
+           level_of(record.region) AS level, name_of(record.region) AS name,
            CAST(getvariable('as_of') AS DATE) AS as_of,
            population, obliged, recorded, recorded_early, print_ready, issued,
            {M: obliged.M - recorded.M, F: obliged.F - recorded.F, unknown: obliged.unknown - recorded.unknown,
             total: obliged.total - recorded.total} AS unrecorded,
            CASE WHEN opening <> 'parent' THEN recorded.total / CAST(nullif(obliged.total, 0) AS DOUBLE) END AS coverage,
            opening,
-           coalesce(schedule IS NULL AND getvariable('as_of') >= d0 + CAST(getvariable('stale_after_days') AS INTEGER),
-                    false) AS stale_denominator
-    FROM record JOIN region_opening USING (region)
-    LEFT JOIN governing USING (region)
-    LEFT JOIN region_reference ON region_reference.code = record.region
+           coalesce(stale, false) AS stale_denominator
+    FROM (SELECT *, opening_of(region) AS opening FROM record) AS record
+    LEFT JOIN balance_code ON balance_code.code = record.region
     ORDER BY record.region;
-
--- --------------------------------------------------------------------------------------------------- 13. anomalies
--- "They depend on the set of events, not on D." Of a cancelled event none, of the loser of a conflict that alone.
-
--- The fold that is judged: the presumed one of a person presumed under any balance, else the plain one.
-CREATE OR REPLACE TEMP TABLE judged AS
-    SELECT fold_no, fold.person FROM fold LEFT JOIN presumed_person USING (person)
-    WHERE variant = 0 AND presumed = (presumed_person.person IS NOT NULL);
-
-CREATE OR REPLACE TEMP VIEW judged_event AS
-    SELECT standing.*, judged.fold_no FROM standing LEFT JOIN judged USING (person) WHERE variant = 0;
-
--- When a code is in the reference: it turns with the decrees that begin or end it (a rename does neither, a split does
--- not end the old code); a code without a turn is there always or never.
-CREATE OR REPLACE TEMP TABLE region_turn AS
-    SELECT code, on_day, bool_or(begins) AS begins, bool_or(ends) AS ends
-    FROM (SELECT new_code AS code, effective_on AS on_day, true AS begins, false AS ends
-          FROM region_change WHERE kind <> 'rename' AND new_code IS NOT NULL
-          UNION ALL
-          SELECT old_code, effective_on, false, true
-          FROM region_change WHERE kind NOT IN ('rename', 'split') AND old_code IS NOT NULL)
-    GROUP BY code, on_day;
-
-CREATE OR REPLACE TEMP TABLE unknown_region AS
-    WITH doubtful AS (
-        SELECT person, source, id, data.region AS code, data.occurred_on AS on_day
-        FROM (SELECT person, source, id, data FROM standing WHERE variant = 0
-              UNION ALL
-              SELECT '', source, id, data FROM nik_event WHERE kind = 'opening_balance')
-        WHERE data.region <> 'ID' AND (data.region NOT IN (SELECT code FROM region_reference)
-                                       OR data.region IN (SELECT code FROM region_turn)))
-    SELECT person, source, id FROM (
-        SELECT person, source, id, doubtful.code,
-               arg_max(begins, region_turn.on_day) FILTER (region_turn.on_day <= doubtful.on_day) AS begun,
-               arg_min(ends, region_turn.on_day) FILTER (region_turn.on_day > doubtful.on_day) AS yet_to_end
-        FROM doubtful LEFT JOIN region_turn USING (code) GROUP BY person, source, id, doubtful.code, doubtful.on_day)
-    WHERE NOT coalesce(begun, yet_to_end, code IN (SELECT code FROM region_reference));
-
--- "Counted somewhere, no birth date from any event": home or in transit at the end of some day.
-CREATE OR REPLACE TEMP TABLE birth_date_unknown AS
-    WITH counted AS (
-        SELECT DISTINCT fold_no FROM (
-            SELECT fold_no, state, on_day, lead(on_day) OVER (PARTITION BY fold_no ORDER BY step) AS next_day
-            FROM walk JOIN judged USING (fold_no))
-        WHERE state IN ('HOME', 'TRANSIT') AND (on_day IS NULL OR next_day IS NULL OR on_day < next_day))
-    SELECT person, source, id
-    FROM judged_event JOIN fact_rank USING (kind)
-    JOIN counted USING (fold_no) LEFT JOIN said USING (fold_no) LEFT JOIN corrected USING (fold_no)
-    WHERE NOT flow_only AND said.birth_date IS NULL AND corrected.birth_date IS NULL
-    QUALIFY row_number() OVER (PARTITION BY person ORDER BY data.occurred_on, rank, event_no) = 1;
-
-CREATE OR REPLACE TEMP TABLE anomaly AS
-    WITH every AS (
-        -- as the state table says; never on the register or birth that stands
-        SELECT person, source, id, anomaly AS kind
-        FROM walk JOIN judged_event USING (fold_no, event_no)
-        WHERE anomaly IS NOT NULL AND judged_event.kind NOT IN ('register', 'birth')
-        UNION
-        SELECT person, source, id, 'already_born'
-        FROM standing JOIN standing_entry USING (variant, person)
-        WHERE variant = 0 AND kind IN ('register', 'birth') AND NOT flow_only
-            AND standing.event_no <> standing_entry.event_no
-        UNION
-        SELECT person, source, id, 'unplaced'
-        FROM judged_event JOIN fact_rank USING (kind) WHERE fold_no IS NULL AND NOT flow_only
-        UNION
-        SELECT person, source, id, 'after_death'
-        FROM judged_event ANTI JOIN effective ON effective.variant = 0 AND effective.event_no = judged_event.event_no
-        WHERE kind IN ('recording', 'marriage', 'residence_permit') AND fold_no IS NOT NULL
-        UNION
-        SELECT person, source, id, 'suspected_double'
-        FROM judged_event
-        WHERE kind = 'recording' AND data.status = 'duplicate'
-            AND (fold_no IS NULL OR event_no IN (SELECT event_no FROM effective WHERE variant = 0))
-        UNION
-        SELECT coalesce(merged.person, contested.subject), source, id, 'conflicting_duplicate'
-        FROM contested
-        LEFT JOIN merged ON merged.variant = 0 AND merged.subject = contested.subject WHERE place > 1
-        UNION
-        SELECT person, source, id, 'conflicting_duplicate' FROM merged_contest WHERE NOT same_content
-        UNION
-        SELECT person, source, id, 'cancels_nothing'
-        FROM cancellation ANTI JOIN cancelled USING (variant, event_no)
-        WHERE variant = 0 AND (target_no IS NULL OR target_kind = 'nik_change')
-        UNION
-        SELECT person, source, id, 'cancellation_cycle'
-        FROM cancellation SEMI JOIN cycle USING (variant, event_no) ANTI JOIN cancelled USING (variant, event_no)
-        WHERE variant = 0
-        UNION
-        SELECT person, source, id, 'birth_date_unknown' FROM birth_date_unknown
-        UNION
-        SELECT person, source, id, 'unknown_region' FROM unknown_region)
-    SELECT nullif(person, '') AS subject, source, id, kind FROM every ORDER BY person, source, id, kind;

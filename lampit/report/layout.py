@@ -37,12 +37,6 @@ class Report:
     source: str = ""
 
     @property
-    def month(self) -> Mapping[str, Any]:
-        """The region's month in the dating asked for."""
-        month: Mapping[str, Any] = self.record[BY[self.by]]
-        return month
-
-    @property
     def title(self) -> str:
         """The first line."""
         return f"Lampit report of {named(self.record)}, {self.record['period']}, {SAID_BY[self.by]}"

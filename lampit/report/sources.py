@@ -40,9 +40,7 @@ def from_files(
     engine = Engine(rules, reference.load())
     periods = Periods.since(period, rules.closing_day)
     with no_collection():
-        rejected = read_events(
-            files, pseudonymiser(settings)[0], lambda admitted: engine.add(admitted.subject, admitted.event)
-        )
+        rejected = read_events(files, pseudonymiser(settings)[0], engine.add)
         records = {record["region"]: record for record in engine.closings(periods, [period])[period]}
         month = periods.period(0)
         places, by_report = reference.load().places, by == "report"

@@ -1,7 +1,8 @@
-"""Stories with settings of their own by the live agents, as the scenario table counts them; and that it can say "differs"."""
+"""Stories by the live agents, as the scenario table counts them: those apart from the many; and that it can say "differs"."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,18 +10,26 @@ import pytest
 
 from agents.barrier import today
 from tests.brokers import Broker, delete_topics
-from tests.scenario_files import load_scenarios
+from tests.scenario_files import Scenario, load_scenarios
 from tests.scenario_live import Shared, count_live, ledgers
 
 
-@pytest.mark.timeout(400)
-def test_stories_with_settings(kafka: Broker, tmp_path: Path) -> None:
-    """Transit that expires, and the other leap birthday: figures and anomalies are the stories'."""
-    shared = ledgers(scenario for scenario in load_scenarios() if scenario.settings)
-    assert {key for ledger in shared for key in ledger.scenarios[0].settings} == {
-        "transit_expiry_days",
-        "leap_birthday",
-    }
+def with_settings(scenario: Scenario) -> bool:
+    """Transit that expires, the other leap birthday, another closing day."""
+    return bool(scenario.settings)
+
+
+def with_a_change_of_nik(scenario: Scenario) -> bool:
+    """People whose NIKs lie in several partitions."""
+    return any(event["type"] == "lampit.nik_change.v1" for event in scenario.events)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("chosen", [with_settings, with_a_change_of_nik])
+def test_stories(kafka: Broker, tmp_path: Path, chosen: Callable[[Scenario], bool]) -> None:
+    """Figures and anomalies are the stories'."""
+    shared = ledgers(scenario for scenario in load_scenarios() if chosen(scenario))
+    assert len(shared) > 1
     for number, ledger in enumerate(shared):
         delete_topics(kafka.bootstrap_servers)
         (folder := tmp_path / str(number)).mkdir()

@@ -103,6 +103,29 @@ def test_stocks_are_counts_at_length(events: list[Json], rules: Rules, periods: 
     prove(events, rules, periods)
 
 
+def test_a_change_of_nik_that_loses_a_conflict_the_day_after() -> None:
+    """A death in Papua of the same name was registered first, but on the next day there: for a day the NIKs are one."""
+
+    def event(kind: str, nik: str, time: str, name: str, **data: Any) -> Json:
+        envelope = {"specversion": "1.0", "id": name, "source": "/siak", "type": f"lampit.{kind}.v1", "time": time}
+        return {**envelope, "data": {"nik": nik, "occurred_on": "2019-03-01", **data}}
+
+    one, other = "1605024203190001", "1605024203190002"
+    person = {"birth_date": "1980-01-01", "sex": "F"}
+    events = [
+        event("register", one, "2019-03-02T10:00:00+07:00", "a", region="16.05.02.2001", person=person),
+        event("register", other, "2019-03-02T11:00:00+07:00", "b", region="16.05.02.2001", person=person),
+        event("death", one, "2019-03-28T22:30:00+07:00", "same", region="94.01.01.1001"),
+        event("nik_change", one, "2019-03-28T22:40:00+07:00", "same", new_nik=other),
+    ]
+    prove(events, Rules(), Periods.since("2019-03"))
+    march, april, _ = close(accept(events)[0], Rules(), Periods.since("2019-03"))
+    assert march["16.05"]["by_event_date"]["closing"]["population"]["total"] == 1
+    assert march["16.05"]["by_report_date"]["closing"]["population"]["total"] == 1
+    assert april["16.05"]["by_report_date"]["flows"]["deaths"]["total"] == 1
+    assert april["16.05"]["by_report_date"]["flows"]["corrections"]["total"] == 1
+
+
 @settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
 @given(histories(), _rules, _periods, st.randoms(use_true_random=False))
 def test_a_month_adds_up(events: list[Json], rules: Rules, periods: Periods, chance: Any) -> None:

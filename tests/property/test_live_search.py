@@ -8,27 +8,19 @@ against the SQL recount by test_search.py.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import time
-from collections import defaultdict
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from agents.topics import ANOMALIES
-from lampit import reference
-from stream.admission import Admitted, admit
-from stream.engine import Engine
-from stream.pseudonym import Pseudonymiser
 from stream.rules import Rules
 from tests.brokers import Broker, delete_topics
-from tests.live import KEY, Live, compare
-from tests.property.lives import DAYS, Json
+from tests.live import Live, assert_anomalies_equal
+from tests.property.lives import DAYS
 from tests.property.test_search import TOGETHER, elsewhere, made
-from tests.scenario_live import WITH_NIK_CHANGES, Watch
 
 SECONDS = float(os.environ.get("LAMPIT_FUZZ_LIVE_SECONDS", "240"))
 REPEATED_OF = 4
@@ -43,26 +35,23 @@ class LiveSearch:
         self._folder = folder
         self._begin = begin
         self._chance = random.Random(begin)
-        self._pseudonymise = Pseudonymiser(KEY.encode())
         self.ledgers = self.days = self.histories = self.events = 0
 
     def one_ledger(self, number: int) -> None:
         """Count some histories on a ledger of their own."""
         chance = self._chance
         rules = Rules(chance.choice([None, chance.randint(1, 130)]), chance.choice(("mar1", "feb28")))
-        settings = {"LAMPIT_LEAP_BIRTHDAY": rules.leap_birthday}
+        settings: dict[str, str] = {"LAMPIT_LEAP_BIRTHDAY": rules.leap_birthday}
         if rules.transit_expiry_days is not None:
             settings["LAMPIT_TRANSIT_EXPIRY_DAYS"] = str(rules.transit_expiry_days)
         days = sorted(chance.sample(DAYS, 5))
-        drawn = iter(made(number, TOGETHER * len(days), with_nik_changes=WITH_NIK_CHANGES))
-        engine = Engine(rules, reference.load())
+        drawn = iter(made(number, TOGETHER * len(days)))
         delete_topics(self._broker.bootstrap_servers)
         folder = self._folder / str(number)
         folder.mkdir()
         with Live(self._broker, folder, settings=settings) as live:
             for role, name in (("intake", "intake"), ("ledger", "a"), ("ledger", "b"), ("rollup", "rollup")):
                 live.start(role, name)
-            watch = Watch(live)
             for day in days:
                 more = [
                     event
@@ -72,41 +61,16 @@ class LiveSearch:
                 again = more + chance.choices(more, k=len(more) // REPEATED_OF)
                 chance.shuffle(again)
                 live.publish(again)
-                live.wait_until_taken_in()
-                self._collect(engine, more)
-                expected = {record["region"]: record for record in engine.count(day).regions}
-                found = compare(expected, watch.turn_day(day))
+                live.turn_day(day)
+                found = live.differences(day, live.wait_until_counted(day))
                 assert not found, f"seed {self._begin}, ledger {number}, {day}, {rules}:\n" + "\n".join(found[:20])
                 self.days, self.histories, self.events = (
                     self.days + 1,
                     self.histories + TOGETHER,
                     self.events + len(more),
                 )
-            watch.close()
-            self._compare_anomalies(live, engine, number)
+            assert_anomalies_equal(live, days[-1])
         self.ledgers += 1
-
-    def _collect(self, engine: Engine, events: list[Json]) -> None:
-        for event in events:
-            admitted = admit(json.dumps(event).encode(), self._pseudonymise)
-            if isinstance(admitted, Admitted):
-                engine.add(admitted.subject, admitted.event)
-
-    def _compare_anomalies(self, live: Live, engine: Engine, number: int) -> None:
-        expected: defaultdict[str, set[tuple[str, str, str]]] = defaultdict(set)
-        for anomaly in engine.count(DAYS[-1]).anomalies:
-            if anomaly.subject is not None:
-                expected[anomaly.subject].add((anomaly.source, anomaly.id, anomaly.kind))
-        found = {
-            record.key.decode(): {
-                (one["event"]["source"], one["event"]["id"], one["kind"])
-                for one in json.loads(record.value)["anomalies"]
-            }
-            for record in live.read(ANOMALIES, live.partitions)
-        }
-        assert {subject: kinds for subject, kinds in found.items() if kinds} == expected, (
-            f"seed {self._begin}, ledger {number}"
-        )
 
     def summary(self) -> str:
         """What was compared; a disagreement ends the search."""

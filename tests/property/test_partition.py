@@ -80,25 +80,29 @@ def add_up(events: list[dict[str, Any]], chance: Any, size: int) -> None:
             if number == len(DAYS) - 1:
                 partition.write(accepted[turns[number] :], None)
         expected = {record["region"]: record for record in engine.count(DAYS[-1]).regions}
-        live = partition.records(DAYS[-1])
+        live = partition.newest
         store.close()
     for region, record in expected.items():
         assert live.get(region) == record
 
 
 class Partition:
-    """What a desk does, without Kafka: drafts over a store, and everything ever due."""
+    """What a desk and the roll-up do, without Kafka: drafts over a store, and each region's newest record."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, rules: Rules | None = None) -> None:
         """Nothing applied."""
         self.store = store
+        self.rules = rules or Rules()
         self.book = Book()
         self.day: int | None = None
-        self.columns: set[str] = set()
+        self.due: set[str] = set()
+        self.rollup = Rollup(places=reference.load().places)
+        self.rollup.apply(0, TRANSIT, Partial())
+        self.newest: dict[str, dict[str, Any]] = {}
 
     def write(self, batch: list[Admitted], day: date | None) -> None:
         """Apply events in runs between balances, then the day, and write it all."""
-        draft = Draft(self.store, Rules(), reference.load(), self.book, self.day)
+        draft = Draft(self.store, self.rules, reference.load(), self.book, self.day)
         for admitted in batch:
             if isinstance(admitted.event, OpeningBalance):
                 draft.add_balance(admitted.event)
@@ -108,15 +112,18 @@ class Partition:
             draft.advance(day.toordinal())
         self.store.write(draft, Meta(FORMAT, "ledger", 0, "settings", day=draft.day), draft.columns)
         self.book, self.day = draft.book, draft.day
-        self.columns |= draft.columns
+        self.due |= draft.columns
+        if self.day is not None:
+            self._give_out(date.fromordinal(self.day), turned=day is not None)
 
-    def records(self, day: date) -> dict[str, dict[str, Any]]:
-        """The coverage records by the roll-up, of everything that was ever due."""
-        rollup = Rollup(places=reference.load().places)
-        rollup.apply(0, TRANSIT, Partial())
-        draft = Draft(self.store, Rules(), reference.load(), self.book, self.day)
-        for region, part in draft.partials(self.columns).items():
-            rollup.apply(0, region, part)
-        figures = rollup.take_changed(day.toordinal())
+    def _give_out(self, day: date, *, turned: bool) -> None:
+        """What changed, on top of what the roll-up was told before; on a new day everything."""
+        draft = Draft(self.store, self.rules, reference.load(), self.book, self.day)
+        for region, part in draft.partials(self.due).items():
+            self.rollup.apply(0, region, part)
+        self.due.clear()
+        if turned:
+            self.rollup.all_dirty()
         names = coverage.Names(reference.load(), day.toordinal())
-        return {code: coverage.record(code, figure, names) for code, figure in figures}
+        for code, figure in self.rollup.take_changed(day.toordinal()):
+            self.newest[code] = coverage.record(code, figure, names)

@@ -16,11 +16,13 @@ from agents.store import FORMAT, Meta, Store
 from lampit import reference
 from stream import coverage, partials
 from stream.admission import Admitted
+from stream.closing import DATINGS
 from stream.count import Context, count
 from stream.engine import Engine
 from stream.events import OpeningBalance
 from stream.opening import Book
 from stream.partition import Draft
+from stream.periods import CLOSING_DAY, Periods
 from stream.regions import COUNTRY, TRANSIT, parent
 from stream.rollup import Partial, Rollup
 from stream.rules import Rules
@@ -41,8 +43,8 @@ REGIONS = (
     "ID", "91", "91.01", "93.01", "91.01.04", "91.01.21.2001", "12.03.07", "73.08.20", "92", "92.71", "35.78.12.1004",
     "35.78.12.1005", "74.03.27", "74.03.27.2003",
 )  # fmt: skip
-# Nothing happens on a change day or the day before, so that these can be compared.
-DAYS = (date(2018, 6, 1), date(2019, 9, 1), date(2019, 10, 20), date(2021, 3, 1), date(2022, 6, 1), date(2023, 2, 1),
+# Nothing happens in the month of a change day (from the 28th to the 28th), so that what is before and after can be compared.
+DAYS = (date(2018, 6, 1), date(2019, 9, 1), date(2019, 11, 10), date(2021, 3, 1), date(2022, 6, 1), date(2023, 2, 1),
         date(2025, 6, 1))  # fmt: skip
 AS_OF = (
     *(day + timedelta(days=shift) for day in DECREES for shift in (-1, 0)), date(2018, 7, 1), date(2026, 1, 1),
@@ -167,6 +169,22 @@ def test_a_change_day_moves_nobody(events: list[Json], decree: date) -> None:
     assert {code: measured(record) for code, record in before.items()} == {
         code: measured(record) for code, record in after.items()
     }
+
+
+@few
+@given(lives(balances=True), st.sampled_from(DECREES))
+def test_the_month_of_a_change_has_no_flow_and_no_correction(events: list[Json], decree: date) -> None:
+    """In every region, by event and by report date, and the country opens as it closed."""
+    month = f"{decree:%Y-%m}"
+    periods = Periods.since(month, CLOSING_DAY)
+    following = periods.period(1).name
+    closings = engine_of(events).closings(periods, [month, following])
+    for record in closings[month]:
+        for dating in DATINGS:
+            for name, flow in record[dating]["flows"].items():
+                assert not any(flow.values()), (record["region"], dating, name)
+    (before,), (after,) = ([one for one in closings[name] if one["region"] == COUNTRY] for name in (month, following))
+    assert all(before[dating]["closing"] == after[dating]["opening"] for dating in DATINGS)
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))

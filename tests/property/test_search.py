@@ -20,7 +20,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from stream.rules import Rules
-from tests.counters import by_core, by_sql, disagreements
+from tests.counters import (
+    by_core,
+    by_sql,
+    closing_disagreements,
+    closings_by_core,
+    closings_by_sql,
+    disagreements,
+)
 from tests.property.lives import DAYS, Json, histories
 
 SECONDS = float(os.environ.get("LAMPIT_FUZZ_SECONDS", "900"))
@@ -29,6 +36,9 @@ TOGETHER = 36
 EAST = ["51", "52", "53", "63", "64", "65", "71", "72", "73", "74", "75", "76"]
 OTHERS = {"15", "81", "82", *(str(number) for number in range(91, 97)), *EAST}
 WEST = [code for number in range(99, 10, -1) if (code := str(number)) not in OTHERS]
+PERIODS = [f"{year}-{month:02}" for year, month in ((2018, 5), *((2018, month) for month in range(6, 13)),
+                                                    (2019, 1), (2019, 2), (2019, 3), (2019, 4), (2019, 5),
+                                                    (2019, 7), (2020, 5), (2020, 6))]  # fmt: skip
 AS_OF = [*DAYS, *(day + timedelta(days=1) for day in DAYS), date(2019, 5, 30), date(2020, 6, 30)]
 
 
@@ -38,7 +48,30 @@ class Search:
     def __init__(self, chance: random.Random) -> None:
         """Nothing compared yet."""
         self._chance = chance
-        self.histories = self.events = self.counts = self.disagreements = 0
+        self.histories = self.events = self.counts = self.closings = self.disagreements = 0
+
+    def close(self, together: list[list[Json]]) -> None:
+        """Both counters' closings of some month, by some rules."""
+        chance = self._chance
+        first, period = sorted(chance.choices(PERIODS, k=2))
+        rules = Rules(
+            chance.choice([None, None, chance.randint(1, 130)]),
+            chance.choice(("mar1", "mar1", "feb28")),
+            closing_day=chance.choice((1, 15, 28, 28)),
+        )
+
+        def found(events: list[Json]) -> list[str]:
+            return closing_disagreements(
+                closings_by_core(events, rules, period, first), closings_by_sql(events, rules, period)
+            )
+
+        self.closings += 1
+        if found([event for history in together for event in history]):
+            self.disagreements += 1
+            events = smallest(together, lambda events: bool(events) and bool(found(events)))
+            lines = "\n".join(json.dumps(event) for event in events)
+            what = f"{period} since {first}, {rules}:\n{lines}\ncore / SQL:\n"
+            pytest.fail(what + "\n".join(found(events)), pytrace=False)
 
     def compare(self, together: list[list[Json]]) -> None:
         """Both counters, and the core once more in another order with repeats, on some day by some rules.
@@ -72,7 +105,8 @@ class Search:
     def summary(self) -> str:
         """What was compared, and how often two counts disagreed."""
         return (
-            f"core and SQL compared on {self.histories:,} histories of {self.events:,} events in {self.counts:,} counts: "
+            f"core and SQL compared on {self.histories:,} histories of {self.events:,} events in {self.counts:,} counts "
+            f"and {self.closings:,} closings: "
             f"{self.disagreements} disagreements"
         )
 
@@ -84,12 +118,7 @@ class Search:
                 disagreements(by_core(events, rules, [day])[0], by_sql(events, rules, [day])[0])
             )
 
-        national = [event for history in together for event in history if event["data"].get("region") == "ID"]
-        alone = (national + [event for event in history if event not in national] for history in together)
-        events = next(
-            (history for history in alone if differ(history)), [event for history in together for event in history]
-        )
-        events = smaller(events, differ)
+        events = smallest(together, differ)
         found = disagreements(by_core(events, rules, [day])[0], by_sql(events, rules, [day])[0])
         lines = "\n".join(json.dumps(event) for event in events)
         pytest.fail(f"as of {day}, {rules}:\n{lines}\ncore / SQL:\n" + "\n".join(found), pytrace=False)
@@ -103,6 +132,16 @@ def elsewhere(history: list[Json], number: int) -> list[Json]:
     text = re.sub(r"16090241018(?=\d{5})", f"1609024{number:04}", text)
     events: list[Json] = json.loads(re.sub(r'"balance-(\d+)"', rf'"balance-{number}-\1"', text))
     return events
+
+
+def smallest(together: list[list[Json]], differ: Callable[[list[Json]], bool]) -> list[Json]:
+    """The fewest events of one history, or else of all, that still differ."""
+    national = [event for history in together for event in history if event["data"].get("region") == "ID"]
+    alone = (national + [event for event in history if event not in national] for history in together)
+    events = next(
+        (history for history in alone if differ(history)), [event for history in together for event in history]
+    )
+    return smaller(events, differ)
 
 
 def smaller(events: list[Json], differ: Callable[[list[Json]], bool]) -> list[Json]:
@@ -121,14 +160,14 @@ def smaller(events: list[Json], differ: Callable[[list[Json]], bool]) -> list[Js
         size = max(1, size // 2)
 
 
-def made(number: int, how_many: int, *, with_nik_changes: bool = True) -> list[list[Json]]:
+def made(number: int, how_many: int) -> list[list[Json]]:
     """Random histories, the same for the same number."""
     found: list[list[Json]] = []
 
     @seed(number)
     @settings(deadline=None, database=None, max_examples=how_many, phases=[Phase.generate],
               suppress_health_check=list(HealthCheck))  # fmt: skip
-    @given(histories(with_nik_changes=with_nik_changes))
+    @given(histories())
     def generate(history: list[dict[str, Any]]) -> None:
         found.append(history)
 
@@ -152,7 +191,9 @@ def test_core_and_sql_agree_at_length(capsys: pytest.CaptureFixture[str]) -> Non
             drawn = made(number, 10 * TOGETHER)
             for first in range(0, len(drawn), TOGETHER):
                 part = drawn[first : first + TOGETHER]
-                search.compare([elsewhere(history, place) for place, history in enumerate(part)])
+                together = [elsewhere(history, place) for place, history in enumerate(part)]
+                search.compare(together)
+                search.close(together)
     finally:
         with capsys.disabled():
             print(search.summary(), flush=True)

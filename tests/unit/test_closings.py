@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -17,52 +16,20 @@ from stream.engine import Engine
 from stream.ledger import EpochSettings
 from stream.periods import BEFORE, Periods
 from stream.rules import Rules
-from tests.counters import accept
+from tests.scenario_check import backwards, closing_differences, closings, rules_of, shuffled_with_repeats, told
 from tests.scenario_files import Scenario, load_scenarios
-from tests.unit.test_scenarios import backwards, rules_of, shuffled_with_repeats, told
 
 SCENARIOS = [scenario for scenario in load_scenarios() if scenario.closings]
 BIRTHS = next(scenario for scenario in SCENARIOS if scenario.name == "births-of-a-month")
-FIELDS = {"obliged": "closing", "recorded": "closing", "unrecorded": "closing"}
 
 Json = dict[str, Any]
-
-
-def closings(events: Sequence[Json], rules: Rules, names: Sequence[str]) -> dict[tuple[str, str], Json]:
-    """The closing records of some periods, by (period, region)."""
-    engine = Engine(rules, reference.load())
-    for admitted in accept(events)[0]:
-        engine.add(admitted.subject, admitted.event)
-    found = engine.closings(Periods.since(min(names), rules.closing_day), names)
-    return {(name, record["region"]): record for name, records in found.items() for record in records}
 
 
 @pytest.mark.parametrize("order", [told, backwards, shuffled_with_repeats])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: str(scenario.name))
 def test_a_story(scenario: Scenario, order: Any) -> None:
     """The closings are those of the story, whatever the order."""
-    names = sorted({line["period"] for line in scenario.closings})
-    records = closings(order(scenario.events), rules_of(scenario), names)
-    found = []
-    for line in scenario.closings:
-        record = records[line["period"], line["region"]]
-        for by in line["by"]:
-            for name, value in line["values"].items():
-                got = figure(record[f"by_{by}_date"], name, value)
-                if got != value:
-                    found.append(f"{line['period']} {line['region']} by {by}, {name}: expected {value}, closed {got}")
-    assert not found, "\n".join(found)
-
-
-def figure(month: Json, name: str, like: object) -> Any:
-    """A value of a month in the form of the expectation: a total, or the sexes that it names."""
-    if name == "coverage":
-        return month["coverage"]
-    if name in ("opening", "closing"):
-        value = month[name]["population"]
-    else:
-        value = month["closing"][name] if name in FIELDS else month["flows"][name]
-    return {sex: value[sex] for sex in like} if isinstance(like, dict) else value["total"]
+    assert closing_differences(scenario, order(scenario.events)) == []
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: str(scenario.name))

@@ -1,0 +1,136 @@
+"""The archive worker: writes the ledger, record by record, into signed Parquet segments.
+
+In: `lampit.ledger` with its control records, and `lampit.closings`. Out: the archive (LAMPIT_ARCHIVE_URL), `lampit.heads`.
+Started by `lampit run archive`, as often as there are partitions.
+
+Where segments end is a function of the log alone: at multiples of LAMPIT_ARCHIVE_SEGMENT_RECORDS, and behind every record
+that turns the business day. Where to go on is read from the archive itself: what waits in memory for the end of its
+segment is read again after a restart, and the same segments come out, byte for byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any, Final
+
+from faust.types import TP
+
+from agents import metrics
+from agents.app import App, create_app
+from agents.archive_books import Books
+from agents.archive_files import Files
+from agents.archive_writer import Complete, PartitionWriter
+from agents.barrier import LedgerIdentity
+from agents.courier import Courier
+from agents.driver import Positions, commit, fetches, lag
+from agents.errors import ConfigurationError
+from agents.producer import Producer, Record
+from agents.settings import Settings
+from agents.signing import Signer, load_signer
+from agents.topics import CLOSINGS, HEADS, LEDGER, topics_of
+from stream.archive import Header, Statement, encode_line, statement
+
+logger = logging.getLogger("lampit.archive")
+
+MEASURE_SECONDS: Final = 1.0
+ARCHIVED: Final = (LEDGER, CLOSINGS)
+
+
+class ArchiveAgent:
+    """The partitions that this process writes."""
+
+    def __init__(self, settings: Settings, identity: LedgerIdentity) -> None:
+        """Not started; `app` is run by the caller."""
+        if settings.archive_url is None:
+            raise ConfigurationError(
+                "LAMPIT_ARCHIVE_URL is not set: name the directory or s3://BUCKET/PREFIX the archive is written to."
+            )
+        if settings.archive_key_file is None:
+            raise ConfigurationError(
+                "LAMPIT_ARCHIVE_KEY_FILE is not set: name the private key that signs the archive "
+                "(`lampit audit keygen FILE` makes one)."
+            )
+        self.settings = settings
+        self.identity = identity
+        self.files = Files(settings.archive_url)
+        self.signer: Signer = load_signer(settings.archive_key_file)
+        self.writers: dict[TP, PartitionWriter] = {}
+        self._heads: list[Statement] = []
+        self._producer = Producer(settings, name="lampit-archive")
+        self._started = False
+        names = {topic.name for topic in topics_of(settings)}
+        self.app: App = create_app("archive", settings, begin=self.begin, revoked=self.revoked)
+        self.app.health.require("caught_up")
+        metrics.build_info()
+        self.app.batch_agent(*(topic for topic in ARCHIVED if topic in names))(self.work)
+        self._courier = Courier(self.app, self._deliver, MEASURE_SECONDS)
+
+    async def begin(self, partitions: frozenset[TP]) -> Positions:
+        """Read how far the archive is; publish the last head of a day again, in case that was cut short."""
+        for tp in set(self.writers) - partitions:
+            del self.writers[tp]
+        for tp in sorted(partitions - self.writers.keys()):
+            books = await asyncio.to_thread(self._books, tp)
+            self.writers[tp] = PartitionWriter(books, self.settings.archive_segment_records)
+            metrics.archive_position(tp.topic, tp.partition, books.next_offset)
+            logger.info("%s-%d: the archive goes on at %d", tp.topic, tp.partition, books.next_offset)
+            head = books.last_day()
+            if head is not None:
+                self._heads.append(head)
+        return {tp: self.writers[tp].next_offset for tp in partitions}
+
+    def _books(self, tp: TP) -> Books:
+        header = Header(self.identity.ledger_id, tp.topic, tp.partition)
+        return Books(self.files, header, self.signer)
+
+    async def revoked(self, partitions: frozenset[TP]) -> None:
+        """What waits in memory is read again by whoever goes on."""
+        for tp in partitions & self.writers.keys():
+            del self.writers[tp]
+            metrics.forget_archive(tp.topic, tp.partition)
+
+    async def work(self, stream: Any) -> None:
+        """The agent: collect records, write every segment that is complete."""
+        async for fetch in fetches(stream):
+            fetch.require_decodable()
+            writer = self.writers[fetch.tp]
+            for complete in writer.take(fetch):
+                await self._write(writer, complete)
+
+    async def _write(self, writer: PartitionWriter, complete: Complete) -> None:
+        began = time.perf_counter()
+        # In a thread: Parquet is written without holding up heartbeats and pages.
+        entry = await asyncio.to_thread(writer.write, complete)
+        metrics.batch("archive", time.perf_counter() - began)
+        metrics.archived(writer.books.header.topic, writer.books.header.partition, entry)
+        if entry.day:
+            self._heads.append(statement(writer.books.header, entry))
+            self._courier.wake()
+
+    async def _deliver(self) -> None:
+        """Publish the heads that wait, commit and measure."""
+        heads, self._heads = self._heads, []
+        if heads:
+            if not self._started:
+                await self._producer.start()
+                self._started = True
+            await self._producer.send_all(_head_record(head) for head in heads)
+        await commit(self.app, {tp: one.books.next_offset for tp, one in self.writers.items()})
+        behind = await lag(self.app)
+        for tp, one in self.writers.items():
+            metrics.position(tp.topic, tp.partition, one.next_offset, behind.get(tp, 0), one.last_timestamp_ms)
+        late = {
+            f"{tp.topic}-{tp.partition}" for tp in self.writers if behind.get(tp, 0) > self.settings.max_poll_records
+        }
+        self.app.health.set("caught_up", not late, f"{sorted(late)} are behind the log" if late else "")
+
+
+def _head_record(head: Statement) -> Record:
+    return Record(HEADS, 0, f"{head.topic}|{head.partition}|{head.next_offset}".encode(), encode_line(head))
+
+
+def build(settings: Settings, identity: LedgerIdentity) -> App:
+    """The app of an archive worker."""
+    return ArchiveAgent(settings, identity).app

@@ -1,0 +1,240 @@
+"""An archive as a source: DuckDB reads its Parquet segments and finds the few people whom a question concerns.
+
+In: the directory or URL of an archive, and a question. Out: their events, or ledger records for the SQL count. Called by
+`lampit.audit.sources`. Whom a question concerns is found generously: who is left out is nowhere near the region, or nothing
+of theirs, no event, birthday or permit, turns between the two states. `explain --recount` holds the answer against figures
+that are counted without that choice.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final, Self
+
+import duckdb
+import msgspec
+
+from agents.errors import LampitError
+from agents.settings import load_settings
+from lampit.audit import conditions
+from lampit.audit.archive import Archive, ArchiveDamaged
+from stream.events import OpeningBalance
+from stream.explanation import Heard, Question
+from stream.ledger import ControlRecord, Epoch, EpochSettings, LedgerRecord, decode_record
+from stream.regions import COUNTRY, within
+from stream.rules import Rules
+
+# What a question looks at, of every event of a person: extra is the text that holds the dates of the person data.
+_EVENT_SQL: Final = """
+CREATE TEMP VIEW event AS SELECT * EXCLUDE (raw_value, rest),
+    CASE WHEN subject IS NULL AND type <> 'lampit.opening_balance.v1'
+         THEN json_extract_string(decode(raw_value), '$.subject') ELSE subject END AS person,
+    coalesce(rest, decode(raw_value), '') AS extra
+FROM (SELECT subject, type, occurred_on, region, receivedat, rest, raw_value FROM read_parquet([{files}]))
+WHERE receivedat IS NOT NULL
+"""
+_LINKS_SQL: Final = """
+SELECT DISTINCT person, regexp_extract(extra, '"new_subject":"([0-9a-f]{32})"', 1)
+FROM event WHERE type = 'lampit.nik_change.v1'
+"""
+_CONCERNED_SQL: Final = """
+CREATE OR REPLACE TEMP TABLE concerned AS
+SELECT coalesce(one.survivor, person) AS survivor
+FROM event LEFT JOIN one_person AS one USING (person)
+WHERE person IS NOT NULL AND (({here}) OR ({turns}))
+GROUP BY ALL HAVING bool_or({here}) AND bool_or({turns})
+"""
+_MEMBERS_SQL: Final = """
+CREATE OR REPLACE TEMP TABLE member AS
+SELECT survivor AS person FROM concerned
+UNION SELECT person FROM one_person SEMI JOIN concerned USING (survivor)
+"""
+
+
+BALANCE: Final = "lampit.opening_balance.v1"
+
+
+class DuckSource(ABC):
+    """A source that DuckDB reads; a context manager, because it holds a database and a folder for what does not fit."""
+
+    rejected = 0
+
+    def __init__(self, database: str = ":memory:") -> None:
+        """Open the database."""
+        self._folder = tempfile.TemporaryDirectory()
+        config: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False}
+        self._duckdb = duckdb.connect(database, read_only=database != ":memory:", config=config)
+        self._duckdb.execute(f"SET temp_directory = {conditions.text(Path(self._folder.name) / 'spill')}")
+        self._duckdb.execute("SET preserve_insertion_order = false")
+        # It would go to standard output, between the figures.
+        self._duckdb.execute("SET enable_progress_bar = false")
+
+    @staticmethod
+    def received(text: str) -> int:
+        """When a record was accepted."""
+        return _heard(text).received_at
+
+    @abstractmethod
+    def texts(self, kind: str) -> list[str]:
+        """The records of a type that are of no person, as JSON."""
+
+    @abstractmethod
+    def texts_of(self, region: str | None, here: str, turns: str) -> list[str]:
+        """The records of all persons of whom one event is here, and one turns. region: where here is, if that is a region."""
+
+    @abstractmethod
+    def records(self, known_at: int | None, region: str | None) -> Path:
+        """See `Source`."""
+
+    def __enter__(self) -> Self:
+        """The source."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the database, remove the copies."""
+        self._duckdb.close()
+        self._folder.cleanup()
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows of a query; LampitError says no content."""
+        return self.run(sql).fetchall()
+
+    def run(self, sql: str) -> duckdb.DuckDBPyConnection:
+        """Run SQL."""
+        try:
+            return self._duckdb.execute(sql)
+        except duckdb.Error as error:
+            # The message can quote a record.
+            raise LampitError(
+                f"The source cannot be read ({type(error).__name__}): `lampit audit verify` says what an archive lacks."
+            ) from None
+
+    def rules(self, transit_expiry_days: int | None, leap_birthday: Any) -> Rules:
+        """What is given, else the settings of the archive's last epoch, else those in force."""
+        controls = [decode_record(text.encode()) for text in self.texts("lampit.epoch.v1")]
+        epochs = [one.control for one in controls if isinstance(one, ControlRecord) and isinstance(one.control, Epoch)]
+        if epochs:
+            said = max(epochs, key=lambda one: one.epoch).settings
+        else:
+            settings = load_settings()
+            said = EpochSettings(settings.transit_expiry_days, settings.leap_birthday)
+        return Rules(transit_expiry_days or said.transit_expiry_days, leap_birthday or said.leap_birthday)
+
+    def heard(
+        self, question: Question | None = None, person: str | None = None, rules: Rules | None = None
+    ) -> list[Heard]:
+        """Every event that can play a part in the answer; everything where nothing is asked."""
+        balances = self.texts(BALANCE)
+        if question is None:
+            texts = self.texts_of(None, "true", "true")
+        elif person is not None:
+            texts = self.texts_of(None, f"person = {conditions.text(person)}", "true")
+        else:
+            redrawn = conditions.is_redrawn(question.region, question.begin, question.end)
+            everybody = redrawn or _is_balanced(balances, question.region)
+            turns = "true" if everybody else conditions.turns(question, rules)
+            texts = self.texts_of(question.region, conditions.here(question.region), turns)
+        known_to = None if question is None else question.known_to
+        found = (_heard(text) for text in dict.fromkeys([*balances, *texts]))
+        return [one for one in found if known_to is None or one.received_at <= known_to]
+
+
+class ArchiveSource(DuckSource):
+    """One archive; of a remote one, copies of its segments."""
+
+    def __init__(self, url: str) -> None:
+        """Open it: read its manifests, no segment yet."""
+        super().__init__()
+        self.archive = Archive.open(url)
+        self.sql: str = self._local().records_sql()
+        files = ", ".join(conditions.text(path) for path in self.archive.parquet_files())
+        self._duckdb.execute(_EVENT_SQL.format(files=files))
+        self._link()
+
+    def _local(self) -> Archive:
+        """The archive where DuckDB can read it: a copy of a remote one."""
+        files = self.archive.files
+        if files.is_local:
+            return self.archive
+        for number in self.archive.partitions():
+            names = [self.archive.path(number, entry) for entry in self.archive.segments(number)]
+            first = names[0].rpartition("/")[0] if names else ""
+            for name in [*names, *([f"{first}/manifest.jsonl"] if names else [])]:
+                content = files.get(name)
+                if content is None:
+                    raise ArchiveDamaged(f"{name}: the segment is missing.")
+                path = Path(self._folder.name) / "copy" / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+        self.archive = Archive.open(str(Path(self._folder.name) / "copy"))
+        return self.archive
+
+    def _link(self) -> None:
+        """The table one_person: who is known under several ids, with the smallest of them."""
+        joined: dict[str, set[str]] = {}
+        for one, other in self.rows(_LINKS_SQL):
+            together = joined.get(one, {one}) | joined.get(other, {other})
+            joined.update(dict.fromkeys(together, together))
+        self._duckdb.execute("CREATE TEMP TABLE one_person (person VARCHAR, survivor VARCHAR)")
+        pairs = [(one, min(together)) for one, together in joined.items()]
+        if pairs:
+            self._duckdb.executemany("INSERT INTO one_person VALUES (?, ?)", pairs)
+
+    def _records(self, where: str) -> list[str]:
+        """The records of some rows, as JSON; copies kept under the other id of a merged person are left out."""
+        rows = self.rows(f"SELECT record FROM ({self.sql} WHERE {where})")
+        return [text for (text,) in rows if '"forwardedfrom":"' not in text]
+
+    def texts(self, kind: str) -> list[str]:
+        """The records of a type that are of no person."""
+        return self._records(f"type = {conditions.text(kind)}")
+
+    def texts_of(self, region: str | None, here: str, turns: str) -> list[str]:
+        """The records of all persons of whom one event is here, and one turns."""
+        self._choose(here, turns)
+        texts = self._records("subject IN (SELECT person FROM member)")
+        others = self._records(f"subject IS NULL AND receivedat IS NOT NULL AND type <> {conditions.text(BALANCE)}")
+        if others:
+            members = {person for (person,) in self.rows("SELECT person FROM member")}
+            texts += [text for text in others if _heard(text).subject in members]
+        return texts
+
+    def _choose(self, here: str, turns: str) -> None:
+        """The table member: all ids of the persons of whom one event is here, and one turns."""
+        self.rows(_CONCERNED_SQL.format(here=here, turns=turns))
+        self.rows(_MEMBERS_SQL)
+
+    def records(self, known_at: int | None, region: str | None) -> Path:
+        """Ledger records accepted by an instant: of everybody whom an event places in the region, and all balances."""
+        wanted = "receivedat IS NOT NULL"
+        if known_at is not None:
+            wanted += f" AND receivedat <= make_timestamp({known_at})"
+        if region not in (None, COUNTRY):
+            self._choose(conditions.here(str(region)), "true")
+            wanted += " AND (subject IS NULL OR subject IN (SELECT person FROM member))"
+        path = Path(self._folder.name) / f"records-{known_at}-{region}.parquet"
+        self.rows(
+            f"COPY (SELECT record AS value FROM ({self.sql} WHERE {wanted})"
+            f' WHERE NOT contains(record, \'"forwardedfrom":"\')) TO {conditions.text(path)} (FORMAT parquet, COMPRESSION zstd)'
+        )
+        return path
+
+
+def _is_balanced(balances: Iterable[str], region: str) -> bool:
+    """Whether a balance has a say in the region: then what it holds of people can turn on any event of theirs."""
+    named = [event.region for event in (_heard(text).event for text in balances) if isinstance(event, OpeningBalance)]
+    mine = conditions.codes_of(region)
+    return any(within(code, one) or within(one, code) for code in named for one in mine)
+
+
+def _heard(text: str) -> Heard:
+    try:
+        record = decode_record(text.encode())
+    except (msgspec.MsgspecError, ValueError):
+        record = None
+    if not isinstance(record, LedgerRecord):
+        raise ArchiveDamaged("A record of the archive is no ledger record: `lampit audit verify` says which.")
+    return Heard(record.received_at, record.subject, record.event)

@@ -1,0 +1,153 @@
+"""What the second count reads, given to DuckDB: accepted events and the region reference.
+
+In: ledger records (an iterable of (person id, record as JSON), or files of them: NDJSON as it is, Parquet with a column
+`value` that holds the record as text or bytes, a folder of such Parquet files) and the region tables. Out: the view or table
+`ledger_record`, the tables `region_reference` and `region_change`, and what regions.sql makes of them. Nothing is judged
+here: control records and copies are left out by count.sql. Called by `sql_count` and `sql_closings`.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import duckdb
+
+Events: TypeAlias = Path | Sequence[Path] | Iterable[tuple[str | None, bytes]]
+_Kind: TypeAlias = "str | Mapping[str, Any]"
+
+REGIONS_SQL: Final = Path(__file__).with_name("regions.sql")
+REGION_FILES: Final = ("provinces.csv", "regencies.csv", "districts.csv", "villages.csv")
+
+# The fields of the schema, with DuckDB's types; what else a record holds plays no part in any figure.
+_PERMIT: Final = {"from": "DATE", "until": "DATE"}
+_PERSON: Final = {
+    "birth_date": "DATE", "sex": "VARCHAR", "ever_married_on": "DATE", "recorded_on": "DATE", "citizen": "BOOLEAN",
+    "permanent_permit": _PERMIT,
+}  # fmt: skip
+_DATA: Final = {
+    "occurred_on": "DATE", "region": "VARCHAR", "sex": "VARCHAR", "stillborn": "BOOLEAN",
+    "already_registered": "BOOLEAN", "in_opening": "BOOLEAN", "destination": "VARCHAR", "origin": "VARCHAR",
+    "letter": "VARCHAR", "service_point": "VARCHAR", "status": "VARCHAR", "citizen": "BOOLEAN",
+    "permanent_permit": _PERMIT, "birth_date": "DATE", "new_subject": "VARCHAR",
+    "cancels": {"source": "VARCHAR", "id": "VARCHAR"}, "counts": "JSON", "turning_17": "JSON", "person": _PERSON,
+}  # fmt: skip
+_RECORD: Final[Mapping[str, _Kind]] = {
+    "subject": "VARCHAR", "forwardedfrom": "VARCHAR", "source": "VARCHAR", "id": "VARCHAR", "type": "VARCHAR",
+    "time": "VARCHAR", "data": _DATA,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What DuckDB may use: threads, memory ("4GiB"; beyond it spills to disk), and where it spills (a temporary folder)."""
+
+    threads: int | None = None
+    memory_limit: str | None = None
+    spill: Path | None = None
+
+
+@contextmanager
+def opened(
+    events: Events, regions: Path, region_changes: Path | None, machine: Machine, *, read_once: bool
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection with `ledger_record`, `region_reference` and `region_change`.
+
+    `read_once` keeps the parsed events as a table, for those who count several times. An audit never reaches out to a
+    network: what the reader needs is built into DuckDB.
+    """
+    config: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False}
+    if machine.threads is not None:
+        config["threads"] = machine.threads
+    if machine.memory_limit is not None:
+        config["memory_limit"] = machine.memory_limit
+    with tempfile.TemporaryDirectory(dir=machine.spill) as folder, duckdb.connect(config=config) as connection:
+        connection.execute(f"SET temp_directory = {_quoted(Path(folder) / 'spill')}")
+        # The order of rows carries no meaning here, and keeping it costs memory.
+        connection.execute("SET preserve_insertion_order = false")
+        connection.execute(
+            f"CREATE TEMP {'TABLE' if read_once else 'VIEW'} ledger_record AS {_source(events, Path(folder))}"
+        )
+        _load_reference(connection, regions, region_changes)
+        connection.execute(REGIONS_SQL.read_text(encoding="utf-8"))
+        yield connection
+
+
+def _source(events: Events, folder: Path) -> str:
+    """A query for the records."""
+    if isinstance(events, Path):
+        events = _files(events)
+    elif not isinstance(events, Sequence) or not all(isinstance(one, Path) for one in events) or not events:
+        events = [_written(events, folder / "records.ndjson")]  # type: ignore[arg-type]
+    files = [file for file in events if isinstance(file, Path)]
+    parquet = [file for file in files if file.suffix == ".parquet"]
+    lines = [file for file in files if file.suffix != ".parquet"]
+    sources = []
+    if parquet:
+        sources.append(
+            f"SELECT record.* FROM (SELECT from_json(CAST(value AS VARCHAR), '{json.dumps(_RECORD)}') AS record"
+            f" FROM (SELECT CASE typeof(value) WHEN 'BLOB' THEN decode(CAST(value AS BLOB)) ELSE value END AS value"
+            f" FROM read_parquet({_list(parquet)})))"
+        )
+    if lines:
+        columns = ", ".join(f"{name}: '{_type_name(kind)}'" for name, kind in _RECORD.items())
+        sources.append(
+            f"SELECT * FROM read_json({_list(lines)}, format = 'newline_delimited', columns = {{{columns}}})"
+        )
+    return " UNION ALL ".join(sources)
+
+
+def _files(path: Path) -> list[Path]:
+    """The file itself; of a folder its Parquet files, of an archive those of its ledger alone."""
+    if not path.is_dir():
+        return [path]
+    ledger = path / "ledger"
+    found = sorted((ledger if ledger.is_dir() else path).rglob("*.parquet"))
+    if not found:
+        raise FileNotFoundError(f"there is no Parquet file in {path}: name a folder of ledger segments")
+    return found
+
+
+def _type_name(kind: _Kind) -> str:
+    """The name of a type; a mapping is a STRUCT."""
+    if isinstance(kind, str):
+        return kind
+    return "STRUCT(" + ", ".join(f'"{name}" {_type_name(inner)}' for name, inner in kind.items()) + ")"
+
+
+def _written(events: Iterable[tuple[str | None, bytes]], path: Path) -> Path:
+    """The records one a line, for DuckDB's own reader; a line feed outside a text is white space in JSON."""
+    with path.open("wb") as file:
+        file.writelines(record.replace(b"\n", b" ") + b"\n" for _, record in events)
+    return path
+
+
+def _load_reference(connection: duckdb.DuckDBPyConnection, regions: Path, region_changes: Path | None) -> None:
+    """The tables region_reference (code, name) and region_change."""
+    files = " UNION ALL ".join(
+        f"SELECT code, name FROM read_csv({_quoted(regions / name)}, header = true, all_varchar = true)"
+        for name in REGION_FILES
+    )
+    connection.execute(f"CREATE TEMP TABLE region_reference AS {files}")
+    connection.execute(
+        "CREATE TEMP TABLE region_change (effective_on DATE, kind VARCHAR, old_code VARCHAR, old_name VARCHAR,"
+        " new_code VARCHAR)"
+    )
+    if region_changes is not None:
+        connection.execute(
+            "INSERT INTO region_change SELECT CAST(effective_on AS DATE), kind, old_code, old_name, new_code"
+            f" FROM read_csv({_quoted(region_changes)}, header = true, all_varchar = true, quote = '\"')"
+        )
+
+
+def _list(paths: Iterable[Path]) -> str:
+    return "[" + ", ".join(_quoted(path) for path in paths) + "]"
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"

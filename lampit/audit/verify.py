@@ -1,0 +1,215 @@
+"""`lampit audit verify`: is the archive complete, unaltered, and do the published figures follow from it?
+
+In: an archive; public keys and published heads from elsewhere; a broker or a file of coverage records. Out: the first thing
+that differs and all others, or that nothing does. Exit code 1 where something does. What is checked is in
+lampit/audit/checks.py and agreement.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+
+from agents.errors import ConfigurationError
+from agents.settings import Settings, load_settings
+from agents.signing import load_public
+from agents.topics import HEADS, LEDGER
+from lampit import tables
+from lampit.audit import agreement, log
+from lampit.audit.agreement import Agreement
+from lampit.audit.archive import Archive, ArchiveDamaged
+from lampit.audit.checks import Finding, Trust, check
+from lampit.cli import EXIT_PROBLEM
+from stream.archive import Statement
+
+SHOWN_MAX: Final = 10
+
+_head: Final = msgspec.json.Decoder(Statement)
+
+
+@dataclass
+class Report:
+    """What was found. Everything is in order when `findings` is empty and the figures do not differ."""
+
+    archive: str
+    partitions: list[dict[str, Any]] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    heads: int = 0
+    agreement: Agreement = field(default_factory=lambda: Agreement("skipped", "no figures were given"))
+    id_reused: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether nothing differs."""
+        return not self.findings and self.agreement.status != "differs"
+
+
+def verify(
+    archive: Archive,
+    trust: Trust,
+    settings: Settings | None = None,
+    coverage: Path | None = None,
+    agree: bool = True,
+) -> Report:
+    """All checks, then, on an archive that is in order, the figures."""
+    report = Report(archive.files.url, heads=len(trust.heads))
+    totals = _summary(archive, report)
+    with tables.progress("Verifying", totals, "records") as progress:
+        seen = [0, 0]
+
+        def tell(size: int, records: int) -> None:
+            seen[0] += size
+            seen[1] += records
+            progress(*seen)
+
+        report.findings = list(check(archive, trust, tell))
+    if report.findings:
+        report.agreement = Agreement("skipped", "the archive is not in order")
+        return report
+    if archive.topic == LEDGER:
+        report.id_reused = agreement.reused_ids(archive)
+        if agree and coverage is not None:
+            live = agreement.newest(coverage.read_bytes().splitlines())
+            report.agreement = agreement.compare(archive, live, settings)
+        elif agree and settings is not None:
+            report.agreement = agreement.compare(archive, agreement.published(settings), settings)
+    return report
+
+
+def _summary(archive: Archive, report: Report) -> int:
+    """Fill in what is there; the bytes of all segments."""
+    size = 0
+    for partition in archive.partitions():
+        try:
+            entries = archive.segments(partition)
+        except ArchiveDamaged:
+            continue
+        last = entries[-1] if entries else None
+        size += sum(entry.bytes for entry in entries)
+        report.partitions.append(
+            {
+                "partition": partition,
+                "segments": len(entries),
+                "records": sum(entry.records for entry in entries),
+                "bytes": sum(entry.bytes for entry in entries),
+                "next_offset": last.last + 1 if last else 0,
+                "day": next((entry.day for entry in reversed(entries) if entry.day), None),
+                "head": last.head if last else None,
+            }
+        )
+    return size
+
+
+def published_heads(settings: Settings) -> list[Statement]:
+    """Every head on lampit.heads."""
+    return [_head.decode(record.value) for _, record in log.read(settings, HEADS, {0: 0}) if record.value]
+
+
+def _heads_of(file: Path) -> list[Statement]:
+    try:
+        return [_head.decode(line) for line in file.read_bytes().splitlines() if line.strip()]
+    except msgspec.MsgspecError as error:
+        raise ConfigurationError(
+            f"{file} is no file of heads ({type(error).__name__}): give records of lampit.heads, one a line."
+        ) from None
+
+
+def _print(report: Report) -> None:
+    rows = [
+        (
+            str(one["partition"]),
+            f"{one['segments']:,}",
+            f"{one['records']:,}",
+            f"{one['bytes'] / one['records']:.1f}" if one["records"] else tables.NOTHING,
+            f"{one['next_offset']:,}",
+            one["day"] or tables.NOTHING,
+            (one["head"] or tables.NOTHING)[:16],
+        )
+        for one in report.partitions
+    ]
+    header = ("partition", "segments", "records", "bytes/record", "next offset", "day", "head")
+    tables.print_table(header, rows, header[:5])
+    for number, finding in enumerate(report.findings[:SHOWN_MAX]):
+        click.echo(f"{'first: ' if number == 0 else '       '}{finding.place}: {finding.message}")
+    if len(report.findings) > SHOWN_MAX:
+        click.echo(f"       and {len(report.findings) - SHOWN_MAX:,} more (--json lists all)")
+    click.echo(f"archive:   {'complete and unaltered' if not report.findings else 'NOT in order'}")
+    click.echo(f"heads:     {report.heads:,} published ones compared" if report.heads else _NO_HEADS)
+    _print_agreement(report.agreement)
+    if report.id_reused:
+        click.echo(f"id_reused: {len(report.id_reused):,} ids stand under several persons")
+        for one in report.id_reused[:SHOWN_MAX]:
+            click.echo(f"       {one['source']} {one['id']}: {one['persons']} persons, first at {one['first']}")
+
+
+_NO_HEADS: Final = "heads:     none given: that the end was not cut off is not shown (--bootstrap or --heads)"
+
+
+def _print_agreement(found: Agreement) -> None:
+    if found.status == "skipped":
+        click.echo(f"figures:   not compared: {found.reason}")
+        return
+    log_part = f", {found.from_the_log:,} records of them from the log behind the archive" if found.from_the_log else ""
+    verdict = "equal" if found.status == "equal" else "DIFFER from"
+    click.echo(f"figures:   {found.regions:,} published regions of {found.as_of} {verdict} the recount{log_part}")
+    for number, difference in enumerate(found.differences[:SHOWN_MAX]):
+        click.echo(f"{'first: ' if number == 0 else '       '}{difference}")
+    if len(found.differences) > SHOWN_MAX:
+        click.echo(f"       and {len(found.differences) - SHOWN_MAX:,} more (--json lists all)")
+
+
+@click.command()
+@click.option("--archive", "url", help="Directory or s3:// URL; default: LAMPIT_ARCHIVE_URL.")
+@click.option("--topic", default=LEDGER, show_default=True, help="Archived topic to verify.")
+@click.option(
+    "--public-key",
+    "keys",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Key that is trusted; may be repeated. Without it: the one key that the archive itself names.",
+)
+@click.option("--heads", type=click.Path(exists=True, path_type=Path), help="Published heads, one JSON object a line.")
+@click.option("--bootstrap", metavar="HOST:PORT", help="Broker to compare with: lampit.heads and lampit.coverage.")
+@click.option("--coverage", type=click.Path(exists=True, path_type=Path), help="Coverage records, one a line.")
+@click.option("--json", "as_json", is_flag=True, help="The report as one JSON object.")
+def command(
+    url: str | None,
+    topic: str,
+    keys: tuple[Path, ...],
+    heads: Path | None,
+    bootstrap: str | None,
+    coverage: Path | None,
+    as_json: bool,
+) -> None:
+    """Prove that the archive is complete and unaltered, and that the published figures follow from it.
+
+    Every offset once, every file and record as it was archived, the chain of heads, the signatures; with --heads or
+    --bootstrap every head that was ever published; with --bootstrap or --coverage the figures of every region against a
+    second count, in SQL. Ids that stand under several persons are listed; they are no fault of the archive.
+
+    \b
+    Examples:
+      lampit audit verify --archive /srv/lampit/archive --public-key archive.key.pub
+      lampit audit verify --archive s3://lampit/archive --bootstrap kafka:9092 --json
+
+    Exit codes: 0 nothing differs, 1 something does, 2 wrong usage.
+    """
+    given = load_settings(**({"bootstrap_servers": bootstrap} if bootstrap else {}))
+    where = url or given.archive_url
+    if where is None:
+        raise ConfigurationError("Which archive? Give --archive, or set LAMPIT_ARCHIVE_URL.")
+    settings = given if bootstrap else None
+    archive = Archive.open(where, topic)
+    published = [*(_heads_of(heads) if heads else ()), *(published_heads(settings) if settings else ())]
+    trust = Trust({load_public(key) for key in keys} or None, published)
+    report = verify(archive, trust, settings, coverage)
+    if as_json:
+        click.echo(msgspec.json.encode({"ok": report.is_ok, **asdict(report)}))
+    else:
+        _print(report)
+    raise click.exceptions.Exit(0 if report.is_ok else EXIT_PROBLEM)

@@ -1,0 +1,171 @@
+"""The archive's books: where segments begin and end, their names, the hash chain over them, and what is signed.
+
+In: keys of records, digests of segments. Out: boundaries, `Entry` (one line of a partition's manifest) and `Statement`
+(a signed head). All of it is a function of the log: whoever writes the same log into an archive gets the same heads.
+Called by the archive agent, which writes, and by the audit, which checks. No Parquet, no files, no keys of signatures.
+
+The chain. `head` of an entry is the SHA-256 of its canonical JSON without file, bytes, file_sha256, head, key and
+signature; it names the head before it (`previous`), the first one the digest of the manifest's first line. What a head
+proves is content: a segment that is encoded anew (another version of Parquet) keeps its head and gets another file_sha256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final
+
+import msgspec
+
+FORMAT: Final = 1
+
+SEAL_KEYS: Final = frozenset({b"control|day", b"control|day_reset"})
+"""A segment of the ledger ends with such a record: the heads of a day then cover all before the barrier, and no more."""
+
+_OFFSET_DIGITS: Final = 20
+_NAME: Final = re.compile(rf"([0-9]{{{_OFFSET_DIGITS}}})-([0-9]{{{_OFFSET_DIGITS}}})\.parquet", re.ASCII)
+
+_encode: Final = msgspec.json.Encoder(order="sorted").encode
+
+
+class Header(msgspec.Struct, frozen=True):
+    """The first line of a manifest: what it is of."""
+
+    ledger_id: str
+    topic: str
+    partition: int
+    format: int = FORMAT
+
+    @property
+    def digest(self) -> str:
+        """What the first entry follows on."""
+        return hashlib.sha256(_encode(self)).hexdigest()
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One segment, a line of a manifest.
+
+    The segment holds all committed records with offsets from `first` to `last`, both included; `records` of them: the
+    other offsets are markers of transactions or were never readable. `content_sha256`: agents.segments.content_digest.
+    `day`: the business day (YYYY-MM-DD) whose record ends the segment, else None. `key`: public key, hex.
+    """
+
+    number: int
+    first: int
+    last: int
+    records: int
+    day: str | None
+    content_sha256: str
+    previous: str
+    file: str
+    bytes: int
+    file_sha256: str
+    head: str = ""
+    key: str = ""
+    signature: str = ""
+
+    def digest(self) -> str:
+        """What `head` has to be."""
+        return hashlib.sha256(
+            _encode(
+                {
+                    "number": self.number,
+                    "first": self.first,
+                    "last": self.last,
+                    "records": self.records,
+                    "day": self.day,
+                    "content_sha256": self.content_sha256,
+                    "previous": self.previous,
+                }
+            )
+        ).hexdigest()
+
+
+class Statement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a signature is put under, and what `lampit.heads` holds for a day, with `key` and `signature` filled in.
+
+    next_offset: everything before it is in the archive. segments: how many. head: of the last one.
+    """
+
+    ledger_id: str
+    topic: str
+    partition: int
+    next_offset: int
+    segments: int
+    day: str | None
+    head: str
+    format: int = FORMAT
+    key: str = ""
+    signature: str = ""
+
+    def signed_bytes(self) -> bytes:
+        """The bytes under the signature."""
+        return b"lampit archive head\n" + _encode(msgspec.structs.replace(self, key="", signature=""))
+
+
+def statement(header: Header, entry: Entry) -> Statement:
+    """The head of the chain behind an entry, with its signature."""
+    return Statement(
+        ledger_id=header.ledger_id,
+        topic=header.topic,
+        partition=header.partition,
+        next_offset=entry.last + 1,
+        segments=entry.number + 1,
+        day=entry.day,
+        head=entry.head,
+        key=entry.key,
+        signature=entry.signature,
+    )
+
+
+def boundary(offset: int, segment_records: int) -> int:
+    """The first offset behind `offset` at which a segment begins whatever its records are."""
+    return (offset // segment_records + 1) * segment_records
+
+
+def file_name(first: int, last: int) -> str:
+    """The name of a segment."""
+    return f"{first:0{_OFFSET_DIGITS}}-{last:0{_OFFSET_DIGITS}}.parquet"
+
+
+def range_of(name: str) -> tuple[int, int] | None:
+    """The offsets that a file name stands for; None where it is none of a segment."""
+    match = _NAME.fullmatch(name)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def encode_line(line: Header | Entry | Statement) -> bytes:
+    """One line of a manifest, or the value of a record of `lampit.heads`, without the end of line."""
+    return msgspec.json.encode(line)
+
+
+def write_manifest(header: Header, entries: list[Entry]) -> bytes:
+    """The manifest's bytes."""
+    return b"".join(line + b"\n" for line in (encode_line(header), *map(encode_line, entries)))
+
+
+def read_manifest(raw: bytes) -> tuple[Header, list[Entry]]:
+    """The manifest's lines; ValueError names the line that is not one. Nothing is checked but the form."""
+    lines = raw.split(b"\n")
+    if lines.pop() != b"":
+        raise ValueError(f"line {len(lines) + 1} is cut off")
+    header: Header | None = None
+    entries: list[Entry] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            if header is None:
+                header = _header.decode(line)
+            else:
+                entries.append(_entry.decode(line))
+            # Nothing that the chain does not see: no other spelling, no other fields.
+            if (encode_line(entries[-1]) if entries else encode_line(header)) != line:
+                raise ValueError(f"line {number} is not as it was written")
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise ValueError(f"line {number} is not a line of a manifest") from error
+    if header is None:
+        raise ValueError("it is empty")
+    return header, entries
+
+
+_header: Final = msgspec.json.Decoder(Header)
+_entry: Final = msgspec.json.Decoder(Entry)

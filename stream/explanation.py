@@ -1,0 +1,92 @@
+"""The question why a figure changed, and its answer.
+
+In: values that `stream.explain` makes. Out: causes with what each moved, and the difference they add up to. Called by
+`stream.explain` and shown by `lampit audit explain`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from stream.causes import KINDS
+from stream.events import Event, OpeningBalance
+from stream.opening_figures import NOTHING, Extra, Row, plus
+from stream.scope import less
+from stream.tally import unpack
+
+
+class Heard(NamedTuple):
+    """An accepted event: received_at is the instant of its acceptance, subject None for a balance."""
+
+    received_at: int
+    subject: str | None
+    event: Event | OpeningBalance
+
+
+class Question(msgspec.Struct, frozen=True):
+    """The figures of `region` at the end of day `begin` as known at `known_from`, and of day `end` as known at `known_to`.
+
+    Days are ordinals, begin ≤ end; instants are microseconds, known_from ≤ known_to; None: everything that was given.
+    people_only: leave out what balances state, so that the figures are those of the persons given.
+    """
+
+    region: str
+    begin: int
+    end: int
+    known_from: int | None = None
+    known_to: int | None = None
+    people_only: bool = False
+
+
+class Cause(NamedTuple):
+    """What moved the figure: `moved` is a tally of people, `stated` what a balance says more than before (0: not stated).
+
+    day: the first day whose figure it moved. subject: the person; None for a balance.
+    """
+
+    kind: str
+    day: int
+    subject: str | None
+    event: Event | OpeningBalance | None
+    moved: int
+    stated: Extra = NOTHING
+
+    def rows(self) -> tuple[Row, ...]:
+        """Per measure (M, F, unknown, total)."""
+        return self.stated.rows(unpack(self.moved))
+
+
+class Explanation(NamedTuple):
+    """causes: by kind in the order of KINDS, then day, person, event. difference: the second figure less the first.
+
+    A difference is None where either figure is not stated; there is nothing to add up to then.
+    """
+
+    causes: list[Cause]
+    difference: tuple[Row, ...]
+
+    def explained(self) -> tuple[Row, ...]:
+        """The sum of all causes."""
+        stated = NOTHING
+        for cause in self.causes:
+            if cause.stated is not NOTHING:
+                stated = plus(stated, cause.stated)
+        return stated.rows(unpack(sum(cause.moved for cause in self.causes)))
+
+    def unexplained(self) -> tuple[Row, ...]:
+        """The difference less the sum of the causes: zero, or None where the difference is."""
+        return less(Extra(self.difference), Extra(self.explained())).counts
+
+
+def shown_order(cause: Cause) -> tuple[int, int, str, str, str]:
+    """By kind in the order of KINDS, then day, person and event."""
+    event = cause.event
+    return (
+        list(KINDS).index(cause.kind),
+        cause.day,
+        cause.subject or "",
+        "" if event is None else event.source,
+        "" if event is None else event.id,
+    )

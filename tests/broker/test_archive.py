@@ -1,0 +1,93 @@
+"""The archive agent on a real broker: killed while it writes, it leaves the archive that an undisturbed one writes."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from kafka import KafkaProducer
+
+from agents.signing import load_public, make_key
+from agents.topics import HEADS, LEDGER
+from lampit.audit.archive import Archive
+from schemas.head import HeadRecord
+from tests.archives import contents, ledger
+from tests.brokers import Broker
+from tests.live import Live, Process
+
+PARTITIONS = 2
+SEGMENT = 100
+EVENTS = 12_000
+LAST_DAY = date(2019, 4, 30)
+
+
+def archiving(live: Live, folder: Path, name: str, group: str) -> Process:
+    """An archive process of its own consumer group, writing to a folder of its own."""
+    live.settings |= {
+        "LAMPIT_ARCHIVE_URL": str(folder),
+        "LAMPIT_ARCHIVE_KEY_FILE": str(live.folder / "archive.key"),
+        "LAMPIT_ARCHIVE_SEGMENT_RECORDS": str(SEGMENT),
+        "LAMPIT_GROUP_PREFIX": group,
+    }
+    return live.start("archive", name)
+
+
+def fill(broker: Broker) -> None:
+    """A ledger's log behind its genesis, as intake and the day leave it."""
+    producer = KafkaProducer(bootstrap_servers=broker.bootstrap_servers, enable_idempotence=broker.transactions)
+    for partition, log in ledger(EVENTS, PARTITIONS, 4).items():
+        for record in log[2:]:
+            producer.send(LEDGER, record.value, key=record.key, partition=partition, timestamp_ms=record.timestamp)
+    producer.flush()
+    producer.close()
+
+
+def segments(folder: Path) -> int:
+    return len(list(folder.rglob("*.parquet")))
+
+
+def is_done(folder: Path) -> bool:
+    """The last day is sealed in every partition."""
+    if len(list(folder.rglob("manifest.jsonl"))) < PARTITIONS:
+        return False
+    barrier = Archive.open(str(folder)).barrier()
+    return barrier is not None and barrier.day == LAST_DAY
+
+
+@pytest.mark.timeout(300)
+def test_killed_while_it_writes_it_leaves_the_same_archive(kafka: Broker, tmp_path: Path) -> None:
+    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    with Live(kafka, tmp_path, partitions=PARTITIONS) as live:
+        make_key(tmp_path / "archive.key", tmp_path / "archive.pub")
+        fill(kafka)
+        live.turn_day(LAST_DAY)
+        for number in range(4):
+            process = archiving(live, killed, f"killed-{number}", "killed")
+            before = segments(killed)
+            live.wait_until(lambda before=before: segments(killed) > before + 7, "some segments")  # type: ignore[misc]
+            process.kill()
+        assert not is_done(killed), "it was killed after its work, not at it"
+        archiving(live, killed, "killed", "killed")
+        live.wait_until(lambda: is_done(killed), "the killed one to be done")
+        process = archiving(live, undisturbed, "undisturbed", "undisturbed")
+        live.wait_until(lambda: is_done(undisturbed), "the undisturbed one to be done")
+        assert process.stop() == 0
+        assert contents(killed) == contents(undisturbed)
+
+        archive = Archive.open(str(killed))
+        log = {(record.partition, record.offset): record for record in live.read(LEDGER, PARTITIONS)}
+        kept = {(record.partition, record.offset): record for record in archive.records()}
+        assert kept.keys() == log.keys()
+        assert all(
+            (record.key, record.value, record.timestamp_ms) == (log[place].key, log[place].value, log[place].timestamp)
+            for place, record in kept.items()
+        )
+
+        days = {entry.head for partition in archive.partitions() for entry in archive.segments(partition) if entry.day}
+
+        def published() -> list[HeadRecord]:
+            return [HeadRecord.model_validate_json(head.value) for head in live.read(HEADS)]
+
+        live.wait_until(lambda: {head.head for head in published()} == days, "heads")
+        assert {head.key for head in published()} == {load_public(tmp_path / "archive.pub")}

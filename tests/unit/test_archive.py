@@ -1,0 +1,193 @@
+"""The archive: the same log gives the same files whatever happens on the way; what was archived is read back."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from agents.archive_books import Books
+from agents.archive_files import Files
+from agents.archive_writer import PartitionWriter
+from agents.errors import ConfigurationError, Fenced
+from agents.signing import is_signed
+from agents.topics import LEDGER
+from lampit.audit.archive import Archive, Filter
+from stream.archive import Header, boundary, file_name, range_of, statement
+from stream.ledger import LedgerRecord as AcceptedRecord
+from stream.ledger import decode_record
+from tests.archives import FIRST_DAY, LEDGER_ID, RECEIVED_AT, SIGNER, LogRecord, contents, in_fetches, ledger, write
+
+LOGS = ledger(3_000, 2, 5)
+SEGMENT = 250
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive of LOGS."""
+    path = tmp_path_factory.mktemp("archive")
+    write(path, LOGS, SEGMENT)
+    return path
+
+
+def writer_of(folder: Path, partition: int = 0) -> PartitionWriter:
+    return PartitionWriter(Books(Files(str(folder)), Header(LEDGER_ID, LEDGER, partition), SIGNER), SEGMENT)
+
+
+def archived(archive: Archive, wanted: Filter | None = None) -> list[tuple[int, LogRecord]]:
+    records = archive.records(wanted) if wanted else archive.records()
+    return [(record.partition, LogRecord(*record[1:])) for record in records]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_fetches_change_no_byte(folder: Path, tmp_path: Path, seed: int) -> None:
+    write(tmp_path, LOGS, SEGMENT, seed=seed + 10, size_max=(1, 7, 300, 5_000)[seed])
+    assert contents(tmp_path) == contents(folder)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_restarts_anywhere_change_no_byte(folder: Path, tmp_path: Path, seed: int) -> None:
+    """The writer is dropped with all it holds, at random fetches, and at writes of segments and of manifests."""
+    chance = random.Random(seed)
+
+    class Killed(Exception):
+        pass
+
+    class MortalFiles(Files):
+        def put(self, name: str, content: bytes) -> None:
+            fate = chance.random()
+            if fate < 0.1:
+                raise Killed
+            if fate < 0.2:  # half of a file under a temporary name, as a kill in the middle of writing leaves it
+                left = Path(self.path(name)).with_name(".half.1.tmp")
+                left.parent.mkdir(parents=True, exist_ok=True)
+                left.write_bytes(content[: len(content) // 2])
+                raise Killed
+            super().put(name, content)
+
+    deaths = 0
+    for partition, log in LOGS.items():
+        done = False
+        while not done:
+            try:
+                books = Books(MortalFiles(str(tmp_path)), Header(LEDGER_ID, LEDGER, partition), SIGNER)
+                writer = PartitionWriter(books, SEGMENT)
+                for fetch in in_fetches(LEDGER, partition, log, chance, 400, books.next_offset):
+                    if chance.random() < 0.1:
+                        raise Killed
+                    writer.add(fetch)
+                done = True
+            except Killed:
+                deaths += 1
+    Books(Files(str(tmp_path)), Header(LEDGER_ID, LEDGER, 0), SIGNER)  # tidies up what the last death left
+    Books(Files(str(tmp_path)), Header(LEDGER_ID, LEDGER, 1), SIGNER)
+    assert deaths > 3
+    assert contents(tmp_path) == contents(folder)
+
+
+def test_segments_tile_the_log_and_end_at_days(folder: Path) -> None:
+    archive = Archive.open(str(folder))
+    assert archive.partitions() == [0, 1]
+    for partition in archive.partitions():
+        entries = archive.segments(partition)
+        assert [entry.first for entry in entries] == [0, *(entry.last + 1 for entry in entries[:-1])]
+        assert [entry.number for entry in entries] == list(range(len(entries)))
+        assert [entry.day for entry in entries if entry.day] == [
+            (FIRST_DAY + timedelta(days=day)).isoformat() for day in range(5)
+        ]
+        for entry in entries:
+            assert entry.day or entry.last + 1 == boundary(entry.first, SEGMENT)
+            assert entry.records == sum(entry.first <= record.offset <= entry.last for record in LOGS[partition])
+            assert range_of(entry.file) == (entry.first, entry.last)
+            assert is_signed(statement(archive.header(partition), entry))
+
+
+def test_the_records_are_those_of_the_log(folder: Path) -> None:
+    archive = Archive.open(str(folder))
+    ends = archive.next_offsets()
+    expected = [(number, record) for number, log in LOGS.items() for record in log if record.offset < ends[number]]
+    assert len(expected) > 2_500
+    assert archived(archive) == expected
+    assert archived(archive, Filter(partitions={1})) == [row for row in expected if row[0] == 1]
+    upto = {0: 300, 1: 777}
+    assert archived(archive, Filter(upto=upto)) == [row for row in expected if row[1].offset < upto[row[0]]]
+
+
+def test_filters_by_time_and_region(folder: Path) -> None:
+    archive = Archive.open(str(folder))
+    begin = datetime.fromtimestamp(RECEIVED_AT / 1_000_000 + 86_400, UTC)
+    end = begin + timedelta(days=1, seconds=20)
+    village = next(region for region in _regions(archived(archive)) if region)
+    for wanted in (Filter(received_from=begin, received_before=end), Filter(region=village[:8]), Filter(region="ID")):
+        expected = []
+        for row in archived(archive):
+            record = decode_record(row[1].value or b"")
+            if not isinstance(record, AcceptedRecord):
+                continue
+            region = getattr(record.event, "region", None)
+            in_time = wanted.received_from is None or (
+                begin.timestamp() * 1e6 <= record.received_at < end.timestamp() * 1e6
+            )
+            if in_time and (wanted.region in (None, "ID") or f"{region}.".startswith(f"{wanted.region}.")):
+                expected.append(row)
+        assert 0 < len(expected) < 3_000
+        assert archived(archive, wanted) == expected
+
+
+def _regions(rows: list[tuple[int, LogRecord]]) -> list[str | None]:
+    decoded = [decode_record(record.value or b"") for _, record in rows]
+    return [getattr(one.event, "region", None) for one in decoded if isinstance(one, AcceptedRecord)]
+
+
+def test_the_records_in_sql_are_the_records(folder: Path) -> None:
+    archive = Archive.open(str(folder))
+    barrier = archive.barrier()
+    assert barrier is not None
+    assert barrier.day == FIRST_DAY + timedelta(days=4)
+    rows = duckdb.sql(
+        f'SELECT partition, "offset", timestamp_ms, record FROM ({archive.records_sql(barrier.next_offsets)}) ORDER BY ALL'
+    ).fetchall()
+    expected = archived(archive, Filter(upto=barrier.next_offsets))
+    assert [(number, at, stamp, text.encode()) for number, at, stamp, text in rows] == [
+        (number, record.offset, record.timestamp, record.value) for number, record in expected
+    ]
+
+
+def test_the_barrier_ends_with_the_day_record_of_every_partition(folder: Path) -> None:
+    barrier = Archive.open(str(folder)).barrier()
+    assert barrier is not None
+    for partition, end in barrier.next_offsets.items():
+        last = next(record for record in LOGS[partition] if record.offset == end - 1)
+        assert last.key == b"control|day"
+        assert date.fromisoformat("2019-03-24").isoformat().encode() in (last.value or b"")
+
+
+def test_an_archive_of_another_ledger_is_refused(folder: Path) -> None:
+    with pytest.raises(ConfigurationError, match="another ledger"):
+        Books(Files(str(folder)), Header("another", LEDGER, 0), SIGNER)
+
+
+def test_a_writer_that_was_overtaken_ends(tmp_path: Path) -> None:
+    slow, quick = writer_of(tmp_path), writer_of(tmp_path)
+    fetches = list(in_fetches(LEDGER, 0, LOGS[0], random.Random(1), 400))
+    for fetch in fetches:
+        quick.add(fetch)
+    before = contents(tmp_path)
+    with pytest.raises(Fenced):
+        for fetch in fetches:
+            slow.add(fetch)
+    assert contents(tmp_path) == before
+
+
+def test_names_sort_as_their_offsets() -> None:
+    assert file_name(0, 4999) == "00000000000000000000-00000000000000004999.parquet"
+    assert range_of("00000000000000000000-00000000000000004999.parquet") == (0, 4999)
+    assert range_of("manifest.jsonl") is None
+
+
+def test_no_archive_is_said_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"no archive of lampit\.ledger"):
+        Archive.open(str(tmp_path))

@@ -1,0 +1,210 @@
+"""`lampit audit verify`: what it says of an archive in order, of one that is not, and of figures that do not follow from it."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from agents.signing import make_key
+from lampit import reference
+from lampit.audit.archive import Archive
+from lampit.audit.verify import Report
+from lampit.cli import lampit
+from schemas.head import HeadRecord
+from stream.archive import encode_line, statement
+from stream.engine import Engine
+from stream.ledger import Epoch, EpochSettings, LedgerRecord, control_key, decode_record, encode_control, encode_record
+from stream.rules import RULES_VERSION, Rules
+from tests.archives import FIRST_DAY, SIGNER, LogRecord, contents, ledger, write
+
+DAYS = 3
+SEGMENT = 100
+
+
+def in_epoch(logs: dict[int, list[LogRecord]]) -> dict[int, list[LogRecord]]:
+    """The logs with an epoch of the region reference that this version has."""
+    epoch = Epoch(1, RULES_VERSION, EpochSettings(), reference.load().digest)
+    for log in logs.values():
+        log[1] = LogRecord(log[1].offset, log[1].timestamp, control_key(epoch), encode_control(epoch, 0))
+    return logs
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "archive"
+    write(path, in_epoch(ledger(900, 2, DAYS)), SEGMENT)
+    return path
+
+
+def verified(folder: Path, *arguments: str | Path) -> Result:
+    return CliRunner().invoke(lampit, ["audit", "verify", "--archive", str(folder), *map(str, arguments)])
+
+
+def as_json(folder: Path, *arguments: str | Path) -> dict[str, Any]:
+    result = verified(folder, *arguments, "--json")
+    report: dict[str, Any] = json.loads(result.stdout)
+    assert result.exit_code == (0 if report["ok"] else 1)
+    return report
+
+
+def figures(archive: Archive, upto: dict[int, int]) -> list[dict[str, Any]]:
+    """Coverage as the roll-up publishes it, counted by the engine."""
+    engine = Engine(Rules(), reference.load())
+    for record in archive.records():
+        decoded = decode_record(record.value or b"")
+        if isinstance(decoded, LedgerRecord) and record.offset < upto[record.partition]:
+            engine.add(decoded.subject, decoded.event)
+    position = {str(partition): offset for partition, offset in upto.items()}
+    count = engine.count(FIRST_DAY + timedelta(days=DAYS - 1))
+    return [{**record, "epoch": 1, "position": position} for record in count.regions]
+
+
+def write_lines(path: Path, records: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def test_an_archive_in_order(folder: Path) -> None:
+    report = as_json(folder)
+    assert report["ok"] and report["findings"] == [] and report["id_reused"] == []
+    assert report.keys() == {"ok", *Report.__dataclass_fields__}
+    assert [one["partition"] for one in report["partitions"]] == [0, 1]
+    assert sum(one["records"] for one in report["partitions"]) == len(list(Archive.open(str(folder)).records()))
+    shown = verified(folder)
+    assert shown.exit_code == 0
+    assert "complete and unaltered" in shown.stdout
+    assert "figures:   not compared: no figures were given" in shown.stdout
+
+
+def test_the_first_thing_that_differs_is_named_and_the_exit_code_is_1(folder: Path) -> None:
+    entry = Archive.open(str(folder)).segments(1)[2]
+    path = folder / "ledger" / "partition=00001" / entry.file
+    path.write_bytes(path.read_bytes()[:-1])
+    shown = verified(folder)
+    assert shown.exit_code == 1
+    assert (
+        f"first: partition 1, offsets {entry.first} to {entry.last}, ledger/partition=00001/{entry.file}"
+        in shown.stdout
+    )
+    assert "NOT in order" in shown.stdout
+    assert as_json(folder)["findings"][0]["kind"] == "altered"
+
+
+def test_figures_that_follow_from_it_are_equal(folder: Path, tmp_path: Path) -> None:
+    archive = Archive.open(str(folder))
+    barrier = archive.barrier()
+    assert barrier is not None
+    coverage = write_lines(tmp_path / "coverage.jsonl", figures(archive, dict(barrier.next_offsets)))
+    found = as_json(folder, "--coverage", coverage)["agreement"]
+    assert (found["status"], found["as_of"], found["differences"]) == ("equal", "2019-03-22", [])
+    assert found["regions"] > 20
+
+
+def test_one_person_more_in_one_village_differs(folder: Path, tmp_path: Path) -> None:
+    archive = Archive.open(str(folder))
+    barrier = archive.barrier()
+    assert barrier is not None
+    records = figures(archive, dict(barrier.next_offsets))
+    village = next(record for record in records if record["level"] == "village" and record["obliged"]["total"])
+    village["obliged"] = {
+        **village["obliged"],
+        "M": village["obliged"]["M"] + 1,
+        "total": village["obliged"]["total"] + 1,
+    }
+    report = as_json(folder, "--coverage", write_lines(tmp_path / "coverage.jsonl", records))
+    assert not report["ok"]
+    (difference,) = report["agreement"]["differences"]
+    assert difference.startswith(f"{village['region']} obliged: published {village['obliged']['total']} (M ")
+
+
+def test_figures_beyond_the_archive_are_not_compared(folder: Path, tmp_path: Path) -> None:
+    archive = Archive.open(str(folder))
+    ends = archive.next_offsets()
+    records = figures(archive, ends)
+    for record in records:
+        record["position"]["0"] += 500
+        record["population"]["total"] += 1
+    report = as_json(folder, "--coverage", write_lines(tmp_path / "coverage.jsonl", records))
+    assert report["ok"] and report["agreement"]["status"] == "skipped"
+    assert f"the archive ends at {ends[0]}" in report["agreement"]["reason"]
+
+
+def test_published_heads_and_keys_from_elsewhere(folder: Path, tmp_path: Path) -> None:
+    archive = Archive.open(str(folder))
+    heads = [
+        encode_line(statement(archive.header(number), entry))
+        for number in archive.partitions()
+        for entry in archive.segments(number)
+        if entry.day
+    ]
+    assert {HeadRecord.model_validate_json(head).key for head in heads} == {SIGNER.public}
+    file = tmp_path / "heads.jsonl"
+    file.write_bytes(b"\n".join(heads))
+    assert as_json(folder, "--heads", file)["heads"] == 2 * DAYS
+    other = CliRunner().invoke(lampit, ["audit", "keygen", str(tmp_path / "other.key"), "--json"])
+    assert other.exit_code == 0
+    report = as_json(folder, "--heads", file, "--public-key", json.loads(other.stdout)["public"])
+    assert {one["kind"] for one in report["findings"]} == {"signature", "head"}
+    manifest = folder / "ledger/partition=00000/manifest.jsonl"
+    manifest.write_bytes(b"".join(manifest.read_bytes().splitlines(keepends=True)[:2]))
+    assert {one["kind"] for one in as_json(folder, "--heads", file)["findings"]} == {"head", "extra"}
+
+
+def test_a_missing_partition_is_named(folder: Path) -> None:
+    for path in sorted((folder / "ledger/partition=00001").iterdir()):
+        path.unlink()
+    (folder / "ledger/partition=00001").rmdir()
+    (finding,) = as_json(folder)["findings"]
+    assert (finding["kind"], finding["partition"]) == ("missing", 1)
+
+
+def test_a_rewritten_segment_is_told_from_a_changed_one(folder: Path) -> None:
+    import pyarrow.parquet as pq
+
+    entry = Archive.open(str(folder)).segments(0)[1]
+    path = folder / "ledger/partition=00000" / entry.file
+    pq.write_table(pq.ParquetFile(path).read(), path, compression="gzip", store_schema=False)
+    (finding,) = as_json(folder)["findings"]
+    assert (finding["kind"], finding["first"], finding["last"]) == ("rewritten", entry.first, entry.last)
+
+
+def test_an_id_of_several_persons_is_listed_and_no_fault(tmp_path: Path) -> None:
+    logs = in_epoch(ledger(200, 1, 1))
+    taken = next(record for record in logs[0] if record.key is not None and len(record.key) == 32)
+    decoded = decode_record(taken.value or b"")
+    assert isinstance(decoded, LedgerRecord)
+    subject = "f" * 32
+    value = encode_record(subject, decoded.event, decoded.received_at)  # type: ignore[arg-type]
+    copy = encode_record("0" * 32, decoded.event, decoded.received_at, decoded.subject)  # type: ignore[arg-type]
+    last = logs[0][-1].offset
+    logs[0] += [
+        LogRecord(last + 1, 1, subject.encode(), value),
+        LogRecord(last + 2, 1, b"0" * 32, copy),
+        LogRecord(last + SEGMENT, 1, None, None),
+    ]
+    write(tmp_path / "archive", logs, SEGMENT)
+    report = as_json(tmp_path / "archive")
+    assert report["ok"]
+    (found,) = report["id_reused"]
+    assert (found["id"], found["persons"]) == (decoded.event.id, 2)
+
+
+def test_wrong_usage_is_2(tmp_path: Path, folder: Path) -> None:
+    assert verified(tmp_path / "nothing").exit_code == 2
+    (tmp_path / "no.key").write_text("no key")
+    refused = verified(folder, "--public-key", tmp_path / "no.key")
+    assert refused.exit_code == 2 and "lampit audit keygen" in refused.output
+    make_key(tmp_path / "a.key", tmp_path / "a.key.pub")
+    again = CliRunner().invoke(lampit, ["audit", "keygen", str(tmp_path / "a.key")])
+    assert again.exit_code == 2 and "exists" in again.output
+
+
+def test_verifying_changes_nothing(folder: Path) -> None:
+    before = contents(folder)
+    assert verified(folder).exit_code == 0
+    assert contents(folder) == before
