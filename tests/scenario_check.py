@@ -7,7 +7,7 @@ the table that prints them (`tests/scenario_table.py`).
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
@@ -66,17 +66,22 @@ def by_the_core(scenario: Scenario, order: Order = told) -> list[str]:
 
 
 def by_the_sql(scenario: Scenario) -> list[str]:
-    """Where the SQL recount disagrees with the story, and in all else, on its last day, with the core."""
-    found = differences(scenario, scenario.events, by_sql, scenario.rejected)
-    last = [days_of(scenario)[-1]]
-    (core,), (sql,) = (count(scenario.events, rules_of(scenario), last) for count in (by_core, by_sql))
-    return found + [f"core / SQL: {line}" for line in disagreements(core, sql)]
+    """Where the SQL recount disagrees with the story, and in all else, on each of its days, with the core."""
+    days, rules = days_of(scenario), rules_of(scenario)
+    core, sql = (count(scenario.events, rules, days) for count in (by_core, by_sql))
+    found = _held_against(scenario, dict(zip(days, sql, strict=True)), scenario.rejected)
+    for ours, theirs in zip(core, sql, strict=True):
+        found += [f"core / SQL: {line}" for line in disagreements(ours, theirs)]
+    return found
 
 
 def differences(scenario: Scenario, events: Sequence[Json], count: Counter, rejected: int) -> list[str]:
     """Where a count of the events has other figures, anomalies or rejects than the story."""
     days = days_of(scenario)
-    counts = dict(zip(days, count(events, rules_of(scenario), days), strict=True))
+    return _held_against(scenario, dict(zip(days, count(events, rules_of(scenario), days), strict=True)), rejected)
+
+
+def _held_against(scenario: Scenario, counts: Mapping[Day, Count], rejected: int) -> list[str]:
     found = []
     for expected in scenario.expect:
         of_day = counts[day_of(expected)]
@@ -84,7 +89,7 @@ def differences(scenario: Scenario, events: Sequence[Json], count: Counter, reje
             got = figure(of_day, expected["region"], name, value)
             if got != value:
                 found.append(f"{expected['as_of']} {expected['region']} {name}: expected {value}, counted {got}")
-    last = counts[days[-1]]
+    last = counts[days_of(scenario)[-1]]
     if last.rejected != rejected:
         found.append(f"rejected: expected {rejected}, counted {last.rejected}")
     expected_anomalies = anomalies_of(scenario)
