@@ -9,7 +9,7 @@
 CREATE OR REPLACE TEMP TABLE delay AS
     WITH each AS (
         SELECT coalesce(code_then.code, region, 'ID') AS place, kind, report_day(kind, time, data) AS reported_on,
-               reported_on - data.occurred_on AS days
+               reported_on - occurred_on AS days
         FROM standing
         LEFT JOIN code_then ON code_then.place = region AND code_then.era = era_of(getvariable('hierarchy_of'))
         WHERE variant = 0),

@@ -117,7 +117,7 @@ CREATE OR REPLACE TEMP TABLE happening AS
     -- data.region; served: the same at service_point, where one is named."
     SELECT unnest(['recordings', 'served']), person, event_no, unnest([region, service_point])
     FROM effective
-    WHERE variant = 0 AND kind = 'recording' AND coalesce(data.status, 'captured') = 'captured'
+    WHERE variant = 0 AND kind = 'recording' AND status = 'captured'
         AND (person IN (SELECT person FROM placed WHERE variant = 0)
              OR person IN (SELECT person FROM presumed_person));
 
@@ -125,7 +125,7 @@ CREATE OR REPLACE TEMP TABLE happening AS
 -- data.region (of service_point for a recording that names one; WIB where there is none)."
 CREATE OR REPLACE TEMP TABLE dated AS
     WITH happened AS (
-        SELECT flow, happening.person, place, data.occurred_on AS on_day, report_day(kind, time, data) AS reported_on
+        SELECT flow, happening.person, place, occurred_on AS on_day, report_day(kind, time, data) AS reported_on
         FROM happening JOIN nik_event USING (event_no) WHERE place IS NOT NULL),
     told AS (
         SELECT flow, place, on_day, reported_on, coalesce(fold_sex.sex, plain_sex.sex, 'unknown') AS sex
@@ -244,10 +244,10 @@ CREATE OR REPLACE TEMP TABLE known_by AS
         SELECT DISTINCT person, day FROM said_somewhere JOIN belonging USING (subject)
         WHERE day BETWEEN getvariable('flows_from') AND getvariable('as_of'))
     SELECT day || '|' || subject AS subject, CAST(NULL AS VARCHAR) AS forwardedfrom, source, id,
-           'lampit.' || kind || '.v1' AS type, strftime(time, '%Y-%m-%dT%H:%M:%S.%f') AS time,
+           'lampit.' || kind || '.v1' AS type, time,
            struct_update(data, new_subject := day || '|' || data.new_subject) AS data
     FROM accepted JOIN belonging USING (subject) JOIN may_turn USING (person)
     WHERE report_day(kind, time, data) <= day
     UNION ALL
-    SELECT NULL, NULL, source, id, 'lampit.' || kind || '.v1', strftime(time, '%Y-%m-%dT%H:%M:%S.%f'), data
+    SELECT NULL, NULL, source, id, 'lampit.' || kind || '.v1', time, data
     FROM accepted WHERE kind = 'opening_balance';

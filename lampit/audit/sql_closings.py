@@ -34,7 +34,7 @@ def sql_flows(
     Records {region, level, day, dating, kind, M, F, unknown}, sorted, without rows of zeros. Corrections are not among them:
     they are what a change of the stock leaves over, in `sql_closings`.
     """
-    with opened(events, regions, region_changes, machine or Machine(), read_once=True) as connection:
+    with opened(events, regions, region_changes, machine or Machine()) as connection:
         _flow(connection, first_day, last_day, settings or CountSettings())
         return rows(
             connection,
@@ -58,7 +58,7 @@ def sql_closings(
     """
     opened_on, closed_on = period_days(period, closing_day)
     chosen = settings or CountSettings()
-    with opened(events, regions, region_changes, machine or Machine(), read_once=True) as connection:
+    with opened(events, regions, region_changes, machine or Machine()) as connection:
         connection.execute("SET VARIABLE opened_on = $1::DATE", [opened_on])
         connection.execute("SET VARIABLE closed_on = $1::DATE", [closed_on])
         _flow(connection, opened_on + _DAY, closed_on, chosen)
@@ -84,7 +84,7 @@ def sql_delays(
 
     Records {region, level, kind, events, median_days, ninth_decile_days}, sorted by region and kind.
     """
-    with opened(events, regions, None, machine or Machine(), read_once=False) as connection:
+    with opened(events, regions, None, machine or Machine()) as connection:
         connection.execute("SET VARIABLE reported_from = $1::DATE", [first_day])
         connection.execute("SET VARIABLE reported_until = $1::DATE", [last_day])
         # Which events stand does not depend on the day that is counted.
