@@ -126,6 +126,23 @@ def archive(count: int, repeats: int, seed: int) -> None:
     _finish(archiving.measure(count, repeats, seed))
 
 
+@main.command()
+@click.option("--people", type=click.IntRange(1000), default=15_000_000, show_default=True, help="On the register.")
+@_events(5_000_000)
+@_repeats
+def explain(people: int, count: int, repeats: int) -> None:
+    """Why a regency's figure changed in a month, from an index of a province's archive and from the archive itself.
+
+    \b
+    Examples:
+      python -m bench explain
+      python -m bench explain --people 300000 --events 100000
+    """
+    from bench import explaining
+
+    _finish(explaining.measure(people, count, repeats))
+
+
 @main.command("all")
 @click.pass_context
 def everything(context: click.Context) -> None:

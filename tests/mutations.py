@@ -576,14 +576,8 @@ MUTATIONS: Final = (
     Mutation(
         "merged NIKs stay two persons",
         "stream/identity.py",
-        "    if len(groups) == 1:\n        return [groups]\n",
-        "    if groups:\n        return [{one: group} for one, group in groups.items()]\n",
-    ),
-    Mutation(
-        "corrections of a population that is not stated",
-        "stream/closing.py",
-        "if moved is None\n",
-        "if opening is None\n",
+        "merged = persons(groups, changed) if changed else {}",
+        "merged = {}",
     ),
     Mutation(
         "sex of people held unplaced is not known",

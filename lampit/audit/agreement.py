@@ -49,6 +49,8 @@ def newest(records: Iterable[bytes]) -> dict[str, Json]:
     found: dict[str, Json] = {}
     for raw in records:
         record: Json = msgspec.json.decode(raw)
+        if not isinstance(record["position"], dict):
+            raise TypeError("a coverage record without the offsets it counts")
         found[record["region"]] = record
     epoch = max((record["epoch"] for record in found.values()), default=0)
     return {region: record for region, record in found.items() if record["epoch"] == epoch}

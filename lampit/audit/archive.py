@@ -6,7 +6,9 @@ that. Used by verify, replay and every audit command that counts from an archive
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple, Self
@@ -209,6 +211,24 @@ class Archive:
             return segments.rebuilt(columns)
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             raise ArchiveDamaged(f"{path}: the segment cannot be read ({type(error).__name__}).") from None
+
+
+@contextmanager
+def on_disk(archive: Archive) -> Iterator[Archive]:
+    """The archive where DuckDB reads it without an extension: itself, or for this block a copy of a remote one."""
+    if archive.files.is_local:
+        yield archive
+        return
+    with tempfile.TemporaryDirectory(prefix="lampit-archive-") as there:
+        copy = Files(there)
+        for number in archive.partitions():
+            paths = [manifest_path(archive.topic, number)]
+            for path in [*paths, *(archive.path(number, entry) for entry in archive.segments(number))]:
+                content = archive.files.get(path)
+                if content is None:
+                    raise ArchiveDamaged(f"{path}: the file is missing.")
+                copy.put(path, content)
+        yield Archive.open(there, archive.topic)
 
 
 def _both(one: Any, other: Any) -> Any:

@@ -19,7 +19,6 @@ from lampit.audit import explain_shown as shown
 from lampit.audit.coverage import by_sql
 from lampit.audit.options import Instant, with_rules
 from lampit.audit.sources import Source, notice_rejected, open_source
-from lampit.cli import EXIT_PROBLEM
 from lampit.count import Day, region_code
 from stream.events import Event, NikChange
 from stream.explain import explain
@@ -170,6 +169,3 @@ def _question(
     if known_from is not None and known_to is not None and known_from > known_to:
         raise ConfigurationError("--known-from is after --known-to: give the earlier instant first.")
     return Question(region, begin.toordinal(), end.toordinal(), known_from, known_to, person is not None)
-
-
-__all__ = ["EXIT_PROBLEM", "Answer", "answer", "command", "only_person"]

@@ -21,7 +21,7 @@ from agents.topics import HEADS, LEDGER
 from lampit import tables
 from lampit.audit import agreement, log
 from lampit.audit.agreement import Agreement
-from lampit.audit.archive import Archive, ArchiveDamaged
+from lampit.audit.archive import Archive, ArchiveDamaged, on_disk
 from lampit.audit.checks import Finding, Trust, check
 from lampit.cli import EXIT_PROBLEM
 from stream.archive import Statement
@@ -48,13 +48,7 @@ class Report:
         return not self.findings and self.agreement.status != "differs"
 
 
-def verify(
-    archive: Archive,
-    trust: Trust,
-    settings: Settings | None = None,
-    coverage: Path | None = None,
-    agree: bool = True,
-) -> Report:
+def verify(archive: Archive, trust: Trust, settings: Settings | None = None, coverage: Path | None = None) -> Report:
     """All checks, then, on an archive that is in order, the figures."""
     report = Report(archive.files.url, heads=len(trust.heads))
     totals = _summary(archive, report)
@@ -71,12 +65,12 @@ def verify(
         report.agreement = Agreement("skipped", "the archive is not in order")
         return report
     if archive.topic == LEDGER:
-        report.id_reused = agreement.reused_ids(archive)
-        if agree and coverage is not None:
-            live = agreement.newest(coverage.read_bytes().splitlines())
-            report.agreement = agreement.compare(archive, live, settings)
-        elif agree and settings is not None:
-            report.agreement = agreement.compare(archive, agreement.published(settings), settings)
+        with on_disk(archive) as readable:
+            report.id_reused = agreement.reused_ids(readable)
+            if coverage is not None:
+                report.agreement = agreement.compare(readable, _coverage_of(coverage), settings)
+            elif settings is not None:
+                report.agreement = agreement.compare(readable, agreement.published(settings), settings)
     return report
 
 
@@ -107,6 +101,15 @@ def _summary(archive: Archive, report: Report) -> int:
 def published_heads(settings: Settings) -> list[Statement]:
     """Every head on lampit.heads."""
     return [_head.decode(record.value) for _, record in log.read(settings, HEADS, {0: 0}) if record.value]
+
+
+def _coverage_of(file: Path) -> dict[str, dict[str, Any]]:
+    try:
+        return agreement.newest(file.read_bytes().splitlines())
+    except (msgspec.MsgspecError, KeyError, TypeError) as error:
+        raise ConfigurationError(
+            f"{file} is no file of published figures ({type(error).__name__}): give records of lampit.coverage, one a line."
+        ) from None
 
 
 def _heads_of(file: Path) -> list[Statement]:
@@ -146,7 +149,7 @@ def _print(report: Report) -> None:
             click.echo(f"       {one['source']} {one['id']}: {one['persons']} persons, first at {one['first']}")
 
 
-_NO_HEADS: Final = "heads:     none given: that the end was not cut off is not shown (--bootstrap or --heads)"
+_NO_HEADS: Final = "heads:     none to compare with: that the end was not cut off is not shown (--bootstrap or --heads)"
 
 
 def _print_agreement(found: Agreement) -> None:

@@ -178,7 +178,7 @@ def archived(folder: Path, heard: list[Heard]) -> None:
 
 @pytest.mark.timeout(600)
 @settings(deadline=None, max_examples=12, suppress_health_check=list(HealthCheck))
-@given(questions())
+@given(questions() | questions_of_codes())
 def test_an_archive_gives_the_same_answer(asked: tuple[list[Heard], Question, Rules]) -> None:
     """Also where balances, merged NIKs and old birthdays concern people who are named elsewhere; and the SQL count agrees."""
     heard, question, rules = asked

@@ -199,6 +199,9 @@ def test_wrong_usage_is_2(tmp_path: Path, folder: Path) -> None:
     (tmp_path / "no.key").write_text("no key")
     refused = verified(folder, "--public-key", tmp_path / "no.key")
     assert refused.exit_code == 2 and "lampit audit keygen" in refused.output
+    figures_of_count = write_lines(tmp_path / "count.jsonl", [{"region": "ID", "epoch": 1}])
+    refused = verified(folder, "--coverage", figures_of_count)
+    assert refused.exit_code == 2 and "give records of lampit.coverage" in refused.output
     make_key(tmp_path / "a.key", tmp_path / "a.key.pub")
     again = CliRunner().invoke(lampit, ["audit", "keygen", str(tmp_path / "a.key")])
     assert again.exit_code == 2 and "exists" in again.output
