@@ -123,16 +123,16 @@ CREATE OR REPLACE TEMP TABLE happening AS
 
 -- "By event date a flow counts on its occurred_on, by report date on the day of its event's time, in the zone of
 -- data.region (of service_point for a recording that names one; WIB where there is none)."
-CREATE OR REPLACE TEMP TABLE dated AS
+CREATE OR REPLACE TEMP TABLE told AS
     WITH happened AS (
         SELECT flow, happening.person, place, occurred_on AS on_day, report_day(kind, time, data) AS reported_on
-        FROM happening JOIN nik_event USING (event_no) WHERE place IS NOT NULL),
-    told AS (
-        SELECT flow, place, on_day, reported_on, coalesce(fold_sex.sex, plain_sex.sex, 'unknown') AS sex
-        FROM happened
-        LEFT JOIN counting ON counting.person = happened.person AND counting.since <= on_day AND on_day < counting.until
-        LEFT JOIN fold_sex ON fold_sex.fold_no = counting.fold_no
-        LEFT JOIN plain_sex ON plain_sex.person = happened.person)
+        FROM happening JOIN nik_event USING (event_no) WHERE place IS NOT NULL)
+    SELECT flow, place, on_day, reported_on, coalesce(fold_sex.sex, plain_sex.sex, 'unknown') AS sex
+    FROM happened
+    LEFT JOIN counting ON counting.person = happened.person AND counting.since <= on_day AND on_day < counting.until
+    LEFT JOIN fold_sex ON fold_sex.fold_no = counting.fold_no
+    LEFT JOIN plain_sex ON plain_sex.person = happened.person;
+CREATE OR REPLACE TEMP TABLE dated AS
     SELECT place, 'event' AS dating, on_day AS day, flow, sex, count(*) AS number
     FROM told WHERE on_day BETWEEN getvariable('flows_from') AND getvariable('as_of') GROUP BY ALL
     UNION ALL
