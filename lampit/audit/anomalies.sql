@@ -18,7 +18,7 @@ CREATE OR REPLACE TEMP TABLE unknown_region AS
           UNION ALL
           SELECT '', source, id, data, era FROM nik_event WHERE kind = 'opening_balance') AS named
     LEFT JOIN in_force ON in_force.code = data.region AND in_force.era = named.era
-    WHERE data.region <> 'ID'
+    WHERE coalesce(data.region, 'ID') <> 'ID'
         AND NOT coalesce(in_force.in_force, data.region IN (SELECT code FROM region_reference));
 
 -- "Counted somewhere, no birth date from any event": home or in transit at the end of some day.

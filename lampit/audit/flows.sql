@@ -91,8 +91,8 @@ CREATE OR REPLACE TEMP TABLE happening AS
     WHERE variant = 0 AND kind = 'birth' AND NOT coalesce(data.stillborn, false)
         AND (coalesce(data.already_registered, false) OR standing.event_no = standing_entry.event_no)
     UNION ALL
-    -- "stillbirths: every standing stillborn one." (A flag that may be null is never a filter by itself: DuckDB 2.0.0 lets
-    -- null through.)
+    -- "stillbirths: every standing stillborn one." (Coalesced: as a filter by itself, beside other members of data,
+    -- DuckDB 2.0.0 was seen to let null through, where all that is known is true.)
     SELECT 'stillbirths', person, event_no, region
     FROM standing WHERE variant = 0 AND kind = 'birth' AND coalesce(data.stillborn, false)
     UNION ALL
