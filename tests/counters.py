@@ -12,13 +12,15 @@ from datetime import date
 from typing import Any
 
 from lampit import reference
-from lampit.audit.sql_closings import sql_closings
+from lampit.audit.sql_closings import sql_closings, sql_delays
 from lampit.audit.sql_count import CountSettings, sql_counts
 from stream.admission import Admitted, admit
+from stream.delay import delays
 from stream.engine import Engine
 from stream.ledger import encode_record
 from stream.periods import Periods
 from stream.pseudonym import Pseudonymiser
+from stream.regions import lineage
 from stream.rules import Rules
 
 KEY = b"a key that only the tests use, 32 bytes or more"
@@ -103,6 +105,35 @@ def closings_by_sql(events: Sequence[Json], rules: Rules, period: str) -> dict[s
         settings=CountSettings(transit_expiry_days=rules.transit_expiry_days, leap_birthday=rules.leap_birthday),
     )
     return {record["region"]: record for record in found}
+
+
+def delays_by_core(events: Sequence[Json], rules: Rules, first: date, last: date) -> dict[tuple[str, str, str], Json]:
+    """How late the flows of these days were reported, by (region, dating, kind), of `stream.delay`; regions with flows."""
+    engine, places = Engine(rules, reference.load()), reference.load().places
+    for admitted in accept(events)[0]:
+        engine.add(admitted.subject, admitted.event)
+    flows, (begin, end) = list(engine.flows()), (first.toordinal(), last.toordinal())
+    regions = {region for flow in flows for region in lineage(places.code(flow.place, end))}
+    return {
+        (region, dating, kind): dict(delay._asdict())
+        for region in regions
+        for dating in ("event", "report")
+        for kind, delay in delays(flows, region, begin, end, places, by_report=dating == "report").items()
+    }
+
+
+def delays_by_sql(events: Sequence[Json], rules: Rules, first: date, last: date) -> dict[tuple[str, str, str], Json]:
+    """The same by lampit/audit/delays.sql."""
+    found = sql_delays(
+        [(one.subject, encode_record(one.subject, one.event, 0)) for one in accept(events)[0]],
+        first_day=first,
+        last_day=last,
+        regions=reference.DATA / "regions",
+        region_changes=reference.DATA / "region_changes.csv",
+        settings=CountSettings(transit_expiry_days=rules.transit_expiry_days, leap_birthday=rules.leap_birthday),
+    )
+    names = ("flows", "median_days", "ninetieth_days")
+    return {(row["region"], row["dating"], row["kind"]): {name: row[name] for name in names} for row in found}
 
 
 def closing_disagreements(first: dict[str, Json], second: dict[str, Json]) -> list[str]:

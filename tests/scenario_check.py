@@ -15,7 +15,17 @@ from lampit import reference
 from stream.engine import Engine
 from stream.periods import Periods
 from stream.rules import Rules
-from tests.counters import Count, Counter, Day, accept, by_core, by_sql, disagreements
+from tests.counters import (
+    Count,
+    Counter,
+    Day,
+    accept,
+    by_core,
+    by_sql,
+    closing_disagreements,
+    closings_by_sql,
+    disagreements,
+)
 from tests.scenario_files import Expectation, Scenario
 
 Json = dict[str, Any]
@@ -101,7 +111,24 @@ def _held_against(scenario: Scenario, counts: Mapping[Day, Count], rejected: int
 def closing_differences(scenario: Scenario, events: Sequence[Json]) -> list[str]:
     """Where the core closes a month with other figures than the story."""
     names = sorted({line["period"] for line in scenario.closings})
-    records = closings(events, rules_of(scenario), names) if names else {}
+    return closing_lines(scenario, closings(events, rules_of(scenario), names) if names else {})
+
+
+def closing_differences_of_sql(scenario: Scenario) -> list[str]:
+    """Where the SQL recount closes a month with other figures than the story, and in all else than the core."""
+    rules, names = rules_of(scenario), sorted({line["period"] for line in scenario.closings})
+    core = closings(scenario.events, rules, names)
+    records, found = {}, []
+    for name in names:
+        of_sql = closings_by_sql(scenario.events, rules, name)
+        of_core = {region: record for (period, region), record in core.items() if period == name}
+        found += [f"{name}, core / SQL: {line}" for line in closing_disagreements(of_core, of_sql)]
+        records |= {(name, region): record for region, record in of_sql.items()}
+    return found + closing_lines(scenario, records)
+
+
+def closing_lines(scenario: Scenario, records: Mapping[tuple[str, str], Json]) -> list[str]:
+    """Where closing records, by (period, region), have other figures than the story."""
     found = []
     for line in scenario.closings:
         record = records[line["period"], line["region"]]

@@ -18,7 +18,7 @@ CREATE OR REPLACE TEMP TABLE unknown_region AS
           UNION ALL
           SELECT '', source, id, data, era FROM nik_event WHERE kind = 'opening_balance') AS named
     LEFT JOIN in_force ON in_force.code = data.region AND in_force.era = named.era
-    WHERE data.region <> 'ID'
+    WHERE coalesce(data.region, 'ID') <> 'ID'
         AND NOT coalesce(in_force.in_force, data.region IN (SELECT code FROM region_reference));
 
 -- "Counted somewhere, no birth date from any event": home or in transit at the end of some day.
@@ -32,7 +32,7 @@ CREATE OR REPLACE TEMP TABLE birth_date_unknown AS
     FROM judged_event JOIN fact_rank USING (kind)
     JOIN counted USING (fold_no) LEFT JOIN said USING (fold_no) LEFT JOIN corrected USING (fold_no)
     WHERE NOT flow_only AND said.birth_date IS NULL AND corrected.birth_date IS NULL
-    QUALIFY row_number() OVER (PARTITION BY person ORDER BY data.occurred_on, rank, event_no) = 1;
+    QUALIFY row_number() OVER (PARTITION BY person ORDER BY occurred_on, rank, event_no) = 1;
 
 CREATE OR REPLACE TEMP TABLE anomaly AS
     WITH every AS (
@@ -55,7 +55,7 @@ CREATE OR REPLACE TEMP TABLE anomaly AS
         UNION
         SELECT person, source, id, 'suspected_double'
         FROM judged_event
-        WHERE kind = 'recording' AND data.status = 'duplicate'
+        WHERE kind = 'recording' AND status = 'duplicate'
             AND (fold_no IS NULL OR event_no IN (SELECT event_no FROM effective WHERE variant = 0))
         UNION
         SELECT coalesce(merged.person, contested.subject), source, id, 'conflicting_duplicate'

@@ -104,12 +104,12 @@ CREATE OR REPLACE TEMP TABLE state_table AS
 -- Ledger records that are events; control records of the ledger (genesis, epoch, day) are not, nor copies of an event
 -- that is kept under another id of the person. "The stock by report date on D is the figure of D over the events whose
 -- time falls on a day up to D. Opening balances count from their D0 whatever their time."
-CREATE OR REPLACE TEMP TABLE accepted AS
-    SELECT coalesce(subject, '') AS subject, source, id, type[8:-4] AS kind, CAST(time AS TIMESTAMP) AS time, data
+CREATE OR REPLACE TEMP VIEW accepted AS
+    SELECT coalesce(subject, '') AS subject, source, id, type[8:-4] AS kind, time, data
     FROM ledger_record
     WHERE forwardedfrom IS NULL
         AND (getvariable('reported_by') IS NULL OR type = 'lampit.opening_balance.v1'
-             OR report_day(type[8:-4], CAST(time AS TIMESTAMP), data) <= getvariable('reported_by'))
+             OR report_day(type[8:-4], time, data) <= getvariable('reported_by'))
         AND type IN (
         'lampit.register.v1', 'lampit.birth.v1', 'lampit.death.v1', 'lampit.move_out.v1', 'lampit.move_in.v1',
         'lampit.recording.v1', 'lampit.marriage.v1', 'lampit.residence_permit.v1', 'lampit.correction.v1',
@@ -198,47 +198,39 @@ CREATE OR REPLACE TEMP TABLE contested AS
         PARTITION BY subject, source, id ORDER BY time, sha256(canonical), data.new_subject) AS place
     FROM (SELECT DISTINCT ON (subject, source, id, canonical, data.new_subject) * FROM contents);
 
--- "Every code an event names (region, destination, origin, service_point) is resolved on its occurred_on" (reading 7.4).
-CREATE OR REPLACE TEMP MACRO resolved(events) AS TABLE
-    SELECT event.*, coalesce(region.place, event.data.region) AS region,
-           coalesce(origin.place, event.data.origin) AS origin,
-           coalesce(destination.place, event.data.destination) AS destination,
-           coalesce(service_point.place, event.data.service_point) AS service_point
-    FROM (SELECT *, era_of(data.occurred_on) AS era FROM query_table(events)) AS event
-    LEFT JOIN place_of AS region ON region.code = event.data.region AND region.era = event.era
-    LEFT JOIN place_of AS origin ON origin.code = event.data.origin AND origin.era = event.era
-    LEFT JOIN place_of AS destination ON destination.code = event.data.destination AND destination.era = event.era
-    LEFT JOIN place_of AS service_point
-        ON service_point.code = event.data.service_point AND service_point.era = event.era;
-
--- Every event that stands in its NIK, with its places and the era of its day. event_no is the order (time, source, id), used wherever the contract says so.
--- flow_only: "flow-only births (stillborn, already_registered)", which give birth date and sex and nobody a home.
+-- Every event that stands in its NIK, with its places and the era of its day. event_no is the order (time, source, id), used
+-- wherever the contract says so. flow_only: "flow-only births (stillborn, already_registered)", which give birth date and sex
+-- and nobody a home.
 CREATE OR REPLACE TEMP VIEW uncontested AS
-    SELECT *, CAST(NULL AS VARCHAR) AS canonical
+    SELECT *, CAST(NULL AS VARCHAR) AS canonical, false AS is_linked
     FROM accepted ANTI JOIN repeated USING (subject, source, id) ANTI JOIN linked USING (subject)
     UNION ALL BY NAME
-    SELECT * EXCLUDE (place) FROM contested WHERE place = 1;
+    SELECT * EXCLUDE (place), subject IN (SELECT subject FROM linked) AS is_linked FROM contested WHERE place = 1;
+-- "Every code an event names (region, destination, origin, service_point) is resolved on its occurred_on" (reading 7.4).
 CREATE OR REPLACE TEMP TABLE nik_event AS
     SELECT row_number() OVER (ORDER BY time, source, id, sha256(canonical), subject) AS event_no, *,
+           data.occurred_on AS occurred_on, coalesce(data.status, 'captured') AS status,
+           era_of(occurred_on) AS era, resolved(data.region, era) AS region, resolved(data.origin, era) AS origin,
+           resolved(data.destination, era) AS destination, resolved(data.service_point, era) AS service_point,
            kind = 'birth' AND (coalesce(data.stillborn, false) OR coalesce(data.already_registered, false)) AS flow_only
-    FROM resolved('uncontested');
+    FROM uncontested;
 
 -- ----------------------------------------------------------------------------------------------------- 2. openings
 
 -- "A balance's region is a place: its code resolved on D0. At equal D0 the latest stands, if the two are the same on D0. The end
 -- of D0 (cutoff) goes by the zone of the code as sent" (reading 7.14).
 CREATE OR REPLACE TEMP TABLE balance AS
-    SELECT row_number() OVER (ORDER BY data.occurred_on, nik_event.region) AS balance_no,
-           nik_event.region, data.occurred_on AS d0, nik_event.era,
+    SELECT row_number() OVER (ORDER BY occurred_on, nik_event.region) AS balance_no,
+           nik_event.region, occurred_on AS d0, nik_event.era,
            coalesce(place_now, nik_event.region) AS place_d0, coalesce(code_then.code, nik_event.region) AS code_d0,
-           CAST(data.occurred_on + 1 AS TIMESTAMP) - to_hours(zone_hours(data.region)) AS cutoff,
+           CAST(occurred_on + 1 AS TIMESTAMP) - to_hours(zone_hours(data.region)) AS cutoff,
            data.counts AS counts,
            CASE WHEN json_array_length(data.turning_17) > 0 THEN CAST(data.turning_17 AS JSON[]) END AS schedule
     FROM nik_event
     LEFT JOIN place_then ON place_then.place = nik_event.region AND place_then.era = nik_event.era
     LEFT JOIN code_then ON code_then.place = nik_event.region AND code_then.era = nik_event.era
     WHERE kind = 'opening_balance'
-    QUALIFY row_number() OVER (PARTITION BY place_d0, data.occurred_on ORDER BY event_no DESC) = 1;
+    QUALIFY row_number() OVER (PARTITION BY place_d0, occurred_on ORDER BY event_no DESC) = 1;
 
 -- What the region of a balance is, and which code it has, in every era.
 CREATE OR REPLACE TEMP TABLE balance_then AS
@@ -384,12 +376,17 @@ CREATE OR REPLACE TEMP TABLE merged_now AS
     FROM nik_event JOIN merged ON merged.variant = 0 AND merged.subject = nik_event.subject;
 CREATE OR REPLACE TEMP TABLE merged_contest AS FROM contest('merged_now');
 
-CREATE OR REPLACE TEMP TABLE person_event AS
+-- Most NIKs are one person's alone, and nothing need be written down of them; added_event holds all others.
+CREATE OR REPLACE TEMP TABLE added_event AS
     SELECT 0 AS variant, subject AS person, subject AS person_now, true AS in_time, nik_event.*
-    FROM nik_event
-    WHERE subject <> '' AND subject NOT IN (SELECT subject FROM merged WHERE variant = 0)
+    FROM nik_event WHERE is_linked AND subject NOT IN (SELECT subject FROM merged WHERE variant = 0)
     UNION ALL
     SELECT * EXCLUDE (place, same_content) FROM merged_contest WHERE place = 1;
+CREATE OR REPLACE TEMP VIEW person_event AS
+    SELECT 0 AS variant, subject AS person, subject AS person_now, true AS in_time, nik_event.*
+    FROM nik_event WHERE subject <> '' AND NOT is_linked
+    UNION ALL
+    FROM added_event;
 
 -- "Presumed inside … whose earliest fact (residence fact or recording, in fold order, recordings ranking 5, cancelled
 -- ones too) is not a birth, nor a register entry, nor a move_in or found from abroad, from null or from a region without
@@ -398,7 +395,7 @@ CREATE OR REPLACE TEMP VIEW presumable AS
     WITH earliest AS (
         SELECT variant, person, any_value(person_now) AS person_now,
                arg_min({kind: kind, region: region, origin: origin},
-                       walk_position(data.occurred_on, rank, event_no)) AS fact
+                       walk_position(occurred_on, rank, event_no)) AS fact
         FROM person_event JOIN fact_rank USING (kind)
         WHERE NOT flow_only AND EXISTS (FROM balance)
         GROUP BY variant, person)
@@ -434,7 +431,7 @@ CREATE OR REPLACE TEMP TABLE variant_event AS
     LEFT JOIN merged AS joined ON joined.variant = balance_no AND joined.subject = nik_event.subject;
 CREATE OR REPLACE TEMP TABLE merged_variant AS
     SELECT * EXCLUDE (is_merged) FROM variant_event WHERE is_merged;
-INSERT INTO person_event
+INSERT INTO added_event
     SELECT * EXCLUDE (is_merged) FROM variant_event WHERE NOT is_merged
     UNION ALL
     SELECT * EXCLUDE (place, same_content) FROM contest('merged_variant') WHERE place = 1;
@@ -501,11 +498,11 @@ CREATE OR REPLACE TEMP TABLE standing_entry AS
 -- "Recordings, marriages and permits dated on or after a standing death: no effect." A death takes effect in every state
 -- but DEAD, so the first day of a standing death is it.
 CREATE OR REPLACE TEMP TABLE standing_death AS
-    SELECT variant, person, min(data.occurred_on) AS died_on FROM standing WHERE kind = 'death' GROUP BY variant, person;
+    SELECT variant, person, min(occurred_on) AS died_on FROM standing WHERE kind = 'death' GROUP BY variant, person;
 
 CREATE OR REPLACE TEMP VIEW effective AS
     SELECT standing.* FROM standing LEFT JOIN standing_death USING (variant, person)
-    WHERE kind IN ('recording', 'marriage', 'residence_permit') AND (died_on IS NULL OR data.occurred_on < died_on);
+    WHERE kind IN ('recording', 'marriage', 'residence_permit') AND (died_on IS NULL OR occurred_on < died_on);
 
 -- "Someone without any standing register, birth, move_in or found": nothing of theirs has effect (unless presumed).
 CREATE OR REPLACE TEMP TABLE placed AS
@@ -570,24 +567,27 @@ CREATE OR REPLACE TEMP TABLE fold AS
 -- -------------------------------------------------------------------------------------------------------- 8. homes
 
 -- The facts of each fold, numbered in the order in which they fold; region_now and destination_now: the places on that day.
-CREATE OR REPLACE TEMP TABLE fact AS
-    SELECT fold_no, standing.event_no, standing.kind, data.occurred_on AS on_day, standing.era, standing.region,
-           coalesce(region_then.place_now, standing.region) AS region_now,
-           coalesce(destination_then.place_now, standing.destination) AS destination_now,
+CREATE OR REPLACE TEMP TABLE fact_of_fold AS
+    SELECT fold_no, standing.event_no, standing.kind, occurred_on AS on_day, rank, era, region, destination,
            CASE WHEN kind IN ('register', 'birth') THEN 'entry'
                 WHEN kind IN ('move_in', 'found') THEN 'arrival'
-                WHEN kind = 'move_out' AND data.destination = 'abroad' THEN 'emigration'
+                WHEN kind = 'move_out' AND destination = 'abroad' THEN 'emigration'
                 WHEN kind = 'move_out' THEN 'removal'
-                ELSE kind END AS fact,
-           row_number() OVER (PARTITION BY fold_no ORDER BY data.occurred_on, rank, standing.event_no) AS step
+                ELSE kind END AS fact
     FROM fold
     JOIN standing USING (variant, person)
     JOIN fact_rank USING (kind)
-    LEFT JOIN standing_entry USING (variant, person)
-    LEFT JOIN place_then AS region_then ON region_then.place = standing.region AND region_then.era = standing.era
+    WHERE kind NOT IN ('recording', 'register', 'birth')
+        OR (variant, standing.event_no) IN (SELECT (variant, event_no) FROM standing_entry);
+CREATE OR REPLACE TEMP TABLE fact AS
+    SELECT fold_no, event_no, kind, on_day, fact_of_fold.era, region, fact,
+           coalesce(region_then.place_now, region) AS region_now,
+           coalesce(destination_then.place_now, destination) AS destination_now,
+           row_number() OVER (PARTITION BY fold_no ORDER BY on_day, rank, event_no) AS step
+    FROM fact_of_fold
+    LEFT JOIN place_then AS region_then ON region_then.place = region AND region_then.era = fact_of_fold.era
     LEFT JOIN place_then AS destination_then
-        ON destination_then.place = standing.destination AND destination_then.era = standing.era
-    WHERE kind <> 'recording' AND (kind NOT IN ('register', 'birth') OR standing.event_no = standing_entry.event_no);
+        ON destination_then.place = destination AND destination_then.era = fact_of_fold.era;
 
 -- One row for the beginning of each fold (step 0: NEW, or the presumed home "where they have lived for ever") and one
 -- after each fact (becomes: what the state table says of it). left_home: where someone in transit came from; unmatched: the home left unmatched, "until the next
@@ -654,7 +654,7 @@ CREATE OR REPLACE TEMP TABLE place AS
 -- What an event says of the person: data.person, and a birth (flow-only ones too) its own day and sex.
 CREATE OR REPLACE TEMP VIEW saying AS
     SELECT variant, person, event_no, in_time,
-           CASE WHEN kind = 'birth' THEN data.occurred_on ELSE data.person.birth_date END AS birth_date,
+           CASE WHEN kind = 'birth' THEN occurred_on ELSE data.person.birth_date END AS birth_date,
            CASE WHEN kind = 'birth' THEN data.sex ELSE data.person.sex END AS sex,
            data.person.ever_married_on, data.person.recorded_on, data.person.citizen, data.person.permanent_permit
     FROM person_event
@@ -693,7 +693,7 @@ CREATE OR REPLACE TEMP TABLE corrected AS
     FROM fold JOIN standing USING (variant, person) WHERE kind = 'correction' GROUP BY fold_no;
 
 CREATE OR REPLACE TEMP TABLE married AS
-    SELECT fold_no, min(data.occurred_on) AS married_on
+    SELECT fold_no, min(occurred_on) AS married_on
     FROM fold JOIN effective USING (variant, person) WHERE kind = 'marriage' GROUP BY fold_no;
 
 -- Obliged on both days a fold is asked for: "from min(17th birthday, first marriage or ever_married_on) on …, and citizen
@@ -703,9 +703,9 @@ CREATE OR REPLACE TEMP TABLE obliged AS
     WITH asked AS (SELECT fold_no, on_day FROM fold UNION SELECT fold_no, obliged_on FROM fold),
     governing_permit AS (
         SELECT fold_no, asked.on_day, arg_max({citizen: data.citizen, permit: data.permanent_permit},
-                                              walk_position(data.occurred_on, 0, event_no)) AS last
+                                              walk_position(occurred_on, 0, event_no)) AS last
         FROM asked JOIN fold USING (fold_no) JOIN effective USING (variant, person)
-        WHERE kind = 'residence_permit' AND data.occurred_on <= asked.on_day
+        WHERE kind = 'residence_permit' AND occurred_on <= asked.on_day
         GROUP BY fold_no, asked.on_day),
     person AS (
         SELECT asked.fold_no, asked.on_day, presumed, coalesce(corrected.birth_date, said.birth_date) AS born_on,
@@ -729,10 +729,10 @@ CREATE OR REPLACE TEMP TABLE obliged AS
 -- recorded before everything known of them, in V and V0 (over all recordings that have effect in V).
 CREATE OR REPLACE TEMP TABLE first_stage AS
     SELECT person_event.variant, person_event.person,
-           arg_min(coalesce(person_event.data.status, 'captured'),
-                   walk_position(person_event.data.occurred_on, 0, event_no)) AS status
+           arg_min(person_event.status,
+                   walk_position(person_event.occurred_on, 0, event_no)) AS status
     FROM person_event JOIN presumable USING (variant, person)
-    WHERE kind = 'recording' AND person_event.data.status IS DISTINCT FROM 'duplicate'
+    WHERE kind = 'recording' AND person_event.status <> 'duplicate'
         AND (event_no IN (SELECT event_no FROM effective WHERE variant = 0 AND kind = 'recording')
              -- sent under two NIKs alike, it is the same event of each
              OR (person_event.person_now, source, id, canonical)
@@ -742,9 +742,9 @@ CREATE OR REPLACE TEMP TABLE first_stage AS
 -- "Walk the recordings up to D in the order (occurred_on, time, source, id), recorded_on being a capture on its day":
 -- it comes before the recording events of that day.
 CREATE OR REPLACE TEMP TABLE stage AS
-    SELECT fold_no, coalesce(data.status, 'captured') AS status, walk_position(data.occurred_on, 1, event_no) AS position
+    SELECT fold_no, status, walk_position(occurred_on, 1, event_no) AS position
     FROM fold JOIN effective USING (variant, person)
-    WHERE kind = 'recording' AND data.occurred_on <= on_day
+    WHERE kind = 'recording' AND occurred_on <= on_day
     UNION ALL
     SELECT fold_no, 'captured', walk_position(recorded_on, 0, 0) FROM fold JOIN said USING (fold_no)
     WHERE recorded_on <= on_day

@@ -91,8 +91,8 @@ CREATE OR REPLACE TEMP TABLE happening AS
     WHERE variant = 0 AND kind = 'birth' AND NOT coalesce(data.stillborn, false)
         AND (coalesce(data.already_registered, false) OR standing.event_no = standing_entry.event_no)
     UNION ALL
-    -- "stillbirths: every standing stillborn one." (A flag that may be null is never a filter by itself: DuckDB 2.0.0 lets
-    -- null through.)
+    -- "stillbirths: every standing stillborn one." (Coalesced: as a filter by itself, beside other members of data,
+    -- DuckDB 2.0.0 was seen to let null through, where all that is known is true.)
     SELECT 'stillbirths', person, event_no, region
     FROM standing WHERE variant = 0 AND kind = 'birth' AND coalesce(data.stillborn, false)
     UNION ALL
@@ -117,22 +117,22 @@ CREATE OR REPLACE TEMP TABLE happening AS
     -- data.region; served: the same at service_point, where one is named."
     SELECT unnest(['recordings', 'served']), person, event_no, unnest([region, service_point])
     FROM effective
-    WHERE variant = 0 AND kind = 'recording' AND coalesce(data.status, 'captured') = 'captured'
+    WHERE variant = 0 AND kind = 'recording' AND status = 'captured'
         AND (person IN (SELECT person FROM placed WHERE variant = 0)
              OR person IN (SELECT person FROM presumed_person));
 
 -- "By event date a flow counts on its occurred_on, by report date on the day of its event's time, in the zone of
 -- data.region (of service_point for a recording that names one; WIB where there is none)."
-CREATE OR REPLACE TEMP TABLE dated AS
+CREATE OR REPLACE TEMP TABLE told AS
     WITH happened AS (
-        SELECT flow, happening.person, place, data.occurred_on AS on_day, report_day(kind, time, data) AS reported_on
-        FROM happening JOIN nik_event USING (event_no) WHERE place IS NOT NULL),
-    told AS (
-        SELECT flow, place, on_day, reported_on, coalesce(fold_sex.sex, plain_sex.sex, 'unknown') AS sex
-        FROM happened
-        LEFT JOIN counting ON counting.person = happened.person AND counting.since <= on_day AND on_day < counting.until
-        LEFT JOIN fold_sex ON fold_sex.fold_no = counting.fold_no
-        LEFT JOIN plain_sex ON plain_sex.person = happened.person)
+        SELECT flow, happening.person, place, occurred_on AS on_day, report_day(kind, time, data) AS reported_on
+        FROM happening JOIN nik_event USING (event_no) WHERE place IS NOT NULL)
+    SELECT flow, place, on_day, reported_on, coalesce(fold_sex.sex, plain_sex.sex, 'unknown') AS sex
+    FROM happened
+    LEFT JOIN counting ON counting.person = happened.person AND counting.since <= on_day AND on_day < counting.until
+    LEFT JOIN fold_sex ON fold_sex.fold_no = counting.fold_no
+    LEFT JOIN plain_sex ON plain_sex.person = happened.person;
+CREATE OR REPLACE TEMP TABLE dated AS
     SELECT place, 'event' AS dating, on_day AS day, flow, sex, count(*) AS number
     FROM told WHERE on_day BETWEEN getvariable('flows_from') AND getvariable('as_of') GROUP BY ALL
     UNION ALL
@@ -244,10 +244,10 @@ CREATE OR REPLACE TEMP TABLE known_by AS
         SELECT DISTINCT person, day FROM said_somewhere JOIN belonging USING (subject)
         WHERE day BETWEEN getvariable('flows_from') AND getvariable('as_of'))
     SELECT day || '|' || subject AS subject, CAST(NULL AS VARCHAR) AS forwardedfrom, source, id,
-           'lampit.' || kind || '.v1' AS type, strftime(time, '%Y-%m-%dT%H:%M:%S.%f') AS time,
+           'lampit.' || kind || '.v1' AS type, time,
            struct_update(data, new_subject := day || '|' || data.new_subject) AS data
     FROM accepted JOIN belonging USING (subject) JOIN may_turn USING (person)
     WHERE report_day(kind, time, data) <= day
     UNION ALL
-    SELECT NULL, NULL, source, id, 'lampit.' || kind || '.v1', strftime(time, '%Y-%m-%dT%H:%M:%S.%f'), data
+    SELECT NULL, NULL, source, id, 'lampit.' || kind || '.v1', time, data
     FROM accepted WHERE kind = 'opening_balance';

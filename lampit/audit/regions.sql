@@ -1,7 +1,7 @@
 -- Region codes through time: docs/decisions/0007-region-codes-through-time.md, readings 1 to 7 and 12, as SQL for DuckDB.
 --
 -- In:  region_reference (the codes in force today) and region_change (dated changes), as shipped.
--- Out: the macro era_of, and the tables in_force, place_of (resolving), place_then, code_then and name_then, which say
+-- Out: the macros era_of and resolved, and the tables in_force, place_of, place_then, code_then and name_then, which say
 --      something of codes that changed only: any other code is one place for ever, called by its code.
 -- Run once, before count.sql.
 --
@@ -81,6 +81,13 @@ CREATE OR REPLACE TEMP TABLE place_of AS
     SELECT code, era.era, place FROM place_run, era
     QUALIFY row_number() OVER (PARTITION BY code, era.era ORDER BY
         first_era > era.era, CASE WHEN first_era <= era.era THEN -first_era ELSE first_era END) = 1;
+-- A code that only one place ever had is that place's name.
+SET VARIABLE reused_codes = (SELECT coalesce(list(DISTINCT code), []) FROM place_run WHERE place <> code);
+SET VARIABLE later_places = (
+    SELECT coalesce(map_from_entries(list({k: code || '|' || era, v: place})), MAP {}) FROM place_of WHERE place <> code);
+CREATE OR REPLACE TEMP MACRO resolved(code, era) AS
+    CASE WHEN list_contains(getvariable('reused_codes'), code)
+         THEN coalesce(getvariable('later_places')[code || '|' || era], code) ELSE code END;
 
 -- ---------------------------------------------------------------------------------------- 5. the place on a day
 

@@ -34,7 +34,7 @@ def sql_flows(
     Records {region, level, day, dating, kind, M, F, unknown}, sorted, without rows of zeros. Corrections are not among them:
     they are what a change of the stock leaves over, in `sql_closings`.
     """
-    with opened(events, regions, region_changes, machine or Machine(), read_once=True) as connection:
+    with opened(events, regions, region_changes, machine or Machine()) as connection:
         _flow(connection, first_day, last_day, settings or CountSettings())
         return rows(
             connection,
@@ -58,7 +58,7 @@ def sql_closings(
     """
     opened_on, closed_on = period_days(period, closing_day)
     chosen = settings or CountSettings()
-    with opened(events, regions, region_changes, machine or Machine(), read_once=True) as connection:
+    with opened(events, regions, region_changes, machine or Machine()) as connection:
         connection.execute("SET VARIABLE opened_on = $1::DATE", [opened_on])
         connection.execute("SET VARIABLE closed_on = $1::DATE", [closed_on])
         _flow(connection, opened_on + _DAY, closed_on, chosen)
@@ -75,22 +75,23 @@ def sql_closings(
 def sql_delays(
     events: Events,
     *,
-    first_day: date | None = None,
-    last_day: date | None = None,
+    first_day: date,
+    last_day: date,
     regions: Path,
+    region_changes: Path | None = None,
+    settings: CountSettings | None = None,
     machine: Machine | None = None,
 ) -> list[dict[str, Any]]:
-    """Days from occurred_on to registration, of events registered on `first_day` to `last_day` (None: no bound).
+    """How many days passed between what flowed on `first_day` to `last_day`, by either dating, and its registration.
 
-    Records {region, level, kind, events, median_days, ninth_decile_days}, sorted by region and kind.
+    Records {region, level, dating, kind, flows, median_days, ninetieth_days}, sorted, by the codes of `last_day`. The law gives
+    60 days for a birth, 30 for a death and 14 for an arrival from abroad.
     """
-    with opened(events, regions, None, machine or Machine(), read_once=False) as connection:
-        connection.execute("SET VARIABLE reported_from = $1::DATE", [first_day])
-        connection.execute("SET VARIABLE reported_until = $1::DATE", [last_day])
-        # Which events stand does not depend on the day that is counted.
-        count_day(connection, last_day or date(2000, 1, 1), CountSettings())
+    with opened(events, regions, region_changes, machine or Machine()) as connection:
+        count_day(connection, last_day, settings or CountSettings(), flows_from=first_day)
+        run(connection, "flows.sql")
         run(connection, "delays.sql")
-        return rows(connection, "FROM delay ORDER BY region, kind")
+        return rows(connection, "FROM delay ORDER BY region, dating, kind")
 
 
 def period_days(period: str, closing_day: int = 28) -> tuple[date, date]:

@@ -75,8 +75,7 @@ def sql_counts(
 ) -> list[SqlCount]:
     """The same for several days, each with the day whose region codes are used; the events are read once."""
     counts = []
-    several = len(days) > 1
-    with opened(events, regions, region_changes, machine or Machine(), read_once=several) as connection:
+    with opened(events, regions, region_changes, machine or Machine()) as connection:
         for as_of, hierarchy_of in days:
             count_day(connection, as_of, settings or CountSettings(), hierarchy_of=hierarchy_of)
             run(connection, "anomalies.sql")

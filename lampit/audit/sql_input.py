@@ -1,8 +1,8 @@
 """What the second count reads, given to DuckDB: accepted events and the region reference.
 
 In: ledger records (an iterable of (person id, record as JSON), or files of them: NDJSON as it is, Parquet with a column
-`value` that holds the record as text or bytes, a folder of such Parquet files) and the region tables. Out: the view or table
-`ledger_record`, the tables `region_reference` and `region_change`, and what regions.sql makes of them. Nothing is judged
+`value` that holds the record as text or bytes, segments of an archive, a folder of either) and the region tables. Out: the
+tables `ledger_record`, `region_reference` and `region_change`, and what regions.sql makes of them. Nothing is judged
 here: control records and copies are left out by count.sql. Called by `sql_count` and `sql_closings`.
 """
 
@@ -54,12 +54,12 @@ class Machine:
 
 @contextmanager
 def opened(
-    events: Events, regions: Path, region_changes: Path | None, machine: Machine, *, read_once: bool
+    events: Events, regions: Path, region_changes: Path | None, machine: Machine
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with `ledger_record`, `region_reference` and `region_change`.
 
-    `read_once` keeps the parsed events as a table, for those who count several times. An audit never reaches out to a
-    network: what the reader needs is built into DuckDB.
+    The events are parsed once, into a table. An audit never reaches out to a network: what the reader needs is built into
+    DuckDB.
     """
     config: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False}
     if machine.threads is not None:
@@ -70,15 +70,13 @@ def opened(
         connection.execute(f"SET temp_directory = {_quoted(Path(folder) / 'spill')}")
         # The order of rows carries no meaning here, and keeping it costs memory.
         connection.execute("SET preserve_insertion_order = false")
-        connection.execute(
-            f"CREATE TEMP {'TABLE' if read_once else 'VIEW'} ledger_record AS {_source(events, Path(folder))}"
-        )
+        connection.execute(f"CREATE TEMP TABLE ledger_record AS {_source(connection, events, Path(folder))}")
         _load_reference(connection, regions, region_changes)
         connection.execute(REGIONS_SQL.read_text(encoding="utf-8"))
         yield connection
 
 
-def _source(events: Events, folder: Path) -> str:
+def _source(connection: duckdb.DuckDBPyConnection, events: Events, folder: Path) -> str:
     """A query for the records."""
     if isinstance(events, Path):
         events = _files(events)
@@ -89,17 +87,42 @@ def _source(events: Events, folder: Path) -> str:
     lines = [file for file in files if file.suffix != ".parquet"]
     sources = []
     if parquet:
-        sources.append(
-            f"SELECT record.* FROM (SELECT from_json(CAST(value AS VARCHAR), '{json.dumps(_RECORD)}') AS record"
-            f" FROM (SELECT CASE typeof(value) WHEN 'BLOB' THEN decode(CAST(value AS BLOB)) ELSE value END AS value"
-            f" FROM read_parquet({_list(parquet)})))"
-        )
+        described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({_quoted(parquet[0])})").fetchall()
+        kinds = {name: kind for name, kind, *_ in described}
+        sources += _segments(parquet) if "raw_value" in kinds else [_whole("value", kinds["value"], parquet)]
     if lines:
         columns = ", ".join(f"{name}: '{_type_name(kind)}'" for name, kind in _RECORD.items())
         sources.append(
-            f"SELECT * FROM read_json({_list(lines)}, format = 'newline_delimited', columns = {{{columns}}})"
+            "SELECT * REPLACE (CAST(time AS TIMESTAMP) AS time)"
+            f" FROM read_json({_list(lines)}, format = 'newline_delimited', columns = {{{columns}}})"
         )
     return " UNION ALL ".join(sources)
+
+
+def _whole(column: str, kind: str, files: list[Path]) -> str:
+    """Records kept as the text of their JSON, or its bytes."""
+    text = f"decode({column})" if kind == "BLOB" else column
+    return (
+        "SELECT record.* REPLACE (CAST(record.time AS TIMESTAMP) AS time)"
+        f" FROM (SELECT from_json({text}, '{json.dumps(_RECORD)}') AS record"
+        f" FROM read_parquet({_list(files)}) WHERE {column} IS NOT NULL)"
+    )
+
+
+def _segments(files: list[Path]) -> list[str]:
+    """Records of an archive (docs/decisions/0010): most are taken apart, and only what is left of `data` is JSON to parse.
+
+    A text that stood in the record is still as JSON writes it. A copy under another person id is never taken apart.
+    """
+    plain = "CASE WHEN contains({0}, '\\') THEN json_extract_string('\"' || {0} || '\"', '$') ELSE {0} END"
+    data = f"""from_json(CASE WHEN rest = '}}}}' THEN '{{}}' ELSE '{{' || rest[2:-2] END, '{json.dumps(_DATA)}')"""
+    apart = (
+        f"SELECT subject, CAST(NULL AS VARCHAR) AS forwardedfrom, {plain.format('source')} AS source,"
+        f" {plain.format('id')} AS id, type, time,"
+        f" struct_update({data}, occurred_on := occurred_on, region := coalesce(region, {data}.region)) AS data"
+        f" FROM read_parquet({_list(files)}) WHERE raw_value IS NULL"
+    )
+    return [apart, _whole("raw_value", "BLOB", files)]
 
 
 def _files(path: Path) -> list[Path]:

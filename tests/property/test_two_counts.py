@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stream.regions import parent
 from stream.rules import Rules
 from stream.tally import MEASURES
-from tests.counters import Count, by_core, by_sql, disagreements
+from tests.counters import Count, by_core, by_sql, delays_by_core, delays_by_sql, disagreements
 from tests.property import changing
 from tests.property.lives import histories
 from tests.property.test_search import Search, elsewhere, made
@@ -42,6 +42,19 @@ def test_closings_and_codes_that_change(number: int) -> None:
     told = [changing.told_again(history, chance, place) for place, history in enumerate(drawn)]
     changed.compare(told)
     changed.close(told)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("number", [3, 4])
+def test_delays_agree(number: int) -> None:
+    """Median and 90th percentile of every region, in both datings; desa that change their codes among them."""
+    chance = random.Random(number)
+    told = [changing.told_again(history, chance, place) for place, history in enumerate(made(number, 36))]
+    events = [event for history in told for event in history]
+    days = changing.DAYS[0], chance.choice(changing.DAYS[8:])
+    core = delays_by_core(events, Rules(), *days)
+    assert len({kind for _, _, kind in core}) >= 5
+    assert core == delays_by_sql(events, Rules(), *days)
 
 
 @settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))

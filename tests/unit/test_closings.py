@@ -16,7 +16,15 @@ from stream.engine import Engine
 from stream.ledger import EpochSettings
 from stream.periods import BEFORE, Periods
 from stream.rules import Rules
-from tests.scenario_check import backwards, closing_differences, closings, rules_of, shuffled_with_repeats, told
+from tests.scenario_check import (
+    backwards,
+    closing_differences,
+    closing_differences_of_sql,
+    closings,
+    rules_of,
+    shuffled_with_repeats,
+    told,
+)
 from tests.scenario_files import Scenario, load_scenarios
 
 SCENARIOS = [scenario for scenario in load_scenarios() if scenario.closings]
@@ -30,6 +38,13 @@ Json = dict[str, Any]
 def test_a_story(scenario: Scenario, order: Any) -> None:
     """The closings are those of the story, whatever the order."""
     assert closing_differences(scenario, order(scenario.events)) == []
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: str(scenario.name))
+def test_a_story_in_sql(scenario: Scenario) -> None:
+    """The second count closes what the story says, and in all else what the core closes."""
+    assert closing_differences_of_sql(scenario) == []
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: str(scenario.name))

@@ -11,11 +11,14 @@ import json
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
+from agents.segments import encode, records_table
 from lampit.audit.sql_count import CountSettings, SqlCount, sql_count
 from tests.unit.sql_count_events import (
     NOWHERE,
@@ -28,6 +31,7 @@ from tests.unit.sql_count_events import (
     P,
     Q,
     S,
+    cancel,
     event,
     ledger_record,
     register,
@@ -275,11 +279,61 @@ def test_files_give_the_same_count(regions: Path, tmp_path: Path) -> None:
         assert sql_count(path, as_of=date(2019, 3, 10), regions=regions) == expected
 
 
+GENESIS = {"specversion": "1.0", "id": "genesis", "source": "/lampit/ledger", "type": "lampit.genesis.v1",
+           "time": "2019-01-01T00:00:00Z", "data": {"ledger_id": "x", "partitions": 4, "partition": 0}}  # fmt: skip
+
+
+@pytest.mark.parametrize("taken_apart", [True, False], ids=["segments of an archive", "records as bytes"])
+def test_a_folder_gives_the_same_count(taken_apart: bool, regions: Path, tmp_path: Path) -> None:
+    """Two partitions, one in two files, with control records and a copy that was forwarded to a merged person."""
+    events = [
+        RESIDENT, GONE, OPENING, death("2019-03-05", nik=Q),
+        event("recording", Q, "2019-02-01", 'back\\slash', region=S, status="sent", person={"sex": "F"}),
+        cancel(Q, "2019-02-02", "x", 'back\\slash'),
+    ]  # fmt: skip
+    records = [ledger_record(one) for one in events]
+    expected = sql_count(records, as_of=date(2019, 3, 10), regions=regions)
+    copied = json.loads(records[0][1]) | {"subject": "0" * 32, "forwardedfrom": records[0][0]}
+    kept: list[tuple[str | None, bytes]] = [(None, json.dumps(GENESIS).encode()), *records]
+    kept.append(("0" * 32, json.dumps(copied).encode()))
+    for number, part in enumerate((kept[:2], kept[2:5], kept[5:])):
+        folder = tmp_path / "ledger" / f"partition={number % 2:05}"
+        folder.mkdir(parents=True, exist_ok=True)
+        table = records_table(
+            [
+                SimpleNamespace(offset=offset, timestamp=0, key=key and key.encode(), value=compact(value))
+                for offset, (key, value) in enumerate(part)
+            ]
+        )
+        file = folder / f"{number}.parquet"
+        if taken_apart:
+            file.write_bytes(encode(table))
+        else:
+            pq.write_table(table, file)
+    (tmp_path / "closings").mkdir()
+    (tmp_path / "closings" / "other.parquet").write_bytes(b"of another topic")
+    assert sql_count(tmp_path, as_of=date(2019, 3, 10), regions=regions) == expected
+    files = sorted(tmp_path.glob("ledger/*/*.parquet"))
+    assert sql_count(files, as_of=date(2019, 3, 10), regions=regions) == expected
+
+
+def compact(record: bytes) -> bytes:
+    """As the ledger writes it: no white space, members in its order, so that an archive takes it apart."""
+    first = ("specversion", "id", "source", "type", "time", "subject", "receivedat")
+    read = json.loads(record)
+    data = {name: read["data"][name] for name in ("occurred_on", "region") if name in read["data"]} | read["data"]
+    ordered = {name: read[name] for name in first if name in read} | read | {"data": data}
+    ordered["data"] = ordered.pop("data")
+    return json.dumps(ordered, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def test_an_empty_folder_is_told(regions: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no Parquet file"):
+        sql_count(tmp_path, as_of=date(2019, 3, 10), regions=regions)
+
+
 def test_control_records_are_not_events(regions: Path) -> None:
-    genesis = {"specversion": "1.0", "id": "genesis", "source": "/lampit/ledger", "type": "lampit.genesis.v1",
-               "time": "2019-01-01T00:00:00Z", "data": {"ledger_id": "x", "partitions": 4,
-                "partition": 0}}  # fmt: skip
-    records = [(None, json.dumps(genesis).encode()), ledger_record(RESIDENT)]
+    records = [(None, json.dumps(GENESIS).encode()), ledger_record(RESIDENT)]
     count = sql_count(records, as_of=date(2019, 3, 10), regions=regions)
     assert (
         [record["region"] for record in count.regions]

@@ -317,21 +317,28 @@ def test_flows_day_by_day(regions: Path) -> None:
 
 def test_delays(regions: Path) -> None:
     """Of ten deaths nine were reported within 9 days, five within 5; one in another village after 100; one cancelled."""
-    events = [
-        event("death", f"16050201018001{days:02}", "2019-03-01", f"d{days}", f"2019-03-{1 + days:02}", region=A)
-        for days in range(1, 11)
+    niks = [f"16050201018001{days:02}" for days in range(1, 11)]
+    events = [register(nik, "2010-01-01", f"r{nik}") for nik in (*niks, Q)]
+    events += [
+        event("death", nik, "2019-03-01", f"d{days}", f"2019-03-{1 + days:02}", region=A)
+        for days, nik in enumerate(niks, start=1)
     ]
-    late = event("death", P, "2019-03-01", "late", "2019-06-09", region=B)
-    gone = [event("death", Q, "2019-01-01", "gone", "2019-03-05", region=B), cancel(Q, "2019-03-06", "x", "gone")]
-    records = [ledger_record(one) for one in [*events, late, *gone]]
-    found = {(row["region"], row["kind"]): row for row in sql_delays(records, regions=regions)}
-    whole = found[A, "death"]
-    assert (whole["events"], whole["median_days"], whole["ninth_decile_days"]) == (10, 5, 9)
-    assert found[B, "death"]["median_days"] == 100
-    assert found["16.05", "death"]["events"] == 11
-    assert found["ID", "cancellation"]["events"] == 1
-    march = sql_delays(records, first_day=date(2019, 3, 1), last_day=date(2019, 3, 6), regions=regions)
-    assert next(row for row in march if row["region"] == "16.05")["median_days"] == 3
+    events += [register(P, "2010-01-01", "p", region=B), event("death", P, "2019-03-01", "l", "2019-06-09", region=B)]
+    events += [event("death", Q, "2019-01-01", "g", "2019-03-05", region=A), cancel(Q, "2019-03-06", "x", "g")]
+    records = [ledger_record(one) for one in events]
+
+    def told(first: date, last: date) -> dict[tuple[str, str, str], Json]:
+        found = sql_delays(records, first_day=first, last_day=last, regions=regions)
+        return {(row["region"], row["dating"], row["kind"]): row for row in found}
+
+    march = told(date(2019, 3, 1), date(2019, 3, 6))
+    happened = march[A, "event", "deaths"]
+    assert (happened["flows"], happened["median_days"], happened["ninetieth_days"]) == (10, 5, 9)
+    assert march[B, "event", "deaths"]["median_days"] == 100
+    assert march["16.05", "event", "deaths"]["flows"] == 11
+    reported = march["16.05", "report", "deaths"]
+    assert (reported["flows"], reported["median_days"], reported["ninetieth_days"]) == (5, 3, 5)
+    assert told(date(2019, 6, 9), date(2019, 6, 9))["ID", "report", "deaths"]["median_days"] == 100
 
 
 def test_periods() -> None:

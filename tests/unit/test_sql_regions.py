@@ -19,7 +19,7 @@ DAYS = [DECREES[0] - timedelta(days=1), *DECREES]
 @pytest.fixture(scope="module")
 def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     data: Path = reference.DATA
-    with opened([], data / "regions", data / "region_changes.csv", Machine(), read_once=False) as opened_connection:
+    with opened([], data / "regions", data / "region_changes.csv", Machine()) as opened_connection:
         yield opened_connection
 
 
