@@ -14,6 +14,7 @@ from typing import Any
 from lampit import reference
 from lampit.audit.sql_closings import sql_closings, sql_delays
 from lampit.audit.sql_count import CountSettings, sql_counts
+from lampit.audit.sql_input import Machine
 from stream.admission import Admitted, admit
 from stream.delay import delays
 from stream.engine import Engine
@@ -24,6 +25,9 @@ from stream.regions import lineage
 from stream.rules import Rules
 
 KEY = b"a key that only the tests use, 32 bytes or more"
+
+ONE_THREAD = Machine(threads=1)
+"""The tests run on every core already, and a story is a handful of events."""
 
 _NOBODY = dict.fromkeys(("M", "F", "unknown", "total"), 0)
 
@@ -77,6 +81,7 @@ def by_sql(events: Sequence[Json], rules: Rules, days: Sequence[Day]) -> list[Co
         regions=reference.DATA / "regions",
         region_changes=reference.DATA / "region_changes.csv",
         settings=CountSettings(transit_expiry_days=rules.transit_expiry_days, leap_birthday=rules.leap_birthday),
+        machine=ONE_THREAD,
     )
     counts = []
     for counted in found:
@@ -103,6 +108,7 @@ def closings_by_sql(events: Sequence[Json], rules: Rules, period: str) -> dict[s
         regions=reference.DATA / "regions",
         region_changes=reference.DATA / "region_changes.csv",
         settings=CountSettings(transit_expiry_days=rules.transit_expiry_days, leap_birthday=rules.leap_birthday),
+        machine=ONE_THREAD,
     )
     return {record["region"]: record for record in found}
 
@@ -131,6 +137,7 @@ def delays_by_sql(events: Sequence[Json], rules: Rules, first: date, last: date)
         regions=reference.DATA / "regions",
         region_changes=reference.DATA / "region_changes.csv",
         settings=CountSettings(transit_expiry_days=rules.transit_expiry_days, leap_birthday=rules.leap_birthday),
+        machine=ONE_THREAD,
     )
     names = ("flows", "median_days", "ninetieth_days")
     return {(row["region"], row["dating"], row["kind"]): {name: row[name] for name in names} for row in found}
