@@ -176,10 +176,11 @@ def _apart(groups: Mapping[str, Sequence[Event]], balance: Balance) -> list[Sequ
     joined: dict[str, set[str]] = {subject: {subject} for subject in groups}
     for subject, events in groups.items():
         for event in events:
-            if isinstance(event, NikChange) and balance.in_time(event) and event.new_subject in joined:
-                together = joined[subject] | joined[event.new_subject]
+            if isinstance(event, NikChange) and balance.in_time(event):
+                # Two NIKs can be joined by a third of which nothing else was ever sent.
+                together = joined[subject] | joined.get(event.new_subject, {event.new_subject})
                 joined.update(dict.fromkeys(together, together))
-    components = {frozenset(together) for together in joined.values()}
+    components = {frozenset(together & groups.keys()) for together in joined.values()}
     return [[event for subject in sorted(component) for event in groups[subject]] for component in components]
 
 

@@ -873,15 +873,19 @@ CREATE OR REPLACE TEMP TABLE stated AS
            stated_count(json_extract(counts, '$.' || measure), sex) + coalesce(turned.number, 0) AS number
     FROM asked CROSS JOIN measure CROSS JOIN sex LEFT JOIN turned USING (balance_no, measure, sex);
 
--- The codes of regions with a balance, on hierarchy_of: "balance if a balance of any place with that code governs, none if such a
--- place has balances and all are of later days" (reading 7.18).
+-- The codes, on hierarchy_of, of regions that start from a balance: "balance if a balance of any place with that code governs, none
+-- if such a place has balances and all are of later days" (reading 7.18).
 CREATE OR REPLACE TEMP TABLE balance_code AS
-    SELECT code, bool_or(governing.balance_no IS NOT NULL) AS governs,
-           coalesce(bool_or(governing.schedule IS NULL
-                AND getvariable('as_of') >= governing.d0 + CAST(getvariable('stale_after_days') AS INTEGER))
-                FILTER (governing.balance_no IS NOT NULL), false) AS stale
-    FROM balance_then LEFT JOIN governing USING (balance_no)
-    WHERE balance_then.era = era_of(getvariable('hierarchy_of')) GROUP BY code;
+    WITH of_place AS (
+        SELECT code, balance.region, bool_or(governing.balance_no IS NOT NULL) AS governs,
+               bool_and(balance.d0 > getvariable('as_of')) AS all_later,
+               coalesce(bool_or(governing.schedule IS NULL
+                    AND getvariable('as_of') >= governing.d0 + CAST(getvariable('stale_after_days') AS INTEGER))
+                    FILTER (governing.balance_no IS NOT NULL), false) AS stale
+        FROM balance_then JOIN balance USING (balance_no) LEFT JOIN governing USING (balance_no)
+        WHERE balance_then.era = era_of(getvariable('hierarchy_of')) GROUP BY code, balance.region)
+    SELECT code, bool_or(governs) AS governs, bool_or(stale) AS stale
+    FROM of_place GROUP BY code HAVING bool_or(governs) OR bool_or(all_later);
 
 -- "A region's figure is the known people inside it plus its X"; of several places at one code, "their figures add up". "A measure
 -- or a sex that one of them does not state is null."
@@ -928,7 +932,7 @@ CREATE OR REPLACE TEMP TABLE shown AS
         FROM (SELECT DISTINCT region AS place FROM standing WHERE variant = 0 AND region IS NOT NULL) AS named
         LEFT JOIN (FROM code_then WHERE era = era_of(getvariable('hierarchy_of'))) AS code_then USING (place)
         UNION SELECT node FROM known_row
-        UNION SELECT code FROM balance_code)
+        UNION SELECT code FROM balance_then WHERE era = era_of(getvariable('hierarchy_of')))
     SELECT DISTINCT unnest(lineage(code)) AS region FROM named UNION SELECT unnest(lineage('ID-transit'));
 
 -- The known people of each region they are added into.
