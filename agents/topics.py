@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import aiokafka
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError, KafkaTimeoutError, NoError, TopicAlreadyExistsError, for_code
 
-from agents.connection import for_aiokafka, for_kafka_python
+from agents.connection import for_kafka_python
 from agents.errors import ConfigurationError
+from agents.reading import READ_SECONDS_MAX, reader
 from agents.settings import Settings
 
 DAY_MS: Final = 86_400_000
@@ -37,7 +37,6 @@ METADATA_SECONDS_MAX: Final = 30
 METADATA_PAUSE_SECONDS: Final = 0.1
 BROKER_SECONDS_MAX: Final = 30.0
 REPLICAS_FOR_QUORUM: Final = 3
-READ_SECONDS_MAX: Final = 30.0
 
 logger = logging.getLogger("lampit.topics")
 
@@ -167,14 +166,14 @@ def _cleanup_policies(admin: Any, names: list[str]) -> dict[str, str]:
 
 async def is_partition_empty(settings: Settings, topic: str, partition: int) -> bool:
     """True when the partition never held a record (its end is offset 0)."""
-    async with _reader(settings) as consumer:
+    async with reader(settings) as consumer:
         tp = TopicPartition(topic, partition)
         return bool((await consumer.end_offsets([tp]))[tp] == 0)
 
 
 async def first_record(settings: Settings, topic: str, partition: int) -> ConsumerRecord | None:
     """The first committed record that the partition still holds."""
-    async with _reader(settings) as consumer:
+    async with reader(settings) as consumer:
         tp = TopicPartition(topic, partition)
         consumer.assign([tp])
         await consumer.seek_to_beginning(tp)
@@ -184,13 +183,3 @@ async def first_record(settings: Settings, topic: str, partition: int) -> Consum
                 for records in (await consumer.getmany(tp, timeout_ms=200, max_records=1)).values():
                     return records[0]
     return None
-
-
-def _reader(settings: Settings) -> Any:
-    return aiokafka.AIOKafkaConsumer(
-        **for_aiokafka(settings),
-        enable_auto_commit=False,
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-        fetch_max_wait_ms=50,
-    )

@@ -28,10 +28,8 @@ from stream.admission import Admitted, admit
 from stream.engine import Engine
 from stream.events import OpeningBalance, PersonEvent
 from stream.pseudonym import Pseudonymiser
-from stream.regions import LEVELS, within
+from stream.regions import LEVELS, REGION, within
 from stream.rules import Rules
-
-REGION: Final = re.compile(r"ID|ID-transit|[0-9]{2}(\.[0-9]{2}(\.[0-9]{2}(\.[0-9]{4})?)?)?", re.ASCII)
 
 Take = Callable[[str | None, PersonEvent | OpeningBalance], None]
 

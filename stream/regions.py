@@ -7,11 +7,15 @@ and TRANSIT is its child.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 COUNTRY: Final = "ID"
 TRANSIT: Final = "ID-transit"
+
+REGION: Final = re.compile(r"ID|ID-transit|[0-9]{2}(\.[0-9]{2}(\.[0-9]{2}(\.[0-9]{4})?)?)?", re.ASCII)
+"""Whatever may be asked for by its code: a region of any level, COUNTRY or TRANSIT."""
 
 _LEVELS: Final = {2: "province", 5: "regency", 8: "district", 13: "village"}
 _PARENT_LENGTH: Final = {5: 2, 8: 5, 13: 8}

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from agents.errors import ConfigurationError
-from lampit.count import REGION
+from stream.regions import REGION
 
 COLUMNS: Final = ("region", "date", "source", "wajib", "recorded", "unrecorded", "percent")
 COUNTS: Final = ("wajib", "recorded", "unrecorded")

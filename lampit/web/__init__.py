@@ -8,7 +8,6 @@ by `lampit run rollup` before the app runs. The page is three files without a bu
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Awaitable, Callable
 from datetime import date
@@ -24,7 +23,7 @@ from agents.health import Health, Web, exposition
 from agents.other_days import NotAnswered
 from agents.view import View
 from lampit.web.documents import Document, Notes, of_region
-from stream.regions import COUNTRY
+from stream.regions import COUNTRY, REGION
 
 PAGE: Final = Path(__file__).parent / "page"
 FILES: Final = {
@@ -49,7 +48,6 @@ _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-_REGION: Final = re.compile(r"ID|ID-transit|[0-9]{2}(\.[0-9]{2}(\.[0-9]{2}(\.[0-9]{4})?)?)?", re.ASCII)
 
 OnDay = Callable[[date], Awaitable[View]]
 
@@ -138,7 +136,7 @@ class Pages:
     async def changes(self, request: web.Request) -> web.StreamResponse:
         """The document of a region now and whenever it changes, as server-sent events."""
         region = request.query.get("region", COUNTRY)
-        if not _REGION.fullmatch(region):
+        if not REGION.fullmatch(region):
             return _unknown(region)
         if self._readers >= READERS_MAX:
             return _json({"error": "Too many readers of changes at this moment; ask again."}, status=503)
@@ -186,7 +184,7 @@ def _file(path: Path) -> Callable[[web.Request], Any]:
 
 def _unknown(region: str) -> web.Response:
     """Says the code only where it is one: whatever else was typed is not repeated."""
-    named = f"region {region}" if _REGION.fullmatch(region) else "that region"
+    named = f"region {region}" if REGION.fullmatch(region) else "that region"
     return _json({"error": f"There are no figures of {named}: nothing is counted there."}, status=404)
 
 
