@@ -267,10 +267,11 @@ def prometheus(promtool: str, page: int, tmp_path_factory: pytest.TempPathFactor
     configuration = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text(encoding="utf-8"))
     configuration["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     configuration["rule_files"] = [str(PROMETHEUS / pattern) for pattern in configuration["rule_files"]]
-    port = free_port()
+    port, pages = free_port(), 0
     for job in configuration["scrape_configs"]:
         job.pop("scrape_interval", None)
         if job.pop("dns_sd_configs", None):
+            pages += 1
             job["static_configs"] = [{"targets": [f"127.0.0.1:{page}"]}]
         else:
             job["static_configs"] = [{"targets": [f"127.0.0.1:{port}"]}]
@@ -285,8 +286,8 @@ def prometheus(promtool: str, page: int, tmp_path_factory: pytest.TempPathFactor
     process = spawn([str(program), *flags], log=folder / "prometheus.log")
     try:
         running = Prometheus(port)
-        # Two scrapes of every job and one evaluation: from here on every expression has an answer.
-        jobs = "count(count_over_time(lampit_ready[1m]) >= 3) == 3 and on () lampit:events:increase1h"
+        # Three scrapes of every job and one evaluation: from here on every expression has an answer.
+        jobs = f"count(count_over_time(lampit_ready[1m]) >= 3) == {pages} and on () lampit:events:increase1h"
         assert running.wait_for(jobs), (folder / "prometheus.log").read_text()[-2000:]
         yield running
     finally:
