@@ -27,19 +27,22 @@ KIND: Final = "succession"
 # Every event of a person once, without the ids; a digest of each person's events; how many persons have which digest. Of
 # the balances, every partition's, likewise. What lies behind the rotated heads came later.
 _PERSONS_SQL: Final = """
-SELECT digest, count(*) AS persons FROM (
-    SELECT sha256(string_agg(content, chr(10) ORDER BY content)) AS digest FROM (
+SELECT is_person, digest, count(*) AS persons FROM (
+    SELECT NOT starts_with(person, 'balances|') AS is_person,
+           sha256(string_agg(content, chr(10) ORDER BY content)) AS digest
+    FROM (
         SELECT coalesce(subject, json_extract_string(record, '$.subject'), 'balances|' || partition) AS person, type, partition,
                regexp_replace(record, '"(new_)?subject":"[0-9a-f]{{32}}"', '', 'g') AS content
         FROM ({records}) WHERE receivedat IS NOT NULL AND NOT contains(record, '"forwardedfrom":"'))
     WHERE type <> 'lampit.nik_change.v1' OR CAST('0x' || person[:8] AS BIGINT) % {partitions} = partition
     GROUP BY person)
-GROUP BY digest
+GROUP BY ALL
 """
 
 _DIFFERING_SQL: Final = """
-SELECT coalesce(sum(old.persons), 0)::BIGINT, coalesce(sum(abs(coalesce(old.persons, 0) - coalesce(new.persons, 0))), 0)::BIGINT
-FROM old FULL JOIN new USING (digest)
+SELECT coalesce(sum(old.persons) FILTER (WHERE is_person), 0)::BIGINT,
+       coalesce(sum(abs(coalesce(old.persons, 0) - coalesce(new.persons, 0))), 0)::BIGINT
+FROM old FULL JOIN new USING (is_person, digest)
 """
 
 
