@@ -23,6 +23,7 @@ from stream.archive import Succession
 from stream.events import Event, OpeningBalance
 from stream.explanation import Heard
 from stream.ledger import (
+    ControlRecord,
     Day,
     Epoch,
     EpochSettings,
@@ -58,6 +59,7 @@ class Writer:
         self._chance, self._families = chance, Families()
         self.at = RECEIVED_AT
         self._day = 0
+        self._again: list[tuple[int, Day]] = []
         for number in self.logs:
             for control in (
                 Genesis(ledger_id, partitions, number, OLD.fingerprint),
@@ -67,13 +69,13 @@ class Writer:
         self.turn()
 
     def turn(self) -> None:
-        """The business day turns everywhere; in some partitions twice, or with a day in between that others skip."""
+        """The business day turns everywhere; in some partitions again a little later, as two workers may have it."""
         self.at = RECEIVED_AT + self._day * DAY_MICROSECONDS
         for number in self.logs:
-            again = self._chance.choice((1, 1, 2))
-            for _ in range(again):
-                day = Day((FIRST_DAY + timedelta(days=self._day)).toordinal())
-                self._append(number, control_key(day), encode_control(day, self.at))
+            day = Day((FIRST_DAY + timedelta(days=self._day)).toordinal())
+            self._append(number, control_key(day), encode_control(day, self.at))
+            if self._chance.random() < 0.3:
+                self._again.append((number, day))
         self._day += self._chance.choice((1, 1, 3))
 
     def turn_one(self) -> None:
@@ -86,6 +88,9 @@ class Writer:
     def accept(self, admitted: Admitted) -> None:
         """Intake, then the copies that the workers send."""
         self.at += self._chance.choice((0, 1, 1_000_000))
+        if self._again and self._chance.random() < 0.2:
+            number, day = self._again.pop()
+            self._append(number, control_key(day), encode_control(day, self.at))
         value = encode_record(admitted.subject, admitted.event, self.at)
         key = record_key(admitted.subject, admitted.event)
         if isinstance(admitted.event, OpeningBalance):
@@ -174,6 +179,17 @@ def subjects(archive: Archive) -> set[str]:
 def _event(record: LedgerRecord) -> Event:
     assert not isinstance(record.event, OpeningBalance)
     return record.event
+
+
+def common_days(archive: Archive) -> list[int]:
+    """The days for which every partition has a record, ordinals."""
+    found: list[set[int]] = []
+    for partition in archive.partitions():
+        decoded = [decode_record(record.value or b"") for record in archive.records(Filter({partition}))]
+        found.append(
+            {one.control.day for one in decoded if isinstance(one, ControlRecord) and isinstance(one.control, Day)}
+        )
+    return sorted(set.intersection(*found))
 
 
 def by_known_day(archive: Archive, days: Sequence[int], names: Pseudonymiser | None = None) -> list[list[str]]:
