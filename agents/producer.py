@@ -187,8 +187,9 @@ class FencedProducer(Producer):
             self._settle()
             raise Fenced(f"{self._name}: a newer worker writes here now") from error
         except (KafkaError, TimeoutError, AssertionError) as error:
-            # An open transaction holds up readers until its time is over; ending it is a courtesy, not a need.
-            with contextlib.suppress(KafkaError, TimeoutError):
+            # An open transaction holds up readers until its time is over; ending it is a courtesy, not a need. One whose
+            # commit is under way cannot be ended: aiokafka says so by an AssertionError.
+            with contextlib.suppress(KafkaError, TimeoutError, AssertionError):
                 async with asyncio.timeout(STOP_SECONDS_MAX):
                     await self._producer.abort_transaction()
             self._settle()
