@@ -142,16 +142,10 @@ class Producer:
         batch = self._producer.create_batch()
         try:
             for record in records:
-                fields = {
-                    "key": record.key,
-                    "value": record.value,
-                    "timestamp": record.timestamp_ms,
-                    "headers": list(record.headers),
-                }
-                if batch.append(**fields) is None:
+                if not _append(batch, record):
                     pending.append(await self._producer.send_batch(batch, topic, partition=partition))
                     batch = self._producer.create_batch()
-                    batch.append(**fields)
+                    _append(batch, record)
             pending.append(await self._producer.send_batch(batch, topic, partition=partition))
         finally:
             outcomes = await asyncio.gather(*pending, return_exceptions=True)
@@ -194,6 +188,12 @@ class FencedProducer(Producer):
                     await self._producer.abort_transaction()
             self._settle()
             raise LostWrite(f"{self._name}: not committed ({type(error).__name__})") from error
+
+
+def _append(batch: Any, record: Record) -> bool:
+    """Whether there was room for it."""
+    _, _, key, value, headers, timestamp_ms = record
+    return batch.append(timestamp=timestamp_ms, key=key, value=value, headers=list(headers)) is not None
 
 
 def _raise_worst(errors: Iterable[BaseException]) -> None:
