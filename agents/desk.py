@@ -139,17 +139,18 @@ class Desk:
     def _fill(self, draft: Draft, fetch: Fetch) -> tuple[int, int]:
         """The epoch after the batch, and the number of events in it; copies of events do not count."""
         run: list[tuple[str, Event]] = []
+        balances: list[OpeningBalance] = []
         epoch, events = self.meta.epoch, 0
         for record in fetch.records:
             decoded = decode_record(record.value or b"")
             if isinstance(decoded, ControlRecord):
+                # Between two of them the order does not matter. Balances first: there are fewer people then to fold again.
+                draft.add_balances(balances)
                 draft.add_events(run)
-                run = []
+                run, balances = [], []
                 epoch = self._control(draft, decoded.control, epoch, record)
             elif isinstance(decoded.event, OpeningBalance):
-                draft.add_events(run)
-                run = []
-                draft.add_balance(decoded.event)
+                balances.append(decoded.event)
             elif decoded.forwarded_from is not None:
                 draft.add_linked([(decoded.subject or "", decoded.forwarded_from, decoded.event)])
             else:
@@ -159,6 +160,7 @@ class Desk:
                     draft.add_linked(self._kept_here(decoded.subject or "", decoded.event))
                 else:
                     run.append((decoded.subject or "", decoded.event))
+        draft.add_balances(balances)
         draft.add_events(run)
         return epoch, events
 

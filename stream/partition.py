@@ -140,13 +140,20 @@ class Draft:
         """The present lists of anomalies that are given out for a subject: of all its NIKs, or of none if another does."""
         return self._hold(subject).anomalies(Context(self._rules, self._reference, self.book))
 
-    def add_balance(self, event: OpeningBalance) -> None:
-        """Take a balance into the book and fold again everybody whose events name a place under one."""
-        if event in self.book.events:
+    def add_balances(self, events: Iterable[OpeningBalance]) -> None:
+        """Take balances into the book and fold everybody again, once for all of them: a book is opened with thousands."""
+        taken: dict[tuple[str, str], list[OpeningBalance]] = {(one.source, one.id): [one] for one in self.book.events}
+        arrived = []
+        for event in events:
+            alike = taken.setdefault((event.source, event.id), [])
+            if event not in alike:
+                alike.append(event)
+                arrived.append(event)
+        if not arrived:
             return
-        self.balances.append(event)
+        self.balances += arrived
         old = Context(self._rules, self._reference, self.book)
-        self.book = Book((*self.book.events, event), self._reference.places)
+        self.book = Book((*self.book.events, *arrived), self._reference.places)
         new = Context(self._rules, self._reference, self.book)
         moved: dict[Cell, int] = {}
         for subject, held in self._everybody():
@@ -160,8 +167,10 @@ class Draft:
             self.anomalies[subject] = None
         self._move(moved)
         self.closings.settle()
-        # The next of its place may end another's, and what is nested in it may have changed its code.
+        # The next of its place may end another's, and what is nested in it may have changed its code. One whose place another
+        # of its id has taken may have been given out by an earlier store.
         self.columns.update(self.book.by_region, old.book.by_region)
+        self.columns.update(self._reference.places.at(event.region, event.occurred_on) for event in arrived)
 
     def _everybody(self) -> Iterator[tuple[str, Sequence[Event]]]:
         """All persons of one NIK, with the events held now."""

@@ -262,15 +262,19 @@ class Desk:
         if not batch:
             return
         draft = self._draft()
+        balances: list[OpeningBalance] = []
         for offset, arrival in enumerate(batch, self.next + 1):
             if isinstance(arrival, OpeningBalance):
-                draft.add_balance(arrival)
+                balances.append(arrival)
             elif isinstance(arrival, date):
+                draft.add_balances(balances)
+                balances = []
                 draft.advance(arrival.toordinal(), offset)
             elif arrival[0] == arrival[1] and not hasattr(arrival[2], "new_subject"):
                 draft.add_events([(arrival[1], arrival[2])])
             else:
                 draft.add_linked([arrival])
+        draft.add_balances(balances)
         self.next += len(batch)
         meta = Meta(FORMAT, "ledger", self.number, "settings", day=draft.day, next_offset=self.next)
         self.store.write(draft, meta, draft.columns - self.columns, self._barrier_records(draft))

@@ -105,7 +105,7 @@ class Partition:
         draft = Draft(self.store, self.rules, reference.load(), self.book, self.day)
         for admitted in batch:
             if isinstance(admitted.event, OpeningBalance):
-                draft.add_balance(admitted.event)
+                draft.add_balances([admitted.event])
             else:
                 draft.add_events([(admitted.subject or "", admitted.event)])
         if day is not None:

@@ -248,7 +248,7 @@ class Live:
         draft.advance(day.toordinal())
         for admitted in batch:
             if isinstance(admitted.event, OpeningBalance):
-                draft.add_balance(admitted.event)
+                draft.add_balances([admitted.event])
             else:
                 draft.add_events([(admitted.subject or "", admitted.event)])
         self.store.write(draft, Meta(FORMAT, "ledger", 0, "settings", day=draft.day), draft.columns)
