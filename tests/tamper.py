@@ -27,7 +27,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agents import segments
 from agents.signing import Signer, signed
 from lampit.audit.archive import Archive
-from lampit.audit.checks import Finding, Trust, check
+from lampit.audit.checks import check
+from lampit.audit.finding import Finding, Trust
 from stream.archive import Entry, Header, file_name, statement, write_manifest
 from tests.archives import SIGNER, ledger, write
 

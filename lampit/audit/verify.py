@@ -22,7 +22,8 @@ from lampit import tables
 from lampit.audit import agreement, log
 from lampit.audit.agreement import Agreement
 from lampit.audit.archive import Archive, ArchiveDamaged, on_disk
-from lampit.audit.checks import Finding, Trust, check
+from lampit.audit.checks import check
+from lampit.audit.finding import Finding, Trust
 from lampit.cli import EXIT_PROBLEM
 from stream.archive import Statement
 

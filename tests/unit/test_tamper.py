@@ -22,7 +22,8 @@ def test_tampering_is_found_where_it_was_done(tmp_path: Path) -> None:
 def test_an_end_cut_off_is_found_by_published_heads_only(tmp_path: Path) -> None:
     """What the archive alone cannot show: that it was longer once."""
     from lampit.audit.archive import Archive
-    from lampit.audit.checks import Trust, check
+    from lampit.audit.checks import check
+    from lampit.audit.finding import Trust
     from stream.archive import write_manifest
 
     case = Case(tmp_path)
