@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tamper import WAYS, Case, run
+from tests.tamper import WAYS, run
+from tests.tamper_case import Case
 
 TRIALS = 4 * len(WAYS)
 
