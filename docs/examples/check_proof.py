@@ -1,8 +1,6 @@
-"""python check_proof.py KEY.pub HEADS.jsonl < PROOF: as RFC 9162 has it (2.1.3.2, 2.1.4.2), with nothing of Lampit's."""
-
 # fmt: off
+"""python check_proof.py KEY.pub HEADS.jsonl < PROOF: as RFC 9162 has it (2.1.3.2, 2.1.4.2), with nothing of Lampit's."""
 import hashlib, json, struct, sys  # noqa: E401, I001
-from pathlib import Path
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 def sha(*parts):
@@ -12,8 +10,8 @@ def expect(holds, what):
         sys.exit(f"NOT PROVED: {what}")
 
 def signed_root(size):  # of the head that was kept; raises InvalidSignature where the key did not sign it
-    key = load_pem_public_key(Path(sys.argv[1]).read_bytes())
-    for head in map(json.loads, Path(sys.argv[2]).read_bytes().splitlines()):
+    key = load_pem_public_key(open(sys.argv[1], "rb").read())  # noqa: SIM115
+    for head in map(json.loads, open(sys.argv[2], encoding="utf-8")):  # noqa: SIM115
         if head["next_offset"] == size and all(head[name] == proof[name] for name in ("ledger_id", "topic", "partition")):
             text = json.dumps(head | {"key": "", "signature": ""}, sort_keys=True, separators=(",", ":"))
             key.verify(bytes.fromhex(head["signature"]), f"lampit archive head\n{text}".encode())
@@ -33,6 +31,7 @@ def climb(number, last, old, path):  # to the root of the earlier tree (of use f
         number, last = number // 2, last // 2
     expect(last == 0, "the path is too short")
     return old, new
+
 proof = json.load(sys.stdin)
 path, first, size = [bytes.fromhex(text) for text in proof["path"]], proof.get("first_size"), proof["tree_size"]
 if proof["proof"] == "inclusion":
