@@ -18,7 +18,7 @@ from tests.brokers import Broker
 from tests.live import Live
 from tests.object_store import ENVIRONMENT, ObjectStore, Way, url_of
 
-EVENTS = 3_000
+EVENTS = 1_600
 PIECES = (0, 5, 17)
 """Of uploads, that go through before one is cut in two: the first of all, and some later ones."""
 
