@@ -9,7 +9,7 @@ import pytest
 from tests.tamper import WAYS, run
 from tests.tamper_case import Case
 
-TRIALS = 4 * len(WAYS)
+TRIALS = 3 * len(WAYS)
 
 
 @pytest.mark.timeout(300)
