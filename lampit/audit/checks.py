@@ -198,7 +198,7 @@ def _partitions(archive: Archive, partitions: list[int], headers: list[Header]) 
         return
     counts = set()
     for partition in partitions:
-        genesis = _genesis(archive, partition)
+        genesis = genesis_of(archive, partition)
         if genesis is None:
             continue  # a finding of its own, or nothing archived yet
         counts.add(genesis.partitions)
@@ -209,7 +209,8 @@ def _partitions(archive: Archive, partitions: list[int], headers: list[Header]) 
             yield Finding("missing", f"The ledger has {count} partitions; this one is not in the archive.", partition)
 
 
-def _genesis(archive: Archive, partition: int) -> Genesis | None:
+def genesis_of(archive: Archive, partition: int) -> Genesis | None:
+    """The genesis record of a partition; None where it cannot be read."""
     try:
         entries = archive.segments(partition)
         content = archive.files.get(archive.path(partition, entries[0])) if entries else None

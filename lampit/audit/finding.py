@@ -15,8 +15,8 @@ from stream.archive import Statement
 class Finding:
     """Something that is not as it has to be.
 
-    kind: manifest, chain, signature, missing, extra, altered, rewritten, records, tree, head, ledger. first, last: offsets,
-    where it is about some; file: inside the archive.
+    kind: manifest, chain, signature, missing, extra, altered, rewritten, records, tree, head, ledger, succession.
+    first, last: offsets, where it is about some; file: inside the archive.
     """
 
     kind: str
