@@ -27,6 +27,7 @@ demo: setup ## Embedded broker, all agents, live events and the page, in one com
 
 test: system-packages setup-dev lint ## Lint, types, import contracts and every test
 	scripts/kafka-distribution
+	PYTHON=$(PYTHON) scripts/s3-server
 	# What needs no broker runs on every core; tests that kill and time processes have the machine to themselves.
 	$(if $(ARGS),$(PYTEST) $(ARGS),$(PYTEST) -q --numprocesses auto --ignore tests/broker && $(PYTEST) tests/broker)
 

@@ -5,7 +5,8 @@ Started by `lampit run archive`, as often as there are partitions.
 
 Where segments end is a function of the log alone: at multiples of LAMPIT_ARCHIVE_SEGMENT_RECORDS, and behind every record
 that turns the business day. Where to go on is read from the archive itself: what waits in memory for the end of its
-segment is read again after a restart, and the same segments come out, byte for byte.
+segment is read again after a restart, and the same segments come out, byte for byte. The Merkle tree over the records grows
+behind the segments, while the log has nothing that waits; the head of a day is published with the root of its tree.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from agents import metrics
 from agents.app import App, create_app
 from agents.archive_books import Books
 from agents.archive_files import Files
+from agents.archive_tree import TreeBooks
 from agents.archive_writer import Complete, PartitionWriter
 from agents.barrier import LedgerIdentity
 from agents.courier import Courier
@@ -30,11 +32,14 @@ from agents.producer import Producer, Record
 from agents.settings import Settings
 from agents.signing import Signer, load_signer
 from agents.topics import CLOSINGS, HEADS, LEDGER, topics_of
-from stream.archive import Header, Statement, encode_line, statement
+from stream.archive import Header, Statement, encode_line
 
 logger = logging.getLogger("lampit.archive")
 
 MEASURE_SECONDS: Final = 1.0
+TREE_SEGMENTS: Final = 8
+"""Hashed before it is looked whether records wait again, a quarter of a second each."""
+
 ARCHIVED: Final = (LEDGER, CLOSINGS)
 
 
@@ -57,7 +62,9 @@ class ArchiveAgent:
         self.files = Files(settings.archive_url)
         self.signer: Signer = load_signer(settings.archive_key_file)
         self.writers: dict[TP, PartitionWriter] = {}
+        self.trees: dict[TP, TreeBooks] = {}
         self._heads: list[Statement] = []
+        self._is_behind = True
         self._producer = Producer(settings, name="lampit-archive")
         self._started = False
         names = {topic.name for topic in topics_of(settings)}
@@ -66,29 +73,32 @@ class ArchiveAgent:
         metrics.build_info()
         self.app.batch_agent(*(topic for topic in ARCHIVED if topic in names))(self.work)
         self._courier = Courier(self.app, self._deliver, MEASURE_SECONDS)
+        self._gardener = Courier(self.app, self._grow, MEASURE_SECONDS)
 
     async def begin(self, partitions: frozenset[TP]) -> Positions:
         """Read how far the archive is; publish the last head of a day again, in case that was cut short."""
         for tp in set(self.writers) - partitions:
-            del self.writers[tp]
+            del self.writers[tp], self.trees[tp]
         for tp in sorted(partitions - self.writers.keys()):
-            books = await asyncio.to_thread(self._books, tp)
+            books, tree = await asyncio.to_thread(self._books, tp)
             self.writers[tp] = PartitionWriter(books, self.settings.archive_segment_records)
+            self.trees[tp] = tree
             metrics.archive_position(tp.topic, tp.partition, books.next_offset)
             logger.info("%s-%d: the archive goes on at %d", tp.topic, tp.partition, books.next_offset)
-            head = books.last_day()
+            head = tree.last_day(books.entries)
             if head is not None:
                 self._heads.append(head)
         return {tp: self.writers[tp].next_offset for tp in partitions}
 
-    def _books(self, tp: TP) -> Books:
+    def _books(self, tp: TP) -> tuple[Books, TreeBooks]:
         header = Header(self.identity.ledger_id, tp.topic, tp.partition)
-        return Books(self.files, header, self.signer)
+        books = Books(self.files, header, self.signer)
+        return books, TreeBooks(self.files, header, self.signer, books.entries)
 
     async def revoked(self, partitions: frozenset[TP]) -> None:
         """What waits in memory is read again by whoever goes on."""
         for tp in partitions & self.writers.keys():
-            del self.writers[tp]
+            del self.writers[tp], self.trees[tp]
             metrics.forget_archive(tp.topic, tp.partition)
 
     async def work(self, stream: Any) -> None:
@@ -105,9 +115,20 @@ class ArchiveAgent:
         entry = await asyncio.to_thread(writer.write, complete)
         metrics.batch("archive", time.perf_counter() - began)
         metrics.archived(writer.books.header.topic, writer.books.header.partition, entry)
-        if entry.day:
-            self._heads.append(statement(writer.books.header, entry))
-            self._courier.wake()
+        self._gardener.wake()
+
+    async def _grow(self) -> None:
+        """Let the trees grow up to the last segments, unless records wait: writing them comes first."""
+        for tp, tree in list(self.trees.items()):
+            while not self._is_behind and self.trees.get(tp) is tree:
+                entries = list(self.writers[tp].books.entries)
+                if len(tree.lines) == len(entries):
+                    break
+                # In a thread: hashing a segment holds up neither heartbeats nor pages.
+                heads = await asyncio.to_thread(tree.grow, entries, TREE_SEGMENTS)
+                if heads:
+                    self._heads += heads
+                    self._courier.wake()
 
     async def _deliver(self) -> None:
         """Publish the heads that wait, commit and measure."""
@@ -124,6 +145,7 @@ class ArchiveAgent:
         late = {
             f"{tp.topic}-{tp.partition}" for tp in self.writers if behind.get(tp, 0) > self.settings.max_poll_records
         }
+        self._is_behind = bool(late)
         self.app.health.set("caught_up", not late, f"{sorted(late)} are behind the log" if late else "")
 
 

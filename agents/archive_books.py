@@ -17,7 +17,7 @@ from agents import segments
 from agents.archive_files import Files
 from agents.errors import ConfigurationError, Fenced
 from agents.signing import Signer, signed
-from stream.archive import Entry, Header, Statement, file_name, read_manifest, statement, write_manifest
+from stream.archive import Entry, Header, file_name, read_manifest, statement, write_manifest
 from stream.calendar import iso_day
 from stream.ledger import ControlRecord, Day, DayReset, decode_record
 
@@ -74,10 +74,6 @@ class Books:
     def next_offset(self) -> int:
         """Everything before it is in the archive."""
         return self.entries[-1].last + 1 if self.entries else 0
-
-    def last_day(self) -> Statement | None:
-        """The newest signed head of a day."""
-        return next((statement(self.header, entry) for entry in reversed(self.entries) if entry.day), None)
 
     def write(self, table: Any, last: int) -> Entry:
         """Write the segment that goes up to the offset `last`, and the manifest that names it."""

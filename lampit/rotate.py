@@ -20,7 +20,8 @@ from agents.settings import Settings, load_settings, read_key
 from agents.signing import load_public, load_signer
 from lampit import tables
 from lampit.audit.archive import Archive
-from lampit.audit.checks import Trust, check
+from lampit.audit.checks import check
+from lampit.audit.finding import Trust
 from lampit.rotation import Rotation, require_room
 from lampit.rotation_plan import Plan, events_behind, plan
 from stream.calendar import iso_day

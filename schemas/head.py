@@ -39,6 +39,8 @@ class HeadRecord(Output):
     """The business day that begins here."""
     head: Digest
     """Head of the hash chain over the segments."""
+    root: Digest
+    """Root of the Merkle tree (RFC 9162) whose leaf n is the record of offset n, next_offset leaves."""
     key: Digest
     """The public key that signed."""
     signature: Signature

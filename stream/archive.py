@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
@@ -30,6 +30,8 @@ SUCCESSION: Final = "succession.json"
 
 _OFFSET_DIGITS: Final = 20
 _NAME: Final = re.compile(rf"([0-9]{{{_OFFSET_DIGITS}}})-([0-9]{{{_OFFSET_DIGITS}}})\.parquet", re.ASCII)
+
+AnyLine = TypeVar("AnyLine", bound=msgspec.Struct)
 
 _encode: Final = msgspec.json.Encoder(order="sorted").encode
 
@@ -104,7 +106,8 @@ class Entry(msgspec.Struct, frozen=True):
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
     """What a signature is put under, and what `lampit.heads` holds for a day, with `key` and `signature` filled in.
 
-    next_offset: everything before it is in the archive. segments: how many. head: of the last one.
+    next_offset: everything before it is in the archive. segments: how many. head: of the last one. root: of the Merkle tree
+    over the records before next_offset, hex; empty in the lines of a manifest, which are signed before the tree has grown.
     """
 
     ledger_id: str
@@ -114,13 +117,17 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     segments: int
     day: str | None
     head: str
+    root: str = ""
     format: int = FORMAT
     key: str = ""
     signature: str = ""
 
     def signed_bytes(self) -> bytes:
-        """The bytes under the signature."""
-        return b"lampit archive head\n" + _encode(msgspec.structs.replace(self, key="", signature=""))
+        """The bytes under the signature: the statement's JSON without key and signature, and without a root that it has not."""
+        stated = msgspec.structs.asdict(self) | {"key": "", "signature": ""}
+        if not self.root:
+            del stated["root"]
+        return b"lampit archive head\n" + _encode(stated)
 
 
 def statement(header: Header, entry: Entry) -> Statement:
@@ -229,8 +236,8 @@ def range_of(name: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
-def encode_line(line: Header | Entry | Statement | Succession) -> bytes:
-    """One line of a manifest, the value of a record of `lampit.heads`, or a succession, without the end of line."""
+def encode_line(line: msgspec.Struct) -> bytes:
+    """One line of a manifest or a tree file, the value of a record of `lampit.heads`, a succession; without line end."""
     return msgspec.json.encode(line)
 
 
@@ -241,25 +248,30 @@ def write_manifest(header: Header, entries: list[Entry]) -> bytes:
 
 def read_manifest(raw: bytes) -> tuple[Header, list[Entry]]:
     """The manifest's lines; ValueError names the line that is not one. Nothing is checked but the form."""
-    lines = raw.split(b"\n")
-    if lines.pop() != b"":
-        raise ValueError(f"line {len(lines) + 1} is cut off")
+    return read_lines(raw, _entry.decode)
+
+
+def read_lines(raw: bytes, decode: Callable[[bytes], AnyLine]) -> tuple[Header, list[AnyLine]]:
+    """A header and the lines below it; ValueError names the line that is not one."""
+    texts = raw.split(b"\n")
+    if texts.pop() != b"":
+        raise ValueError(f"line {len(texts) + 1} is cut off")
     header: Header | None = None
-    entries: list[Entry] = []
-    for number, line in enumerate(lines, 1):
+    lines: list[AnyLine] = []
+    for number, text in enumerate(texts, 1):
         try:
             if header is None:
-                header = _header.decode(line)
+                header = _header.decode(text)
             else:
-                entries.append(_entry.decode(line))
+                lines.append(decode(text))
             # Nothing that the chain does not see: no other spelling, no other fields.
-            if (encode_line(entries[-1]) if entries else encode_line(header)) != line:
+            if encode_line(lines[-1] if lines else header) != text:
                 raise ValueError(f"line {number} is not as it was written")
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise ValueError(f"line {number} is not a line of a manifest") from error
+            raise ValueError(f"line {number} is not a line of this file") from error
     if header is None:
         raise ValueError("it is empty")
-    return header, entries
+    return header, lines
 
 
 _header: Final = msgspec.json.Decoder(Header)

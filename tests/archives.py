@@ -17,13 +17,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agents.archive_books import Books
 from agents.archive_files import Files
+from agents.archive_tree import TreeBooks
 from agents.archive_writer import PartitionWriter
 from agents.driver import Fetch
 from agents.signing import Signer
 from agents.topics import LEDGER
 from bench.people import events
 from stream.admission import Admitted, admit
-from stream.archive import Header
+from stream.archive import Header, Statement
 from stream.ledger import Day, Epoch, EpochSettings, Genesis, control_key, encode_control, encode_record, record_key
 from tests.wire import PSEUDONYMISE
 
@@ -104,13 +105,22 @@ def write(
     seed: int = 1,
     size_max: int = 500,
 ) -> None:
-    """Archive logs by the agent's own code, beginning where the archive stands."""
+    """Archive logs by the agent's own code, beginning where the archive stands, and let the trees grow."""
     chance = random.Random(seed)
     for partition, log in logs.items():
         books = Books(Files(str(folder)), Header(LEDGER_ID, topic, partition), SIGNER)
         writer = PartitionWriter(books, segment_records)
         for fetch in in_fetches(topic, partition, log, chance, size_max, books.next_offset):
             writer.add(fetch)
+        grow(TreeBooks(books.files, books.header, SIGNER, books.entries), books)
+
+
+def grow(tree: TreeBooks, books: Books, most: int = 7) -> list[Statement]:
+    """Let a tree grow up to the end of its archive; the heads of its days."""
+    heads = []
+    while len(tree.lines) < len(books.entries):
+        heads += tree.grow(books.entries, most)
+    return heads
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -9,8 +9,8 @@ Every test that takes `broker` runs twice, on real Kafka and on the embedded bro
 | `kafka` | Kafka only (transactions, fences) | for each test module |
 | `kafka_cluster` | Kafka of three nodes, to be killed and frozen | for each test module, a cluster of its own |
 
-`chromium` and `promtool` are the paths of these programs. What is missing on this machine skips its tests with a
-sentence that says so; with CI=true they fail.
+`object_store` is an S3 server, moto's. `chromium` and `promtool` are the paths of these programs. What is missing on this
+machine skips its tests with a sentence that says so; with CI=true they fail.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import pytest
 
 from lampit.broker import EmbeddedBroker
 from tests.brokers import Broker, KafkaBroker, KafkaCluster, delete_topics, kafka_missing
+from tests.object_store import ObjectStore, object_store_missing
 
 BOTH = ("kafka", "embedded")
 
@@ -71,6 +72,16 @@ def kafka_cluster() -> Iterator[KafkaCluster]:
     _need_kafka()
     with KafkaCluster(3) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[ObjectStore]:
+    """An S3-compatible store with an empty bucket."""
+    missing = object_store_missing()
+    if missing is not None:
+        _skip(f"No object store: {missing}")
+    with ObjectStore() as store:
+        yield store
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,105 +21,16 @@ from typing import Any, Final
 import click
 import msgspec
 import pyarrow as pa
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agents import segments
-from agents.signing import Signer, signed
-from lampit.audit.archive import Archive
-from lampit.audit.checks import Finding, Trust, check
+from agents.signing import signed
 from stream.archive import Entry, Header, file_name, statement, write_manifest
-from tests.archives import SIGNER, ledger, write
-
-THIEF: Final = Signer(Ed25519PrivateKey.from_private_bytes(b"a key that nobody has ever known"))
-SEGMENT_RECORDS: Final = 50
-EVENTS: Final = 1_500
-PARTITIONS: Final = 2
-DAYS: Final = 6
-
-
-@dataclass(frozen=True)
-class Place:
-    """What was tampered with."""
-
-    partition: int
-    first: int
-    last: int
-
-    def is_named_by(self, finding: Finding) -> bool:
-        """Whether a finding leads there: the partition, and the offsets or the manifest."""
-        if finding.partition != self.partition:
-            return False
-        if finding.first is None or finding.last is None:
-            return finding.file is not None
-        return finding.first <= self.last and self.first <= finding.last
-
-
-class Case:
-    """An archive, the state it was in, and one trial's tampering with it."""
-
-    def __init__(self, folder: Path) -> None:
-        """Write an archive of many segments."""
-        self.folder = folder
-        write(folder, ledger(EVENTS, PARTITIONS, DAYS), SEGMENT_RECORDS)
-        self.archive = Archive.open(str(folder))
-        self.entries = {number: list(self.archive.segments(number)) for number in self.archive.partitions()}
-        self.headers = {number: self.archive.header(number) for number in self.entries}
-        self.heads = [
-            statement(self.headers[number], entry)
-            for number, entries in self.entries.items()
-            for entry in entries
-            if entry.day
-        ]
-        self.trust = Trust({SIGNER.public}, self.heads)
-        self._before: dict[Path, bytes | None] = {}
-
-    def path(self, partition: int, name: str) -> Path:
-        return self.folder / "ledger" / f"partition={partition:05}" / name
-
-    def put(self, partition: int, name: str, content: bytes | None) -> None:
-        """Write or remove a file, and remember what it was."""
-        path = self.path(partition, name)
-        self._before.setdefault(path, path.read_bytes() if path.exists() else None)
-        if content is None:
-            path.unlink()
-        else:
-            path.write_bytes(content)
-
-    @contextmanager
-    def restored(self) -> Iterator[None]:
-        """Everything as it was, afterwards."""
-        self._before = {}
-        try:
-            yield
-        finally:
-            for path, content in self._before.items():
-                if content is None:
-                    path.unlink(missing_ok=True)
-                else:
-                    path.write_bytes(content)
-
-    def last_day(self, partition: int) -> int:
-        """Number of the last segment whose head was published."""
-        return max(entry.number for entry in self.entries[partition] if entry.day)
-
-    def table(self, partition: int, entry: Entry) -> Any:
-        return segments.decode(self.path(partition, entry.file).read_bytes())
-
-    def first_finding(self) -> Finding | None:
-        """By a reader that knows nothing of before."""
-        return next(check(Archive.open(str(self.folder)), self.trust), None)
-
-
-Tampering = Callable[[Case, random.Random], Place]
-
-
-def _any(case: Case, chance: random.Random) -> tuple[int, Entry]:
-    partition = chance.choice(sorted(case.entries))
-    return partition, chance.choice([entry for entry in case.entries[partition] if entry.records > 2])
+from tests.tamper_case import PARTITIONS, THIEF, Case, Place, Tampering, any_segment
+from tests.tamper_trees import TREE_WAYS
 
 
 def flip_a_byte(case: Case, chance: random.Random) -> Place:
-    partition, entry = _any(case, chance)
+    partition, entry = any_segment(case, chance)
     content = bytearray(case.path(partition, entry.file).read_bytes())
     content[chance.randrange(len(content))] ^= chance.randrange(1, 256)
     case.put(partition, entry.file, bytes(content))
@@ -167,7 +77,7 @@ def of_records(change: Callable[[Any, int, random.Random], Any], knows: int) -> 
     """
 
     def tamper(case: Case, chance: random.Random) -> Place:
-        partition, entry = _any(case, chance)
+        partition, entry = any_segment(case, chance)
         before = case.table(partition, entry)
         changed = change(before, chance.randrange(entry.records), chance)
         table = pa.table(changed.columns, schema=before.schema).combine_chunks()
@@ -205,7 +115,7 @@ def _write(case: Case, partition: int, entries: list[Entry], knows: int) -> None
 
 
 def swap_segments(case: Case, chance: random.Random) -> Place:
-    partition, entry = _any(case, chance)
+    partition, entry = any_segment(case, chance)
     other = chance.choice([one for one in case.entries[partition] if one != entry])
     contents = [case.path(partition, one.file).read_bytes() for one in (entry, other)]
     case.put(partition, entry.file, contents[1])
@@ -214,16 +124,16 @@ def swap_segments(case: Case, chance: random.Random) -> Place:
 
 
 def remove_a_segment(case: Case, chance: random.Random) -> Place:
-    partition, entry = _any(case, chance)
+    partition, entry = any_segment(case, chance)
     case.put(partition, entry.file, None)
     return Place(partition, entry.first, entry.last)
 
 
 def remove_a_segment_and_its_line(case: Case, chance: random.Random) -> Place:
     """Not the very last one: an archive that ends before it is one that was not written any further."""
-    partition, entry = _any(case, chance)
+    partition, entry = any_segment(case, chance)
     while entry.number > case.last_day(partition):
-        partition, entry = _any(case, chance)
+        partition, entry = any_segment(case, chance)
     case.put(partition, entry.file, None)
     left = [one for one in case.entries[partition] if one != entry]
     _write(case, partition, left, chance.randrange(4))
@@ -242,7 +152,7 @@ def cut_the_end_off(case: Case, chance: random.Random) -> Place:
 
 
 def put_a_file_in(case: Case, chance: random.Random) -> Place:
-    partition, entry = _any(case, chance)
+    partition, entry = any_segment(case, chance)
     case.put(partition, file_name(entry.first, entry.last + 1), case.path(partition, entry.file).read_bytes())
     return Place(partition, entry.first, entry.last)
 
@@ -256,7 +166,7 @@ def flip_a_byte_of_the_manifest(case: Case, chance: random.Random) -> Place:
 
 
 def edit_a_line_of_the_manifest(case: Case, chance: random.Random) -> Place:
-    partition, entry = _any(case, chance)
+    partition, entry = any_segment(case, chance)
     name = chance.choice([name for name in Entry.__struct_fields__ if name not in ("head", "key", "signature")])
     old = getattr(entry, name)
     new: Any = old + chance.choice([-1, 1]) if isinstance(old, int) else "2019-03-21" if old is None else old[::-1]
@@ -270,7 +180,7 @@ def edit_a_line_of_the_manifest(case: Case, chance: random.Random) -> Place:
 
 
 def swap_lines_of_the_manifest(case: Case, chance: random.Random) -> Place:
-    partition, entry = _any(case, chance)
+    partition, entry = any_segment(case, chance)
     entries = list(case.entries[partition])
     other = chance.choice([number for number in range(len(entries)) if number != entry.number])
     entries[entry.number], entries[other] = entries[other], entries[entry.number]
@@ -315,6 +225,7 @@ WAYS: Final[dict[str, Tampering]] = {
     "swap two lines of a manifest": swap_lines_of_the_manifest,
     "exchange two manifests": exchange_the_manifests,
     "put another ledger's name": change_the_ledger,
+    **TREE_WAYS,
 }
 
 

@@ -19,9 +19,11 @@ import pyarrow.compute as pc
 from agents import segments
 from agents.archive_books import MANIFEST, folder, manifest_path
 from agents.archive_files import Files
+from agents.archive_tree import tree_path
 from agents.errors import ConfigurationError, LampitError
 from agents.topics import LEDGER
 from stream.archive import Entry, Header, read_manifest
+from stream.archive_tree import Line, read_tree
 
 COUNTRY: Final = "ID"
 _PARTITION: Final = "partition="
@@ -128,6 +130,17 @@ class Archive:
     def segments(self, partition: int) -> Sequence[Entry]:
         """The entries of the partition's manifest, in order."""
         return self._manifest(partition)[1]
+
+    def tree(self, partition: int) -> tuple[Header, list[Line]]:
+        """The partition's tree file; no lines where none was written yet."""
+        path = tree_path(self.topic, partition)
+        raw = self.files.get(path)
+        if raw is None:
+            return self.header(partition), []
+        try:
+            return read_tree(raw)
+        except ValueError as error:
+            raise ArchiveDamaged(f"{path}: {error}.") from None
 
     def next_offsets(self) -> dict[int, int]:
         """By partition, the first offset that is not in the archive."""

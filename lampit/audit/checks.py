@@ -2,14 +2,15 @@
 
 In: the files of an archive, public keys that are trusted, heads that were published. Out: findings, in the order of partitions
 and offsets; none means that nothing was found. Every check says which sentence it holds the archive to. Called by `lampit audit
-verify` and by the tests that tamper. Not in here: whether the figures agree (lampit/audit/agreement.py).
+verify` and by the tests that tamper. Not in here: the Merkle trees (tree_checks.py), and
+whether the figures agree (agreement.py).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -17,45 +18,16 @@ import pyarrow as pa
 
 from agents import segments
 from agents.archive_books import MANIFEST, day_at_end, folder
+from agents.archive_tree import TREE
 from agents.signing import is_signed
 from agents.topics import LEDGER
 from lampit.audit.archive import Archive, ArchiveDamaged
+from lampit.audit.finding import Finding, Trust
+from lampit.audit.tree_checks import TreeCheck
 from stream.archive import FORMAT, Entry, Header, Statement, file_name, statement
 from stream.ledger import ControlRecord, Genesis, decode_record
 
 UNREADABLE: Final = (pa.ArrowException, OSError, ValueError, KeyError, OverflowError, MemoryError)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that is not as it has to be.
-
-    kind: manifest, chain, signature, missing, extra, altered, rewritten, records, head, ledger, succession. first, last:
-    offsets, where it is about some; file: inside the archive.
-    """
-
-    kind: str
-    message: str
-    partition: int | None = None
-    first: int | None = None
-    last: int | None = None
-    file: str | None = None
-
-    @property
-    def place(self) -> str:
-        """Where, for people."""
-        where = [] if self.partition is None else [f"partition {self.partition}"]
-        if self.first is not None:
-            where.append(f"offsets {self.first} to {self.last}" if self.last != self.first else f"offset {self.first}")
-        return ", ".join([*where, *([self.file] if self.file else [])]) or "the archive"
-
-
-@dataclass(frozen=True)
-class Trust:
-    """What the auditor has from elsewhere. keys: public keys in hex, None for "whichever the archive names, but one"."""
-
-    keys: Collection[str] | None = None
-    heads: Collection[Statement] = ()
 
 
 NOTHING: Final = Trust()
@@ -81,8 +53,11 @@ def check(
         yield from _signatures(archive, partition, header, entries, trust)
         yield from _heads(archive, partition, header, entries, trust)
         yield from _listing(archive, partition, entries)
+        tree = TreeCheck(archive, partition, entries, trust)
+        yield from tree.file()
         for entry in entries:
-            yield from _segment(archive, partition, entry)
+            table = yield from _segment(archive, partition, entry)
+            yield from tree.segment(entry, table)
             if seen is not None:
                 seen(entry.bytes, entry.records)
     yield from _partitions(archive, partitions, headers)
@@ -167,15 +142,15 @@ def _heads(archive: Archive, partition: int, header: Header, entries: list[Entry
 def _listing(archive: Archive, partition: int, entries: list[Entry]) -> Iterator[Finding]:
     """No file but those that the manifest names. One that follows on its end may be about to be named."""
     where = folder(archive.topic, partition)
-    named = {entry.file for entry in entries} | {MANIFEST}
+    named = {entry.file for entry in entries} | {MANIFEST, TREE}
     upcoming = f"{file_name(entries[-1].last + 1 if entries else 0, 0)[:20]}-"
     for name in archive.files.names(where):
         if name not in named and not name.startswith(upcoming):
             yield Finding("extra", "No line of the manifest names this file.", partition, file=f"{where}/{name}")
 
 
-def _segment(archive: Archive, partition: int, entry: Entry) -> Iterator[Finding]:
-    """A segment is the file that was written, and holds the records that were archived."""
+def _segment(archive: Archive, partition: int, entry: Entry) -> Generator[Finding, None, Any]:
+    """A segment is the file that was written, and holds the records that were archived; these, where it does."""
     path = archive.path(partition, entry)
 
     def found(kind: str, message: str, first: int = entry.first, last: int = entry.last) -> Finding:
@@ -184,19 +159,21 @@ def _segment(archive: Archive, partition: int, entry: Entry) -> Iterator[Finding
     content = archive.files.get(path)
     if content is None:
         yield found("missing", "The segment is missing.")
-        return
+        return None
     same_file = len(content) == entry.bytes and hashlib.sha256(content).hexdigest() == entry.file_sha256
     try:
         table = segments.decode(content)
     except UNREADABLE:
         yield found("altered", "The file was changed: it can no longer be read.")
-        return
+        return None
     if segments.content_digest(table) != entry.content_sha256 or len(table) != entry.records:
         yield _difference(table, entry, found)
-    elif not same_file:
+        return None
+    if not same_file:
         yield found("rewritten", "The file is not the one that was written; the records in it are.")
     elif day_at_end(table) != entry.day:
         yield found("records", "The manifest names another day than the segment ends with.")
+    return table
 
 
 def _difference(table: Any, entry: Entry, found: Callable[..., Finding]) -> Finding:

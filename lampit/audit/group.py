@@ -17,6 +17,8 @@ COMMANDS: Final[dict[str, Entry]] = {
     "index": Entry("lampit.audit.index", "command", "Turn an archive round, so that explain answers at once."),
     "reconcile": Entry("lampit.audit.reconcile", "command", "Figures from elsewhere against ours and each other."),
     "verify": Entry("lampit.audit.verify", "command", "Prove that the archive is complete, unaltered and agrees."),
+    "prove": Entry("lampit.audit.prove", "prove", "Prove one record or head to somebody who has no archive."),
+    "heads": Entry("lampit.audit.prove", "heads_command", "Print the signed heads, for whoever keeps them."),
     "keygen": Entry("lampit.audit.keygen", "command", "Make the key that signs the archive's daily heads."),
 }
 

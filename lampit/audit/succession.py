@@ -18,7 +18,8 @@ import duckdb
 from agents.signing import is_signed
 from agents.topics import LEDGER
 from lampit.audit.archive import Archive, on_disk
-from lampit.audit.checks import Finding, Trust, check, genesis_of
+from lampit.audit.checks import check, genesis_of
+from lampit.audit.finding import Finding, Trust
 from stream.archive import SUCCESSION, Succession, read_succession, statement
 from stream.ledger import Predecessor
 

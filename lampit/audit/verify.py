@@ -22,7 +22,8 @@ from lampit import tables
 from lampit.audit import agreement, log, succession
 from lampit.audit.agreement import Agreement
 from lampit.audit.archive import Archive, ArchiveDamaged, on_disk
-from lampit.audit.checks import Finding, Trust, check
+from lampit.audit.checks import check
+from lampit.audit.finding import Finding, Trust
 from lampit.audit.succession import Link
 from lampit.cli import EXIT_PROBLEM
 from stream.archive import Statement
@@ -119,11 +120,20 @@ def _summary(archive: Archive, report: Report) -> int:
                 "records": sum(entry.records for entry in entries),
                 "bytes": sum(entry.bytes for entry in entries),
                 "next_offset": last.last + 1 if last else 0,
+                "tree_size": _tree_size(archive, partition),
                 "day": next((entry.day for entry in reversed(entries) if entry.day), None),
                 "head": last.head if last else None,
             }
         )
     return size
+
+
+def _tree_size(archive: Archive, partition: int) -> int:
+    try:
+        lines = archive.tree(partition)[1]
+    except ArchiveDamaged:
+        return 0  # a finding of its own
+    return lines[-1].next_offset if lines else 0
 
 
 def published_heads(settings: Settings) -> list[Statement]:
@@ -170,12 +180,21 @@ def _print(report: Report) -> None:
         click.echo(f"       and {len(report.findings) - SHOWN_MAX:,} more (--json lists all)")
     click.echo(f"archive:   {'complete and unaltered' if not report.findings else 'NOT in order'}")
     click.echo(f"heads:     {report.heads:,} published ones compared" if report.heads else _NO_HEADS)
+    if not report.findings:
+        click.echo(f"trees:     {_trees(report)}")
     _print_succession(report)
     _print_agreement(report.agreement)
     if report.id_reused:
         click.echo(f"id_reused: {len(report.id_reused):,} ids stand under several persons")
         for one in report.id_reused[:SHOWN_MAX]:
             click.echo(f"       {one['source']} {one['id']}: {one['persons']} persons, first at {one['first']}")
+
+
+def _trees(report: Report) -> str:
+    grown, offsets = (sum(one[name] for one in report.partitions) for name in ("tree_size", "next_offset"))
+    if not grown:
+        return "none yet: the archive agent lets them grow once it has caught up with the log"
+    return f"roots are those of the records, up to {grown:,} of {offsets:,} offsets"
 
 
 def _print_succession(report: Report) -> None:
@@ -233,7 +252,7 @@ def command(
 ) -> None:
     """Prove that the archive is complete and unaltered, and that the published figures follow from it.
 
-    Every offset once, every file and record as it was archived, the chain of heads, the signatures; with --heads or
+    Every offset once, every file and record as it was archived, the chain of heads, Merkle roots, signatures; with --heads or
     --bootstrap every head that was ever published; with --bootstrap or --coverage the figures of every region against a
     second count, in SQL. Ids that stand under several persons are listed; they are no fault of the archive. Of a ledger
     that was rotated to a newer pseudonym key, its signed statement of succession; with --previous also the old archive, that

@@ -7,19 +7,34 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
+import msgspec
 import pytest
 
 from agents.archive_books import Books
 from agents.archive_files import Files
+from agents.archive_tree import SegmentChanged, TreeBooks
 from agents.archive_writer import PartitionWriter
 from agents.errors import ConfigurationError, Fenced
 from agents.signing import is_signed
 from agents.topics import LEDGER
 from lampit.audit.archive import Archive, Filter
 from stream.archive import Header, boundary, file_name, range_of, statement
+from stream.archive_tree import NO_RECORD, head, leaves, read_tree, record_leaf, write_tree
 from stream.ledger import LedgerRecord as AcceptedRecord
 from stream.ledger import decode_record
-from tests.archives import FIRST_DAY, LEDGER_ID, RECEIVED_AT, SIGNER, LogRecord, contents, in_fetches, ledger, write
+from stream.merkle import Block, Tree, leaf_hash
+from tests.archives import (
+    FIRST_DAY,
+    LEDGER_ID,
+    RECEIVED_AT,
+    SIGNER,
+    LogRecord,
+    contents,
+    grow,
+    in_fetches,
+    ledger,
+    write,
+)
 
 LOGS = ledger(3_000, 2, 5)
 SEGMENT = 250
@@ -75,10 +90,13 @@ def test_restarts_anywhere_change_no_byte(folder: Path, tmp_path: Path, seed: in
             try:
                 books = Books(MortalFiles(str(tmp_path)), Header(LEDGER_ID, LEDGER, partition), SIGNER)
                 writer = PartitionWriter(books, SEGMENT)
+                tree = TreeBooks(books.files, books.header, SIGNER, books.entries)
                 for fetch in in_fetches(LEDGER, partition, log, chance, 400, books.next_offset):
                     if chance.random() < 0.1:
                         raise Killed
                     writer.add(fetch)
+                    tree.grow(books.entries, chance.randrange(4))
+                grow(tree, books)
                 done = True
             except Killed:
                 deaths += 1
@@ -163,6 +181,87 @@ def test_the_barrier_ends_with_the_day_record_of_every_partition(folder: Path) -
         last = next(record for record in LOGS[partition] if record.offset == end - 1)
         assert last.key == b"control|day"
         assert date.fromisoformat("2019-03-24").isoformat().encode() in (last.value or b"")
+
+
+def books_of(folder: Path, partition: int = 0) -> Books:
+    return Books(Files(str(folder)), Header(LEDGER_ID, LEDGER, partition), SIGNER)
+
+
+def test_every_root_is_that_of_the_log_and_signed(folder: Path) -> None:
+    """Leaf by leaf, by the definition of a leaf written out, with empty leaves where the log has no record."""
+    archive = Archive.open(str(folder))
+    holes = 0
+    for partition, log in LOGS.items():
+        records = {record.offset: record for record in log}
+        header, lines = archive.tree(partition)
+        assert header == archive.header(partition)
+        assert len(lines) == len(archive.segments(partition))
+        tree = Tree()
+        for offset in range(lines[-1].next_offset):
+            data = b""
+            if offset in records:
+                key, value = records[offset].key or b"", records[offset].value or b""
+                numbers = [n.to_bytes(8, "little") for n in (offset, records[offset].timestamp, len(key), len(value))]
+                data = b"".join([*numbers[:3], key, numbers[3], value])
+            holes += not data
+            tree.add([Block(offset, 1, leaf_hash(data))])
+        for entry, line in zip(archive.segments(partition), lines, strict=True):
+            assert line.next_offset == entry.last + 1
+            assert line.root == tree.root(line.next_offset).hex()
+            stated = head(header, entry, line)
+            assert is_signed(stated)
+            assert not is_signed(msgspec.structs.replace(stated, root="0" * 64))
+            assert not is_signed(msgspec.structs.replace(stated, root=""))
+    assert holes > 50
+
+
+def test_a_record_without_key_or_value_is_a_leaf_of_its_own() -> None:
+    rows = [(3, 1, None, b"v"), (4, 1, b"", b"v"), (5, 1, b"v", None), (7, 1, None, None)]
+    found = leaves(3, 7, rows)
+    assert found == [*(record_leaf(*row) for row in rows[:3]), NO_RECORD, record_leaf(*rows[3])]
+    assert len({record_leaf(1, 1, *row[2:]) for row in rows}) == 4
+
+
+def test_a_changed_segment_is_not_hashed(tmp_path: Path) -> None:
+    write(tmp_path, LOGS, SEGMENT)
+    before = contents(tmp_path)
+    books = books_of(tmp_path)
+    path = tmp_path / "ledger/partition=00000"
+    (path / "tree.jsonl").unlink()
+    content = (path / books.entries[3].file).read_bytes()
+    (path / books.entries[3].file).write_bytes((path / books.entries[2].file).read_bytes())
+    with pytest.raises(SegmentChanged, match=books.entries[3].file):
+        grow(TreeBooks(books.files, books.header, SIGNER, books.entries), books, 2)
+    (path / books.entries[3].file).write_bytes(content)
+    tree = TreeBooks(books.files, books.header, SIGNER, books.entries)
+    assert len(tree.lines) == 2
+    grow(tree, books)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("change", ["signature", "blocks", "root", "line", "spelling"])
+def test_a_tree_that_this_key_did_not_sign_is_made_again(tmp_path: Path, change: str) -> None:
+    write(tmp_path, LOGS, SEGMENT)
+    before = contents(tmp_path)
+    books = books_of(tmp_path)
+    path = tmp_path / "ledger/partition=00000/tree.jsonl"
+    header, lines = read_tree(path.read_bytes())
+    if change == "signature":
+        lines[-1] = msgspec.structs.replace(lines[-1], signature="0" * 128)
+    elif change == "blocks":
+        lines[4] = msgspec.structs.replace(lines[4], blocks=["0" * 64, *lines[4].blocks[1:]])
+    elif change == "root":
+        lines[-1] = msgspec.structs.replace(lines[-1], root="0" * 64)
+    elif change == "line":
+        del lines[3]
+    raw = write_tree(header, lines)
+    path.write_bytes(raw.replace(b":", b": ") if change == "spelling" else raw)
+    tree = TreeBooks(books.files, books.header, SIGNER, books.entries)
+    assert tree.lines == [] and tree.last_day(books.entries) is None
+    grow(tree, books)
+    assert contents(tmp_path) == before
+    day = TreeBooks(books.files, books.header, SIGNER, books.entries).last_day(books.entries)
+    assert day is not None and day.day == "2019-03-24" and day.root
 
 
 def test_an_archive_of_another_ledger_is_refused(folder: Path) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -28,9 +30,15 @@ def examples() -> Iterator[tuple[str, str, int]]:
 
 
 def run(arguments: str) -> tuple[str, int]:
-    """What the command prints, line ends without blanks, and its exit code."""
+    """What the command prints, line ends without blanks, and its exit code; `| python …` is a program that reads it."""
+    arguments, _, reader = arguments.partition(" | python ")
     result = CliRunner().invoke(lampit, shlex.split(arguments))
-    return "".join(f"{line.rstrip()}\n" for line in result.output.splitlines()), result.exit_code
+    output, code = result.output, result.exit_code
+    if reader and not code:
+        command = [sys.executable, *shlex.split(reader)]
+        done = subprocess.run(command, cwd=ROOT, input=output, capture_output=True, text=True, check=False, timeout=100)
+        output, code = done.stdout + done.stderr, done.returncode
+    return "".join(f"{line.rstrip()}\n" for line in output.splitlines()), code
 
 
 @pytest.mark.parametrize(("arguments", "output", "code"), list(examples()), ids=lambda value: str(value)[:60])
@@ -41,7 +49,12 @@ def test_the_page_says_what_happens(arguments: str, output: str, code: int, monk
 
 def test_the_page_has_examples_of_every_command_it_explains() -> None:
     told = {arguments.split()[1] for arguments, _, _ in examples()}
-    assert {"coverage", "explain", "reconcile"} <= told
+    assert {"coverage", "explain", "reconcile", "verify", "prove"} <= told
+
+
+def test_the_page_ends_in_proofs_that_are_checked_without_our_code() -> None:
+    checked = [output for arguments, output, _ in examples() if "| python docs/examples/check_proof.py" in arguments]
+    assert len(checked) == 2 and all(output.startswith("PROVED: ") for output in checked)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from agents.errors import LampitError
 from agents.signing import Signer, is_signed, signed
 from agents.topics import LEDGER
 from lampit.audit.archive import Archive
-from lampit.audit.checks import NOTHING, Finding
+from lampit.audit.checks import NOTHING
+from lampit.audit.finding import Finding
 from lampit.audit.verify import verify
 from lampit.cli import lampit
 from lampit.rotation import Rotation

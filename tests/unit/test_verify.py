@@ -16,7 +16,8 @@ from lampit.audit.archive import Archive
 from lampit.audit.verify import Report
 from lampit.cli import lampit
 from schemas.head import HeadRecord
-from stream.archive import encode_line, statement
+from stream.archive import encode_line
+from stream.archive_tree import head
 from stream.engine import Engine
 from stream.ledger import Epoch, EpochSettings, LedgerRecord, control_key, decode_record, encode_control, encode_record
 from stream.rules import RULES_VERSION, Rules
@@ -137,9 +138,9 @@ def test_figures_beyond_the_archive_are_not_compared(folder: Path, tmp_path: Pat
 def test_published_heads_and_keys_from_elsewhere(folder: Path, tmp_path: Path) -> None:
     archive = Archive.open(str(folder))
     heads = [
-        encode_line(statement(archive.header(number), entry))
+        encode_line(head(archive.header(number), entry, line))
         for number in archive.partitions()
-        for entry in archive.segments(number)
+        for entry, line in zip(archive.segments(number), archive.tree(number)[1], strict=True)
         if entry.day
     ]
     assert {HeadRecord.model_validate_json(head).key for head in heads} == {SIGNER.public}
@@ -149,10 +150,10 @@ def test_published_heads_and_keys_from_elsewhere(folder: Path, tmp_path: Path) -
     other = CliRunner().invoke(lampit, ["audit", "keygen", str(tmp_path / "other.key"), "--json"])
     assert other.exit_code == 0
     report = as_json(folder, "--heads", file, "--public-key", json.loads(other.stdout)["public"])
-    assert {one["kind"] for one in report["findings"]} == {"signature", "head"}
+    assert {one["kind"] for one in report["findings"]} == {"signature", "head", "tree"}
     manifest = folder / "ledger/partition=00000/manifest.jsonl"
     manifest.write_bytes(b"".join(manifest.read_bytes().splitlines(keepends=True)[:2]))
-    assert {one["kind"] for one in as_json(folder, "--heads", file)["findings"]} == {"head", "extra"}
+    assert {one["kind"] for one in as_json(folder, "--heads", file)["findings"]} == {"head", "extra", "tree"}
 
 
 def test_a_missing_partition_is_named(folder: Path) -> None:
