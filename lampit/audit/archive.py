@@ -21,6 +21,7 @@ from agents.archive_books import MANIFEST, folder, manifest_path
 from agents.archive_files import Files
 from agents.errors import ConfigurationError, LampitError
 from agents.topics import LEDGER
+from lampit.audit.record_sql import RECORDS_SQL
 from stream.archive import Entry, Header, read_manifest
 
 COUNTRY: Final = "ID"
@@ -179,7 +180,7 @@ class Archive:
         files = ", ".join("'" + path.replace("'", "''") + "'" for path in self.parquet_files(upto))
         limits = " OR ".join(f'(partition = {number} AND "offset" < {end})' for number, end in (upto or {}).items())
         where = f" WHERE {limits}" if upto is not None else ""
-        return _RECORDS_SQL.format(files=files) + where
+        return RECORDS_SQL.format(files=files) + where
 
     def path(self, partition: int, entry: Entry) -> str:
         """The path of a segment inside the archive."""
@@ -239,23 +240,5 @@ def _instant(moment: datetime) -> Any:
     """A moment with a zone, as the columns have it."""
     return pa.scalar(moment, pa.timestamp("us", "UTC")).cast(pa.timestamp("us"))
 
-
-_INSTANT_TEXT: Final = (
-    "strftime({0}, '%Y-%m-%dT%H:%M:%S') || CASE WHEN epoch_us({0}) % 1000000 = 0 THEN ''"
-    " ELSE strftime({0}, '.%f') END || 'Z'"
-)
-_VALUE: Final = (
-    """'{{"specversion":"1.0","id":"' || id || '","source":"' || source || '","type":"' || type || '","time":"' || """
-    + _INSTANT_TEXT.format("time")
-    + """ || '","subject":"' || subject || '","receivedat":"' || """
-    + _INSTANT_TEXT.format("receivedat")
-    + """ || '","data":{{"occurred_on":"' || strftime(occurred_on, '%Y-%m-%d') || '"' ||"""
-    """ coalesce(',"region":"' || region || '"', '') || rest"""
-)
-_RECORDS_SQL: Final = (
-    'SELECT partition, "offset", timestamp_ms, subject, type, source, id, time, occurred_on, region, receivedat, '
-    f"CASE WHEN raw_value IS NOT NULL THEN decode(raw_value) ELSE {_VALUE} END AS record "
-    "FROM read_parquet([{files}], hive_partitioning = true, hive_types = {{'partition': INTEGER}})"
-)
 
 __all__ = ["ALL", "MANIFEST", "Archive", "ArchiveDamaged", "ArchivedRecord", "Barrier", "Filter"]

@@ -49,7 +49,10 @@ def opened(
 
     The events are parsed once, into a table.
     """
-    with tempfile.TemporaryDirectory(dir=machine.spill) as folder, connected(regions, region_changes, machine) as connection:
+    with (
+        tempfile.TemporaryDirectory(dir=machine.spill) as folder,
+        connected(regions, region_changes, machine) as connection,
+    ):
         connection.execute(f"CREATE TEMP TABLE ledger_record AS {_source(connection, events, Path(folder))}")
         yield connection
 
@@ -130,4 +133,3 @@ def _written(events: Iterable[tuple[str | None, bytes]], path: Path) -> Path:
 
 def _list(paths: Iterable[Path]) -> str:
     return "[" + ", ".join(quoted(path) for path in paths) + "]"
-

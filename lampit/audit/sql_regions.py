@@ -1,7 +1,7 @@
 """The region tables of the second count: made once in a process, read by every count in it.
 
 In: the reference files, and what DuckDB may use. Out: a connection of its own for each count, that finds the tables
-`region_reference` and `region_change` and what regions.sql makes of them; everything a count makes is temporary, and so is seen by
+`region_reference` and `region_change` and what regions.sql makes of them; all that a count makes is temporary, and seen by
 that connection alone. Making the tables takes longer than counting a few thousand events. Called by `sql_input`.
 """
 
