@@ -173,6 +173,19 @@ class Archive:
         chosen = self.partitions() if partitions is None else sorted(partitions)
         return [self.files.url_of(self.path(number, entry)) for number in chosen for entry in self.segments(number)]
 
+    def before(self, upto: Mapping[int, int]) -> tuple[list[str], list[bytes]]:
+        """What lies before the next offsets, by partition: paths of whole segments; values of those that the offsets cut."""
+        whole: list[str] = []
+        cut: list[bytes] = []
+        for number in self.partitions():
+            for entry in self.segments(number):
+                if entry.last < upto.get(number, 0):
+                    whole.append(self.files.url_of(self.path(number, entry)))
+                elif entry.first < upto.get(number, 0):
+                    records = segments.records(self._table(number, entry, Filter(upto=upto)))
+                    cut += [record.value for record in records if record.value is not None]
+        return whole, cut
+
     def records_sql(self, upto: Mapping[int, int] | None = None) -> str:
         """A SELECT for DuckDB: partition, "offset", timestamp_ms, subject, type, source, id, time, occurred_on, region,
         receivedat and `record`, the JSON text of the value. `upto`: next offsets by partition, as of a barrier.

@@ -161,7 +161,7 @@ def _copies(topic: Topic, partitions: list[Any], least: int, wanted: int) -> Fin
 async def _read(settings: Settings, admin: Any, present: set[str], found: list[Finding]) -> Log:
     """Where the ledger begins and ends, and how far the groups are; added to `found`."""
     log = Log()
-    ends = await _ends(settings, {topic for topics in _READS.values() for topic in topics} & present)
+    ends = await _ends(settings, admin, {topic for topics in _READS.values() for topic in topics} & present)
     log.ends = {tp.partition: end for tp, end in ends.items() if tp.topic == LEDGER}
     finding, log.genesis = await _genesis(settings, log.ends)
     found.append(finding)
@@ -178,20 +178,16 @@ async def _read(settings: Settings, admin: Any, present: set[str], found: list[F
     return log
 
 
-async def _ends(settings: Settings, topics: set[str]) -> dict[TopicPartition, int]:
+async def _ends(settings: Settings, admin: Any, topics: set[str]) -> dict[TopicPartition, int]:
     if not topics:
         return {}
+    there = [
+        TopicPartition(topic["name"], one["partition_index"])
+        for topic in admin.describe_topics(sorted(topics))
+        for one in topic["partitions"]
+    ]
     async with reader(settings) as consumer:
-        many = {topic.name: topic.partitions for topic in topics_of(settings)}
-        wanted = [TopicPartition(topic, number) for topic in sorted(topics) for number in range(many[topic])]
-        there = [tp for tp in wanted if tp.partition in (await _partitions(consumer, tp.topic))]
-        return dict(await consumer.end_offsets(there)) if there else {}
-
-
-async def _partitions(consumer: Any, topic: str) -> set[int]:
-    if consumer.partitions_for_topic(topic) is None:
-        await consumer.topics()
-    return consumer.partitions_for_topic(topic) or set()
+        return dict(await consumer.end_offsets(there))
 
 
 async def _genesis(settings: Settings, ends: Mapping[int, int]) -> tuple[Finding, Genesis | None]:
