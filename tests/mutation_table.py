@@ -2,9 +2,8 @@
 
 In: the packages as they are. Out: fault → caught by, on standard output; exit code 1 when a fault is caught by no test.
 Each fault is put into a copy of the packages of its own; the tests of the count run against the copy: every story by the
-core, the table of facts and states, the calendar, the roll-up of places. A test that fails by anything but an assertion
-core, the table of facts and states, the calendar, the monthly closings. A test that fails by anything but an assertion
-catches nothing.
+core, the table of facts and states, the calendar, the roll-up of places, the monthly closings. A test that fails by
+anything but an assertion catches nothing.
 """
 
 from __future__ import annotations
