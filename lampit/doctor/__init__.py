@@ -26,7 +26,7 @@ def examine(addresses: tuple[str, ...], broker_seconds_max: float) -> list[Findi
     from lampit.doctor import cluster, local
 
     try:
-        settings.pseudonym_key_bytes()
+        settings.pseudonym_keys()
         found = [ok("settings", "they fit together, and the pseudonym key can be read")]
     except ConfigurationError as error:
         found = [refused("settings", str(error))]

@@ -197,7 +197,7 @@ async def _genesis(settings: Settings, ends: Mapping[int, int]) -> tuple[Finding
         return warning(check, "the ledger is empty", "start Lampit: it begins the ledger with this key"), None
     record = await first_record(settings, LEDGER, 0)
     try:
-        fingerprint = Pseudonymiser(settings.pseudonym_key_bytes()).fingerprint
+        fingerprint = Pseudonymiser(*settings.pseudonym_keys()).fingerprint
         genesis = checked_genesis(None if record is None else record.value, settings, fingerprint)
     except ConfigurationError as error:
         return refused(check, str(error)), None
