@@ -81,7 +81,13 @@ async def ensure_ledger(settings: Settings, fingerprint: str, reference: Referen
         with suppress(Fenced):
             await _begin(settings, fingerprint, reference)
         found = await _wait_for_genesis(settings)
-    genesis = _genesis(found.value) if found is not None else None
+    genesis = checked_genesis(None if found is None else found.value, settings, fingerprint)
+    return LedgerIdentity(genesis.ledger_id, settings.partitions, rules_of(settings), reference.digest)
+
+
+def checked_genesis(value: bytes | None, settings: Settings, fingerprint: str) -> Genesis:
+    """The ledger's first record, if the ledger is the one that the settings and the key are for; else ConfigurationError."""
+    genesis = _genesis(value)
     if genesis is None:
         raise ConfigurationError(
             "Topic lampit.ledger does not begin with a genesis record: delete it, or use another cluster."
@@ -92,7 +98,7 @@ async def ensure_ledger(settings: Settings, fingerprint: str, reference: Referen
         )
     if genesis.key_fingerprint != fingerprint:
         raise ConfigurationError(_wrong_key(genesis))
-    return LedgerIdentity(genesis.ledger_id, settings.partitions, rules_of(settings), reference.digest)
+    return genesis
 
 
 def _wrong_key(genesis: Genesis) -> str:

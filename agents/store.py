@@ -27,7 +27,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteBufferManager
+from rocksdict import (
+    AccessType,
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    Options,
+    Rdict,
+    WriteBatch,
+    WriteBufferManager,
+)
 
 from stream import tally
 from stream.contribution import Change, PeriodCell
@@ -80,6 +89,19 @@ class Meta(msgspec.Struct, frozen=True):
 
 
 _meta = msgspec.msgpack.Decoder(Meta)
+
+
+def read_meta(path: Path, notes: Path) -> Meta | None:
+    """Where a store stands, read beside a worker that may have it open; RocksDB's own log of it goes to the folder `notes`."""
+    options = _options()
+    options.create_if_missing(False)
+    options.set_db_log_dir(str(notes))
+    database: Any = Rdict(str(path), options, access_type=AccessType.read_only())
+    try:
+        raw = database.get(_META)
+    finally:
+        database.close()
+    return _meta.decode(raw) if raw is not None else None
 
 
 class Store:

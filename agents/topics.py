@@ -84,10 +84,7 @@ def ensure_topics(
             bootstrap_timeout_ms=int(broker_seconds_max * 1000),
         )
     except (KafkaError, OSError) as error:
-        raise ConfigurationError(
-            f"No Kafka broker answers at {settings.bootstrap_servers} ({type(error).__name__}): "
-            "check LAMPIT_BOOTSTRAP_SERVERS, LAMPIT_SECURITY_PROTOCOL with its user and certificates, and that the broker runs."
-        ) from error
+        raise ConfigurationError(no_broker(settings, error)) from error
     try:
         present = set(admin.list_topics())
         made = _create(admin, [topic for topic in wanted if topic.name not in present], settings)
@@ -101,6 +98,14 @@ def ensure_topics(
     finally:
         admin.close()
     return made
+
+
+def no_broker(settings: Settings, error: Exception) -> str:
+    """What to say when no broker answers."""
+    return (
+        f"No Kafka broker answers at {settings.bootstrap_servers} ({type(error).__name__}): "
+        "check LAMPIT_BOOTSTRAP_SERVERS, LAMPIT_SECURITY_PROTOCOL with its user and certificates, and that the broker runs."
+    )
 
 
 def _create(admin: Any, missing: list[Topic], settings: Settings) -> list[str]:

@@ -143,6 +143,23 @@ def explain(people: int, count: int, repeats: int) -> None:
     _finish(explaining.measure(people, count, repeats))
 
 
+@main.command("sql_count")
+@click.option("--people", type=click.IntRange(1000), default=1_500_000, show_default=True, help="On the register.")
+@_events(500_000)
+@_repeats
+def sql_count(people: int, count: int, repeats: int) -> None:
+    """The audit's SQL count over an archive, beside a bare DuckDB query over the same segments.
+
+    \b
+    Examples:
+      python -m bench sql_count
+      python -m bench sql_count --people 300000 --events 100000 --repeats 1
+    """
+    from bench import sql_counting
+
+    _finish(sql_counting.measure(people, count, repeats))
+
+
 @main.command()
 @click.option("--people", type=click.IntRange(1000), default=10_000_000, show_default=True, help="On the register.")
 @_seed

@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "publish": Entry("lampit.publish", "command", "Send event files to the intake topics, resumable."),
     "run": Entry("lampit.run", "command", "Run the agents against Kafka: intake, ledger, rollup, archive or all."),
     "demo": Entry("lampit.demo", "demo", "Show Lampit at work on this machine, with made-up events."),
+    "doctor": Entry("lampit.doctor", "command", "Say what is wrong with an installation, and what to do about it."),
     "day": Entry("lampit.control", "day", "Turn the business day of a ledger that does not follow the clock."),
     "epoch": Entry("lampit.control", "epoch", "Begin a new epoch with the settings in force."),
     "replay": Entry("lampit.replay", "command", "Fill a fresh cluster, or a file, from the archive."),

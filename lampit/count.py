@@ -7,12 +7,9 @@ audit's second implementation. Nothing here decides what counts.
 
 from __future__ import annotations
 
-import gc
-import re
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final, Literal
@@ -23,12 +20,14 @@ import msgspec
 from agents.settings import Settings, load_settings
 from lampit import reference, tables
 from lampit.cli import EXIT_PROBLEM
+from lampit.collecting import no_collection
 from lampit.files import EventFile, bytes_of, open_all
+from lampit.words import Day, region_code
 from stream.admission import Admitted, admit
 from stream.engine import Engine
 from stream.events import OpeningBalance, PersonEvent
 from stream.pseudonym import Pseudonymiser
-from stream.regions import LEVELS, REGION, within
+from stream.regions import LEVELS, within
 from stream.rules import Rules
 
 Take = Callable[[str | None, PersonEvent | OpeningBalance], None]
@@ -52,23 +51,6 @@ class Outcome:
     regions: list[dict[str, Any]] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     anomalies: list[dict[str, Any]] = field(default_factory=list)
-
-
-class Day(click.ParamType):
-    """A day, written YYYY-MM-DD."""
-
-    name = "date"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        """The day."""
-        if isinstance(value, date):
-            return value
-        try:
-            if re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
-                return date.fromisoformat(value)
-        except ValueError:
-            pass
-        self.fail(f"{value!r} is not a day of the calendar written YYYY-MM-DD.", param, ctx)
 
 
 def pseudonymiser(settings: Settings) -> tuple[Pseudonymiser, bool]:
@@ -95,16 +77,6 @@ def read_events(files: list[EventFile], pseudonymise: Pseudonymiser, take: Take)
                 progress(read + file.bytes_read, done)
             read += file.bytes_read
     return rejected
-
-
-@contextmanager
-def no_collection() -> Iterator[None]:
-    """Millions of events are kept until the end: the cycle collector would walk them again and again."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def count_python(
@@ -162,13 +134,6 @@ def select(records: list[dict[str, Any]], region: str | None, level: str | None)
         for record in records
         if (region is None or within(record["region"], region)) and (level is None or record["level"] == level)
     ]
-
-
-def region_code(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """A well-formed region code, as click asks for it."""
-    if value is not None and not REGION.fullmatch(value):
-        raise click.BadParameter("a code is ID, 16, 16.05, 16.05.02, 16.05.02.2001 or ID-transit", ctx, param)
-    return value
 
 
 def _print(outcome: Outcome, as_json: bool, keyed: bool) -> None:

@@ -76,6 +76,7 @@ class _Walk:
             self._take(one)
         self.scope = self._scope()
         self._parts: dict[str, list[Part]] = {}
+        self._persons: list[Events] | None = None
         self._moved: defaultdict[tuple[str, int, str | None, int], int] = defaultdict(int)
         self._stated: dict[tuple[str, int, str | None, int], Extra] = {}
         self._events: dict[int, Event | OpeningBalance] = {}
@@ -92,11 +93,17 @@ class _Walk:
 
     def figure(self, day: int) -> Extra:
         """The region's figure as known now, straight from all persons."""
-        tally = sum(self.scope.contributions(self._counted(one), day) for one in _components(self.known))
+        tally = sum(self.scope.contributions(self._counted(one), day) for one in self._components())
         return Extra(self._stated_by(self.scope, day).rows(unpack(tally)))
 
     def _stated_by(self, scope: Scope, day: int) -> Extra:
         return NOTHING if self.question.people_only else scope.stated(day)
+
+    def _components(self) -> list[Events]:
+        """The persons as known now; found once, because they are gone through at both ends and on the way."""
+        if self._persons is None:
+            self._persons = list(_components(self.known))
+        return self._persons
 
     def _counted(self, component: Events) -> list[Part]:
         """A person as known now; kept, because it is asked for at both ends and on the way."""
@@ -109,7 +116,9 @@ class _Walk:
     def parts(self, events: Events, scope: Scope) -> list[Part]:
         """The parts of the persons that these events are of."""
         context = Context(self.rules, self.reference, scope.book)
-        return [count(dict(component), context) for component in _components(events)]
+        if len(events) == 1:
+            return [count(events, context)] if all(events.values()) else []
+        return [count(component, context) for component in _components(events)]
 
     def add(self, origin: Origin, day: int, subject: str | None, moved: int, stated: Extra = NOTHING) -> None:
         """Count what a cause moved."""
@@ -157,7 +166,8 @@ class _Walk:
         # Who is whom may be told by a new event too: nobody's parts outlast one.
         if new:
             self._parts.clear()
-        for component in _components(self.known):
+            self._persons = None
+        for component in self._components() if new else ():
             arrived = sorted((one for subject in component for one in new[subject]), key=_arrival)
             if arrived:
                 self._learn({subject: known.get(subject, []) for subject in component}, arrived)
@@ -188,18 +198,18 @@ class _Walk:
 
     def pass_days(self) -> None:
         """What every day after the first one moved, as known at the second instant."""
-        for component in _components(self.known):
+        turns = frozenset(self._days(self.scope.turns))
+        for component in self._components():
             for part in self._counted(component):
-                self._pass(part, component)
+                self._pass(part, component, turns)
         if not self.question.people_only:
             self._pass_stated()
 
     def _days(self, days: Iterable[int]) -> list[int]:
         return sorted({day for day in days if self.question.begin < day <= self.question.end})
 
-    def _pass(self, part: Part, component: Events) -> None:
+    def _pass(self, part: Part, component: Events, turns: frozenset[int]) -> None:
         subject = min(component)
-        turns = set(self._days(self.scope.turns))
         for day in self._days([*(on for on, _, _ in part.timeline.spans()), *(on for _, on, _ in part.held), *turns]):
             origins: list[Origin] = []
             told = 0

@@ -6,7 +6,8 @@ In: values that `stream.explain` makes. Out: causes with what each moved, and th
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -15,6 +16,8 @@ from stream.events import Event, OpeningBalance
 from stream.opening_figures import NOTHING, Extra, Row, plus
 from stream.scope import less
 from stream.tally import unpack
+
+_ORDER: Final = {kind: place for place, kind in enumerate(KINDS)}
 
 
 class Heard(NamedTuple):
@@ -55,7 +58,13 @@ class Cause(NamedTuple):
 
     def rows(self) -> tuple[Row, ...]:
         """Per measure (M, F, unknown, total)."""
-        return self.stated.rows(unpack(self.moved))
+        return _people(self.moved) if self.stated is NOTHING else self.stated.rows(unpack(self.moved))
+
+
+@lru_cache(maxsize=4096)
+def _people(moved: int) -> tuple[Row, ...]:
+    """The rows of a tally; thousands of causes move the same."""
+    return NOTHING.rows(unpack(moved))
 
 
 class Explanation(NamedTuple):
@@ -84,7 +93,7 @@ def shown_order(cause: Cause) -> tuple[int, int, str, str, str]:
     """By kind in the order of KINDS, then day, person and event."""
     event = cause.event
     return (
-        list(KINDS).index(cause.kind),
+        _ORDER[cause.kind],
         cause.day,
         cause.subject or "",
         "" if event is None else event.source,

@@ -14,7 +14,7 @@ from typing import Any
 from lampit import reference
 from lampit.audit.sql_closings import sql_closings, sql_delays
 from lampit.audit.sql_count import CountSettings, sql_counts
-from lampit.audit.sql_input import Machine
+from lampit.audit.sql_regions import Machine
 from stream.admission import Admitted, admit
 from stream.delay import delays
 from stream.engine import Engine

@@ -108,22 +108,15 @@ def _count(
     archive: Archive, upto: Mapping[int, int], tail: list[bytes | None], as_of: date, epoch: Epoch
 ) -> dict[str, Json]:
     """Every region by the second count, over the archived records up to the offsets, and those behind them."""
+    whole, cut = archive.before(upto)
+    rest = [value for value in (*cut, *tail) if value is not None]
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "records.parquet"
-        with duckdb.connect(config={"autoinstall_known_extensions": False}) as connection:
-            connection.execute(f"SET temp_directory = '{folder}/spill'")
-            connection.execute("CREATE TABLE tail (record VARCHAR)")
-            rows = [(value.decode(),) for value in tail if value is not None]
-            if rows:
-                connection.executemany("INSERT INTO tail VALUES (?)", rows)
-            # A copy under the other id of a merged person is no event of its own.
-            connection.execute(
-                f"COPY (SELECT record AS value FROM (SELECT record FROM ({archive.records_sql(upto)}) "
-                'UNION ALL SELECT record FROM tail) WHERE NOT contains(record, \'"forwardedfrom":"\')) '
-                f"TO '{path}' (FORMAT parquet, COMPRESSION zstd)"
-            )
+        files = [Path(path) for path in whole]
+        if rest:
+            files.append(Path(folder) / "rest.ndjson")
+            files[-1].write_bytes(b"".join(value.replace(b"\n", b" ") + b"\n" for value in rest))
         counted = sql_count(
-            path,
+            files,
             as_of=as_of,
             regions=reference.DATA / "regions",
             region_changes=reference.DATA / "region_changes.csv",

@@ -23,15 +23,18 @@ CREATE OR REPLACE TEMP TABLE unknown_region AS
 
 -- "Counted somewhere, no birth date from any event": home or in transit at the end of some day.
 CREATE OR REPLACE TEMP TABLE birth_date_unknown AS
-    WITH counted AS (
+    WITH unborn AS (
+        SELECT fold_no FROM judged LEFT JOIN said USING (fold_no) LEFT JOIN corrected USING (fold_no)
+        WHERE said.birth_date IS NULL AND corrected.birth_date IS NULL),
+    counted AS (
         SELECT DISTINCT fold_no FROM (
             SELECT fold_no, state, on_day, lead(on_day) OVER (PARTITION BY fold_no ORDER BY step) AS next_day
-            FROM walk JOIN judged USING (fold_no))
+            FROM walk SEMI JOIN unborn USING (fold_no))
         WHERE state IN ('HOME', 'TRANSIT') AND (on_day IS NULL OR next_day IS NULL OR on_day < next_day))
     SELECT person, source, id
     FROM judged_event JOIN fact_rank USING (kind)
-    JOIN counted USING (fold_no) LEFT JOIN said USING (fold_no) LEFT JOIN corrected USING (fold_no)
-    WHERE NOT flow_only AND said.birth_date IS NULL AND corrected.birth_date IS NULL
+    JOIN counted USING (fold_no)
+    WHERE NOT flow_only
     QUALIFY row_number() OVER (PARTITION BY person ORDER BY occurred_on, rank, event_no) = 1;
 
 CREATE OR REPLACE TEMP TABLE anomaly AS

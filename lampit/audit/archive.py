@@ -22,6 +22,7 @@ from agents.archive_files import Files
 from agents.archive_tree import tree_path
 from agents.errors import ConfigurationError, LampitError
 from agents.topics import LEDGER
+from lampit.audit.record_sql import RECORDS_SQL
 from stream.archive import Entry, Header, read_manifest
 from stream.archive_tree import Line, read_tree
 
@@ -185,6 +186,19 @@ class Archive:
         chosen = self.partitions() if partitions is None else sorted(partitions)
         return [self.files.url_of(self.path(number, entry)) for number in chosen for entry in self.segments(number)]
 
+    def before(self, upto: Mapping[int, int]) -> tuple[list[str], list[bytes]]:
+        """What lies before the next offsets, by partition: paths of whole segments; values of those that the offsets cut."""
+        whole: list[str] = []
+        cut: list[bytes] = []
+        for number in self.partitions():
+            for entry in self.segments(number):
+                if entry.last < upto.get(number, 0):
+                    whole.append(self.files.url_of(self.path(number, entry)))
+                elif entry.first < upto.get(number, 0):
+                    records = segments.records(self._table(number, entry, Filter(upto=upto)))
+                    cut += [record.value for record in records if record.value is not None]
+        return whole, cut
+
     def records_sql(self, upto: Mapping[int, int] | None = None) -> str:
         """A SELECT for DuckDB: partition, "offset", timestamp_ms, subject, type, source, id, time, occurred_on, region,
         receivedat and `record`, the JSON text of the value. `upto`: next offsets by partition, as of a barrier.
@@ -192,7 +206,7 @@ class Archive:
         files = ", ".join("'" + path.replace("'", "''") + "'" for path in self.parquet_files(upto))
         limits = " OR ".join(f'(partition = {number} AND "offset" < {end})' for number, end in (upto or {}).items())
         where = f" WHERE {limits}" if upto is not None else ""
-        return _RECORDS_SQL.format(files=files) + where
+        return RECORDS_SQL.format(files=files) + where
 
     def path(self, partition: int, entry: Entry) -> str:
         """The path of a segment inside the archive."""
@@ -252,23 +266,5 @@ def _instant(moment: datetime) -> Any:
     """A moment with a zone, as the columns have it."""
     return pa.scalar(moment, pa.timestamp("us", "UTC")).cast(pa.timestamp("us"))
 
-
-_INSTANT_TEXT: Final = (
-    "strftime({0}, '%Y-%m-%dT%H:%M:%S') || CASE WHEN epoch_us({0}) % 1000000 = 0 THEN ''"
-    " ELSE strftime({0}, '.%f') END || 'Z'"
-)
-_VALUE: Final = (
-    """'{{"specversion":"1.0","id":"' || id || '","source":"' || source || '","type":"' || type || '","time":"' || """
-    + _INSTANT_TEXT.format("time")
-    + """ || '","subject":"' || subject || '","receivedat":"' || """
-    + _INSTANT_TEXT.format("receivedat")
-    + """ || '","data":{{"occurred_on":"' || strftime(occurred_on, '%Y-%m-%d') || '"' ||"""
-    """ coalesce(',"region":"' || region || '"', '') || rest"""
-)
-_RECORDS_SQL: Final = (
-    'SELECT partition, "offset", timestamp_ms, subject, type, source, id, time, occurred_on, region, receivedat, '
-    f"CASE WHEN raw_value IS NOT NULL THEN decode(raw_value) ELSE {_VALUE} END AS record "
-    "FROM read_parquet([{files}], hive_partitioning = true, hive_types = {{'partition': INTEGER}})"
-)
 
 __all__ = ["ALL", "MANIFEST", "Archive", "ArchiveDamaged", "ArchivedRecord", "Barrier", "Filter"]

@@ -1,31 +1,18 @@
 """An archive as a source: DuckDB reads its Parquet segments and finds the few people whom a question concerns.
 
 In: the directory or URL of an archive, and a question. Out: their events, or ledger records for the SQL count. Called by
-`lampit.audit.sources`. Whom a question concerns is found generously: who is left out is nowhere near the region, or nothing
-of theirs, no event, birthday or permit, turns between the two states. `explain --recount` holds the answer against figures
-that are counted without that choice.
+`lampit.audit.sources`.
 """
 
 from __future__ import annotations
 
-import tempfile
-from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final
 
-import duckdb
-import msgspec
-
-from agents.errors import LampitError
-from agents.settings import load_settings
 from lampit.audit import conditions
 from lampit.audit.archive import Archive, ArchiveDamaged
-from stream.events import OpeningBalance
-from stream.explanation import Heard, Question
-from stream.ledger import ControlRecord, Epoch, EpochSettings, LedgerRecord, decode_record
-from stream.regions import COUNTRY, within
-from stream.rules import Rules
+from lampit.audit.duck_source import BALANCE, DuckSource, heard_of
+from stream.regions import COUNTRY
 
 # What a question looks at, of every event of a person: extra is the text that holds the dates of the person data.
 _EVENT_SQL: Final = """
@@ -52,94 +39,6 @@ CREATE OR REPLACE TEMP TABLE member AS
 SELECT survivor AS person FROM concerned
 UNION SELECT person FROM one_person SEMI JOIN concerned USING (survivor)
 """
-
-
-BALANCE: Final = "lampit.opening_balance.v1"
-
-
-class DuckSource(ABC):
-    """A source that DuckDB reads; a context manager, because it holds a database and a folder for what does not fit."""
-
-    rejected = 0
-
-    def __init__(self, database: str = ":memory:") -> None:
-        """Open the database."""
-        self._folder = tempfile.TemporaryDirectory()
-        config: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False}
-        self._duckdb = duckdb.connect(database, read_only=database != ":memory:", config=config)
-        self._duckdb.execute(f"SET temp_directory = {conditions.text(Path(self._folder.name) / 'spill')}")
-        self._duckdb.execute("SET preserve_insertion_order = false")
-        # It would go to standard output, between the figures.
-        self._duckdb.execute("SET enable_progress_bar = false")
-
-    @staticmethod
-    def received(text: str) -> int:
-        """When a record was accepted."""
-        return _heard(text).received_at
-
-    @abstractmethod
-    def texts(self, kind: str) -> list[str]:
-        """The records of a type that are of no person, as JSON."""
-
-    @abstractmethod
-    def texts_of(self, region: str | None, here: str, turns: str) -> list[str]:
-        """The records of all persons of whom one event is here, and one turns. region: where here is, if that is a region."""
-
-    @abstractmethod
-    def records(self, known_at: int | None, region: str | None) -> Path:
-        """See `Source`."""
-
-    def __enter__(self) -> Self:
-        """The source."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the database, remove the copies."""
-        self._duckdb.close()
-        self._folder.cleanup()
-
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """The rows of a query; LampitError says no content."""
-        return self.run(sql).fetchall()
-
-    def run(self, sql: str) -> duckdb.DuckDBPyConnection:
-        """Run SQL."""
-        try:
-            return self._duckdb.execute(sql)
-        except duckdb.Error as error:
-            # The message can quote a record.
-            raise LampitError(
-                f"The source cannot be read ({type(error).__name__}): `lampit audit verify` says what an archive lacks."
-            ) from None
-
-    def rules(self, transit_expiry_days: int | None, leap_birthday: Any) -> Rules:
-        """What is given, else the settings of the archive's last epoch, else those in force."""
-        controls = [decode_record(text.encode()) for text in self.texts("lampit.epoch.v1")]
-        epochs = [one.control for one in controls if isinstance(one, ControlRecord) and isinstance(one.control, Epoch)]
-        if epochs:
-            said = max(epochs, key=lambda one: one.epoch).settings
-        else:
-            settings = load_settings()
-            said = EpochSettings(settings.transit_expiry_days, settings.leap_birthday)
-        return Rules(transit_expiry_days or said.transit_expiry_days, leap_birthday or said.leap_birthday)
-
-    def heard(
-        self, question: Question | None = None, person: str | None = None, rules: Rules | None = None
-    ) -> list[Heard]:
-        """Every event that can play a part in the answer; everything where nothing is asked."""
-        balances = self.texts(BALANCE)
-        if question is None:
-            texts = self.texts_of(None, "true", "true")
-        elif person is not None:
-            texts = self.texts_of(None, f"person = {conditions.text(person)}", "true")
-        else:
-            redrawn = conditions.is_redrawn(question.region, question.begin, question.end)
-            everybody = redrawn or _is_balanced(balances, question.region)
-            turns = "true" if everybody else conditions.turns(question, rules)
-            texts = self.texts_of(question.region, conditions.here(question.region), turns)
-        known_to = None if question is None else question.known_to
-        found = (_heard(text) for text in dict.fromkeys([*balances, *texts]))
-        return [one for one in found if known_to is None or one.received_at <= known_to]
 
 
 class ArchiveSource(DuckSource):
@@ -199,7 +98,7 @@ class ArchiveSource(DuckSource):
         others = self._records(f"subject IS NULL AND receivedat IS NOT NULL AND type <> {conditions.text(BALANCE)}")
         if others:
             members = {person for (person,) in self.rows("SELECT person FROM member")}
-            texts += [text for text in others if _heard(text).subject in members]
+            texts += [text for text in others if heard_of(text).subject in members]
         return texts
 
     def _choose(self, here: str, turns: str) -> None:
@@ -221,20 +120,3 @@ class ArchiveSource(DuckSource):
             f' WHERE NOT contains(record, \'"forwardedfrom":"\')) TO {conditions.text(path)} (FORMAT parquet, COMPRESSION zstd)'
         )
         return path
-
-
-def _is_balanced(balances: Iterable[str], region: str) -> bool:
-    """Whether a balance has a say in the region: then what it holds of people can turn on any event of theirs."""
-    named = [event.region for event in (_heard(text).event for text in balances) if isinstance(event, OpeningBalance)]
-    mine = conditions.codes_of(region)
-    return any(within(code, one) or within(one, code) for code in named for one in mine)
-
-
-def _heard(text: str) -> Heard:
-    try:
-        record = decode_record(text.encode())
-    except (msgspec.MsgspecError, ValueError):
-        record = None
-    if not isinstance(record, LedgerRecord):
-        raise ArchiveDamaged("A record of the archive is no ledger record: `lampit audit verify` says which.")
-    return Heard(record.received_at, record.subject, record.event)

@@ -32,7 +32,13 @@ def codes_of(region: str) -> tuple[str, ...]:
         code
         for code in places.codes()
         if not within(code, region)
-        and any(within(places.code_in(place.column, era), region) for place in places.changed(code) for era in eras)
+        # While it is in force a place lies at its code.
+        and any(
+            within(places.code_in(place.column, era), region)
+            for place in places.changed(code)
+            for era in eras
+            if not place.in_force(era)
+        )
     )
     return (region, *sorted(others))
 

@@ -105,7 +105,7 @@ CREATE OR REPLACE TEMP TABLE state_table AS
 -- that is kept under another id of the person. "The stock by report date on D is the figure of D over the events whose
 -- time falls on a day up to D. Opening balances count from their D0 whatever their time."
 CREATE OR REPLACE TEMP VIEW accepted AS
-    SELECT coalesce(subject, '') AS subject, source, id, type[8:-4] AS kind, time, data
+    SELECT rowid AS record_no, coalesce(subject, '') AS subject, source, id, type[8:-4] AS kind, time, data
     FROM ledger_record
     WHERE forwardedfrom IS NULL
         AND (getvariable('reported_by') IS NULL OR type = 'lampit.opening_balance.v1'
@@ -206,14 +206,18 @@ CREATE OR REPLACE TEMP VIEW uncontested AS
     FROM accepted ANTI JOIN repeated USING (subject, source, id) ANTI JOIN linked USING (subject)
     UNION ALL BY NAME
     SELECT * EXCLUDE (place), subject IN (SELECT subject FROM linked) AS is_linked FROM contested WHERE place = 1;
+-- Numbered apart from all else that an event says, because a sort carries along whatever it is given.
+CREATE OR REPLACE TEMP TABLE event_number AS
+    SELECT record_no, row_number() OVER (ORDER BY time, source, id, sha256(canonical), subject) AS event_no
+    FROM uncontested;
 -- "Every code an event names (region, destination, origin, service_point) is resolved on its occurred_on" (reading 7.4).
 CREATE OR REPLACE TEMP TABLE nik_event AS
-    SELECT row_number() OVER (ORDER BY time, source, id, sha256(canonical), subject) AS event_no, *,
+    SELECT event_no, uncontested.*,
            data.occurred_on AS occurred_on, coalesce(data.status, 'captured') AS status,
            era_of(occurred_on) AS era, resolved(data.region, era) AS region, resolved(data.origin, era) AS origin,
            resolved(data.destination, era) AS destination, resolved(data.service_point, era) AS service_point,
            kind = 'birth' AND (coalesce(data.stillborn, false) OR coalesce(data.already_registered, false)) AS flow_only
-    FROM uncontested;
+    FROM uncontested JOIN event_number USING (record_no);
 
 -- ----------------------------------------------------------------------------------------------------- 2. openings
 

@@ -19,9 +19,10 @@ import msgspec
 
 from agents.errors import ConfigurationError
 from lampit import reference, tables
-from lampit.audit.options import Instant, shown_instant, with_rules
-from lampit.audit.sources import Source, known_text, notice_rejected, open_source
-from lampit.count import Day, region_code, select
+from lampit.audit.options import Instant, known_text, shown_instant, with_rules
+from lampit.audit.sources import Source, notice_rejected, open_source
+from lampit.count import select
+from lampit.words import Day, region_code
 from stream.regions import LEVELS
 from stream.rules import Rules
 from stream.tally import MEASURES

@@ -16,10 +16,10 @@ import click
 from agents.errors import ConfigurationError, LampitError
 from lampit import reference
 from lampit.audit import explain_shown as shown
-from lampit.audit.coverage import by_sql
 from lampit.audit.options import Instant, with_rules
 from lampit.audit.sources import Source, notice_rejected, open_source
-from lampit.count import Day, region_code
+from lampit.collecting import no_collection
+from lampit.words import Day, region_code
 from stream.events import Event, NikChange
 from stream.explain import explain
 from stream.explanation import Explanation, Heard, Question
@@ -75,6 +75,8 @@ def only_person(heard: list[Heard], person: str) -> list[Heard]:
 
 
 def _figures(source: Source, question: Question, rules: Rules, day: int, known_at: int | None) -> Figures:
+    from lampit.audit.coverage import by_sql
+
     records = by_sql(source, date.fromordinal(day), known_at, rules, question.region)
     for record in records:
         if record["region"] == question.region:
@@ -148,7 +150,7 @@ def command(
       lampit audit explain ID --from 2019-01-31 --to 2019-12-31 --person 1f0c…(32 digits) ledger.jsonl
     """
     question = _question(region, begin, end, known_from, known_to, person)
-    with open_source(source, need_instants=None if known_from is None else "--known-from") as opened:
+    with no_collection(), open_source(source, need_instants=None if known_from is None else "--known-from") as opened:
         rules = opened.rules(transit_expiry_days, leap_birthday)
         found = answer(opened, question, rules, person=person, recount=recount)
         notice_rejected(opened)

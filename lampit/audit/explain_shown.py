@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import click
 import msgspec
 
 from lampit import reference, tables
-from lampit.audit.options import shown_instant
-from lampit.audit.sources import known_text
+from lampit.audit.options import known_text, shown_instant
 from stream.calendar import format_instant, iso_day
 from stream.causes import KINDS
 from stream.coverage import percent
@@ -44,9 +45,19 @@ def signed(number: int | None) -> str:
     return tables.NOTHING if number is None else f"{number:+,}" if number else "0"
 
 
-def postings(cause: Cause) -> Iterator[tuple[str, str | None, int]]:
+def postings(cause: Cause) -> tuple[tuple[str, str | None, int], ...]:
     """(measure, sex, change) of a cause; sex None where a balance gives a total alone."""
-    for measure, row in zip(MEASURES, cause.rows(), strict=True):
+    return _postings(cause.rows())
+
+
+@lru_cache(maxsize=4096)
+def _postings(rows: tuple[Row, ...]) -> tuple[tuple[str, str | None, int], ...]:
+    """The same of its rows; thousands of causes move the same."""
+    return tuple(_unequal(rows))
+
+
+def _unequal(rows: tuple[Row, ...]) -> Iterator[tuple[str, str | None, int]]:
+    for measure, row in zip(MEASURES, rows, strict=True):
         parts = [value or 0 for value in row[:_TOTAL]]
         yield from ((measure, sex, value) for sex, value in zip(SEXES, parts, strict=True) if value)
         rest = (row[_TOTAL] or 0) - sum(parts)
@@ -142,10 +153,13 @@ def summary(causes: Sequence[Cause]) -> list[tuple[str, int, list[int]]]:
     """(kind, number of causes, changes of the totals by measure, of unrecorded last), in the order of KINDS."""
     found = []
     for kind in KINDS:
-        of_kind = [cause.rows() for cause in causes if cause.kind == kind]
+        of_kind = Counter(cause.rows() for cause in causes if cause.kind == kind)
         if of_kind:
-            totals = [sum(rows[index][_TOTAL] or 0 for rows in of_kind) for index in range(len(MEASURES))]
-            found.append((kind, len(of_kind), [*totals, totals[_OBLIGED] - totals[_RECORDED]]))
+            totals = [
+                sum((rows[index][_TOTAL] or 0) * number for rows, number in of_kind.items())
+                for index in range(len(MEASURES))
+            ]
+            found.append((kind, of_kind.total(), [*totals, totals[_OBLIGED] - totals[_RECORDED]]))
     return found
 
 
@@ -225,7 +239,7 @@ def _cause_table(causes: Sequence[Cause], limit: int) -> None:
 
 def _moved(cause: Cause) -> Iterator[str]:
     """`obliged +1`; the sexes only where the total alone would hide them."""
-    by_sex = list(postings(cause))
+    by_sex = postings(cause)
     totals: dict[str, int] = {}
     for measure, _, change in by_sex:
         totals[measure] = totals.get(measure, 0) + change

@@ -12,40 +12,43 @@ from pathlib import Path
 from typing import Final
 
 import click
-import duckdb
 
 from agents.errors import ConfigurationError
 from lampit import tables
 from lampit.audit import conditions
-from lampit.audit.archive_source import BALANCE, ArchiveSource, DuckSource
-from stream.regions import COUNTRY, TRANSIT
+from lampit.audit.archive_source import ArchiveSource
+from lampit.audit.duck_source import BALANCE
+from lampit.audit.index_source import FORMAT, REGENCY, number_of
 
-FORMAT: Final = 1
-_REGENCY: Final = len("PP.KK")
+_MEMORY: Final = "6GiB"
+"""For sorting; what is beyond goes to disk."""
 
 _BUILD_SQL: Final = """
+SET memory_limit = '{memory}';
 ATTACH {path} AS made;
 CREATE TABLE made.about AS SELECT {format} AS format, {events} AS events;
 CREATE TABLE made.other AS
     SELECT DISTINCT type, record FROM ({records} WHERE type IN ('lampit.epoch.v1', '{balance}'));
-CREATE TEMP TABLE dated AS
-    SELECT coalesce(survivor, person) AS person, type, occurred_on, region, receivedat, record,
+CREATE TEMP VIEW dated AS
+    SELECT {number} AS person, * EXCLUDE (person, survivor, data),
            CASE WHEN type = 'lampit.move_in.v1' THEN regexp_extract(data, '"origin":"[0-9.]+"') END AS origin,
-           -- every day that the event names but the one on which it happened, which comes first
-           array_to_string(regexp_extract_all(data, '"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}')[2:], '') AS days
-    FROM (SELECT *, coalesce(subject, json_extract_string(record, '$.subject')) AS person,
-                 substr(record, strpos(record, '"data":')) AS data
-          FROM ({records} WHERE receivedat IS NOT NULL AND type <> '{balance}')
-          WHERE NOT contains(record, '"forwardedfrom":"'))
+           -- every day that the event names but the one on which it happened, which is a column or comes first
+           array_to_string(regexp_extract_all(data, '"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}')[
+               CASE WHEN raw_value IS NULL THEN 1 ELSE 2 END:], '') AS days
+    FROM (SELECT {columns}, coalesce(subject, json_extract_string(decode(raw_value), '$.subject')) AS person,
+                 coalesce(rest, substr(decode(raw_value), strpos(decode(raw_value), '"data":'))) AS data
+          FROM read_parquet([{files}]) WHERE receivedat IS NOT NULL AND type <> '{balance}'
+              AND (raw_value IS NULL OR NOT contains(decode(raw_value), '"forwardedfrom":"')))
     LEFT JOIN one_person USING (person);
+CREATE TEMP TABLE placed AS
+    SELECT DISTINCT person, left(place, {regency}) AS place
+    FROM (SELECT person, unnest([region, origin[11:-2]]) AS place FROM dated) WHERE place IS NOT NULL;
 CREATE TABLE made.event AS
-    WITH placed AS (
-        SELECT DISTINCT person, left(place, {regency}) AS place
-        FROM (SELECT person, unnest([region, origin[11:-2]]) AS place FROM dated) WHERE place IS NOT NULL)
-    SELECT place, person, type, occurred_on, region, receivedat, coalesce(origin, '') || days AS extra, record
+    SELECT place, person, {columns}, coalesce(origin, '') || days AS extra
     FROM dated JOIN placed USING (person) ORDER BY place, person;
 DETACH made;
 """
+_COLUMNS: Final = "subject, type, source, id, time, occurred_on, region, receivedat, rest, raw_value"
 
 
 def build(source: ArchiveSource, path: Path) -> int:
@@ -60,8 +63,12 @@ def build(source: ArchiveSource, path: Path) -> int:
         format=FORMAT,
         events=events,
         records=source.sql,
+        files=", ".join(conditions.text(file) for file in source.archive.parquet_files()),
+        columns=_COLUMNS,
+        number=number_of("coalesce(survivor, person)"),
         balance=BALANCE,
-        regency=_REGENCY,
+        regency=REGENCY,
+        memory=_MEMORY,
     )
     try:
         source.run(sql)
@@ -71,57 +78,6 @@ def build(source: ArchiveSource, path: Path) -> int:
     finally:
         unfinished.unlink(missing_ok=True)
     return events
-
-
-class IndexSource(DuckSource):
-    """An index as a source."""
-
-    def __init__(self, path: str) -> None:
-        """Open it; ConfigurationError for a database that is none of ours."""
-        try:
-            super().__init__(path)
-            (found,) = self._duckdb.execute("SELECT format FROM about").fetchone() or (None,)
-        except duckdb.Error:
-            found = None
-        if found != FORMAT:
-            raise ConfigurationError(f"{path} is no index of this version: make one with `lampit audit index`.")
-
-    def texts(self, kind: str) -> list[str]:
-        """The records of a type that are of no person."""
-        return [text for (text,) in self.rows(f"SELECT record FROM other WHERE type = {conditions.text(kind)}")]
-
-    def texts_of(self, region: str | None, here: str, turns: str) -> list[str]:
-        """The records of all persons of whom one event is here, and one turns."""
-        place = _place(region)
-        return [
-            text
-            for (text,) in self.rows(
-                f"SELECT DISTINCT record FROM event WHERE {place} AND person IN (SELECT person FROM event WHERE {place}"
-                f" GROUP BY person HAVING bool_or({here}) AND bool_or({turns}))"
-            )
-        ]
-
-    def records(self, known_at: int | None, region: str | None) -> Path:
-        """Ledger records accepted by an instant: of everybody whom an event places in the regency, and all balances."""
-        known = "true" if known_at is None else f"receivedat <= make_timestamp({known_at})"
-        others = [text for text in self.texts(BALANCE) if known_at is None or self.received(text) <= known_at]
-        path = Path(self._folder.name) / f"records-{known_at}-{region}.parquet"
-        self._duckdb.execute("CREATE OR REPLACE TEMP TABLE balance AS SELECT unnest($1::VARCHAR[]) AS value", [others])
-        self.run(
-            f"COPY (SELECT DISTINCT record AS value FROM event WHERE {_place(region)} AND {known}"
-            f" UNION ALL FROM balance) TO {conditions.text(path)} (FORMAT parquet, COMPRESSION zstd)"
-        )
-        return path
-
-
-def _place(region: str | None) -> str:
-    """SQL: the rows of a region, and of others whose codes name places that are its own on some day."""
-    if region is None or region in (COUNTRY, TRANSIT):
-        return "true"
-    regencies = sorted({code[:_REGENCY] for code in conditions.codes_of(region)})
-    whole = [code for code in regencies if len(code) < _REGENCY]
-    found = [f"starts_with(place, {conditions.text(code + '.')})" for code in whole]
-    return "(" + " OR ".join([*found, f"place IN ({', '.join(map(conditions.text, regencies))})"]) + ")"
 
 
 @click.command()

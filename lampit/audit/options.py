@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from stream.calendar import end_of_day, format_instant, parse_instant
+from stream.calendar import day_of, end_of_day, format_instant, iso_day, parse_instant
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -49,6 +49,16 @@ def microseconds(moment: datetime) -> int:
 def shown_instant(instant: int | None) -> str | None:
     """The instant in UTC, as the JSON of the audit has it."""
     return None if instant is None else format_instant(instant)
+
+
+def known_text(instant: int | None) -> str:
+    """`, as known at …`, or nothing; the end of a day (WIB) is shown as the day."""
+    if instant is None:
+        return ""
+    day = day_of(instant, None)
+    if instant == end_of_day(day, None) - 1:
+        return f", as known at the end of {iso_day(day)}"
+    return f", as known at {shown_instant(instant)}"
 
 
 def with_rules(command: CommandT) -> CommandT:

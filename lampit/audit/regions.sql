@@ -1,30 +1,27 @@
 -- Region codes through time: docs/decisions/0007-region-codes-through-time.md, readings 1 to 7 and 12, as SQL for DuckDB.
 --
 -- In:  region_reference (the codes in force today) and region_change (dated changes), as shipped.
--- Out: the macros era_of and resolved, and the tables in_force, place_of, place_then, code_then and name_then, which say
---      something of codes that changed only: any other code is one place for ever, called by its code.
--- Run once, before count.sql.
+-- Out: the tables in_force, place_of, later_place, place_then, code_then and name_then, which say something of codes that changed
+--      only: any other code is one place for ever, called by its code.
+-- Run once in a process; region_words.sql has the words by which count.sql asks them.
 --
 -- An era is the time between two change days: era 0 until the first, era n from the nth on. A place is called by its code; of
 -- a code that several places had one after the other, the later ones by `code~YYYY-MM-DD`, the day they began.
 
-CREATE OR REPLACE TEMP TABLE change_day AS
+CREATE TABLE change_day AS
     SELECT row_number() OVER (ORDER BY on_day) AS era, on_day
     FROM (SELECT DISTINCT effective_on AS on_day FROM region_change);
-SET VARIABLE change_days = (SELECT coalesce(list(on_day ORDER BY on_day), []) FROM change_day);
-CREATE OR REPLACE TEMP TABLE era AS SELECT unnest(range(0, (SELECT count(*) + 1 FROM change_day))) AS era;
-CREATE OR REPLACE TEMP MACRO era_of(on_day) AS
-    len(list_filter(getvariable('change_days'), lambda change_day: change_day <= on_day));
+CREATE TABLE era AS SELECT unnest(range(0, (SELECT count(*) + 1 FROM change_day))) AS era;
 
 -- The code right above, by prefix.
-CREATE OR REPLACE TEMP MACRO prefix_of(code) AS
+CREATE MACRO prefix_of(code) AS
     CASE WHEN len(code) = 2 THEN 'ID' ELSE left(code, len(code) - CASE len(code) WHEN 13 THEN 5 ELSE 3 END) END;
 
 -- ------------------------------------------------------------------------------------------ 1, 2. validity
 
 -- "The old_code leaves and the new_code arrives of recode, move, status, merge, new and retired. split makes only its
 -- new_code arrive. rename does neither." goes_on: "retired and new of one code on one day are one place that goes on".
-CREATE OR REPLACE TEMP TABLE turn AS
+CREATE TABLE turn AS
     WITH side AS (
         SELECT effective_on AS on_day, kind, new_code AS code, true AS arrives
         FROM region_change WHERE kind <> 'rename' AND new_code IS NOT NULL
@@ -42,7 +39,7 @@ CREATE OR REPLACE TEMP TABLE turn AS
 
 -- "The codes of the reference are in force today. Going back, before a day the codes that arrived on it and did not leave
 -- are not in force, and those that left and did not arrive are": the next day that does either says which.
-CREATE OR REPLACE TEMP TABLE in_force AS
+CREATE TABLE in_force AS
     WITH every AS (SELECT DISTINCT code, era.era FROM turn, era),
     next_turn AS (
         SELECT every.code, every.era, arg_min(turn.leaves, turn.era) AS left_next
@@ -55,7 +52,7 @@ CREATE OR REPLACE TEMP TABLE in_force AS
 
 -- "A place is a code and the day from which it had it without a break; a code that leaves and arrives on one day ends as
 -- one place and begins as another."
-CREATE OR REPLACE TEMP TABLE place_run AS
+CREATE TABLE place_run AS
     WITH beginning AS (
         SELECT in_force.*, NOT coalesce(lag(in_force.in_force) OVER (PARTITION BY code ORDER BY era), false)
                OR coalesce(begins AND ends, false) AS is_first
@@ -68,7 +65,7 @@ CREATE OR REPLACE TEMP TABLE place_run AS
     FROM run LEFT JOIN change_day ON change_day.era = first_era;
 
 -- "By recode, move, status and merge the place of the old code becomes the place of the new code that begins that day."
-CREATE OR REPLACE TEMP TABLE became AS
+CREATE TABLE became AS
     SELECT DISTINCT ended.place, begun.place AS next_place
     FROM region_change JOIN change_day ON change_day.on_day = effective_on
     JOIN place_run AS ended ON ended.code = old_code AND ended.last_era = era - 1
@@ -77,23 +74,17 @@ CREATE OR REPLACE TEMP TABLE became AS
 
 -- "A code named on a day is, of the places with that code: the one in force on that day; else the last one that had ended
 -- by then; else the first one to come."
-CREATE OR REPLACE TEMP TABLE place_of AS
+CREATE TABLE place_of AS
     SELECT code, era.era, place FROM place_run, era
     QUALIFY row_number() OVER (PARTITION BY code, era.era ORDER BY
         first_era > era.era, CASE WHEN first_era <= era.era THEN -first_era ELSE first_era END) = 1;
--- A code that only one place ever had is that place's name.
-SET VARIABLE reused_codes = (SELECT coalesce(list(DISTINCT code), []) FROM place_run WHERE place <> code);
-SET VARIABLE later_places = (
-    SELECT coalesce(map_from_entries(list({k: code || '|' || era, v: place})), MAP {}) FROM place_of WHERE place <> code);
-CREATE OR REPLACE TEMP MACRO resolved(code, era) AS
-    CASE WHEN list_contains(getvariable('reused_codes'), code)
-         THEN coalesce(getvariable('later_places')[code || '|' || era], code) ELSE code END;
+CREATE TABLE later_place AS FROM place_of WHERE place <> code;
 
 -- ---------------------------------------------------------------------------------------- 5. the place on a day
 
 -- "p, if in force on D; after that, what p has become by D; before p begins, the one place that becomes p, and so on back.
 -- Where it goes no further (not yet, no longer, or several that merge into it), the last one found on the way."
-CREATE OR REPLACE TEMP TABLE place_then AS
+CREATE TABLE place_then AS
     WITH RECURSIVE
     came_from AS (
         SELECT next_place AS place, min(place) AS earlier_place FROM became GROUP BY next_place HAVING count(*) = 1),
@@ -113,15 +104,15 @@ CREATE OR REPLACE TEMP TABLE place_then AS
 -- resolves to this very place, and (b) the place above it has on D the code that is c's prefix. Otherwise they count at the code
 -- that the place above has on D. The place above is what c's prefix resolves to on the last day on which the place was in
 -- force (before it begins: on its first day)." Level by level, provinces first; keeps: in force, or (a) holds.
-CREATE OR REPLACE TEMP TABLE code_then (place VARCHAR, era BIGINT, code VARCHAR);
-CREATE OR REPLACE TEMP TABLE to_place AS
+CREATE TABLE code_then (place VARCHAR, era BIGINT, code VARCHAR);
+CREATE TABLE to_place AS
     SELECT place_then.place, place_then.era, place_run.code, first_era <= place_then.era AND place_then.era <= last_era AS stands,
            place_of.place = place_now AS is_its_own, prefix_of(place_run.code) AS prefix,
            CASE WHEN place_then.era > last_era THEN last_era ELSE first_era END AS era_above
     FROM place_then
     JOIN place_run ON place_run.place = place_now
     JOIN place_of ON place_of.code = place_run.code AND place_of.era = place_then.era;
-CREATE OR REPLACE TEMP MACRO codes_of_length(length) AS TABLE
+CREATE MACRO codes_of_length(length) AS TABLE
     SELECT to_place.place, to_place.era,
            CASE WHEN stands OR (is_its_own AND coalesce(code_then.code, place_of.place, prefix) = prefix) THEN to_place.code
                 ELSE coalesce(code_then.code, place_of.place, prefix) END AS code
@@ -141,7 +132,7 @@ DELETE FROM place_then WHERE place_now = place;
 
 -- "The old_name of the earliest row after that day with that old_code, of whatever kind; else the reference's name; else, as the
 -- code has ended, the old_name of the latest row with that old_code."
-CREATE OR REPLACE TEMP TABLE name_then AS
+CREATE TABLE name_then AS
     WITH old AS (
         SELECT old_code AS code, era, min(old_name) AS name
         FROM region_change JOIN change_day ON on_day = effective_on WHERE old_code IS NOT NULL GROUP BY old_code, era)

@@ -14,7 +14,8 @@ from typing import Any, Final
 import duckdb
 
 from lampit.audit.sql_count import CountSettings, count_day, rows, run
-from lampit.audit.sql_input import Events, Machine, opened
+from lampit.audit.sql_input import Events, opened
+from lampit.audit.sql_regions import Machine
 
 _DAY: Final = timedelta(days=1)
 

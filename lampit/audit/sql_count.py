@@ -15,7 +15,8 @@ from typing import Any, Final, Literal
 
 import duckdb
 
-from lampit.audit.sql_input import Events, Machine, opened
+from lampit.audit.sql_input import Events, opened
+from lampit.audit.sql_regions import Machine
 
 SQL: Final = Path(__file__).parent
 

@@ -1,9 +1,9 @@
-"""What the second count reads, given to DuckDB: accepted events and the region reference.
+"""What the second count reads, given to DuckDB: accepted events, beside the region tables of `sql_regions`.
 
 In: ledger records (an iterable of (person id, record as JSON), or files of them: NDJSON as it is, Parquet with a column
-`value` that holds the record as text or bytes, segments of an archive, a folder of either) and the region tables. Out: the
-tables `ledger_record`, `region_reference` and `region_change`, and what regions.sql makes of them. Nothing is judged
-here: control records and copies are left out by count.sql. Called by `sql_count` and `sql_closings`.
+`value` that holds the record as text or bytes, segments of an archive, a folder of either). Out: the table
+`ledger_record`. Nothing is judged here: control records and copies are left out by count.sql. Called by `sql_count` and
+`sql_closings`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,15 @@ import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import duckdb
 
+from lampit.audit.sql_regions import Machine, connected, quoted
+
 Events: TypeAlias = Path | Sequence[Path] | Iterable[tuple[str | None, bytes]]
 _Kind: TypeAlias = "str | Mapping[str, Any]"
-
-REGIONS_SQL: Final = Path(__file__).with_name("regions.sql")
-REGION_FILES: Final = ("provinces.csv", "regencies.csv", "districts.csv", "villages.csv")
 
 # The fields of the schema, with DuckDB's types; what else a record holds plays no part in any figure.
 _PERMIT: Final = {"from": "DATE", "until": "DATE"}
@@ -43,36 +41,19 @@ _RECORD: Final[Mapping[str, _Kind]] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What DuckDB may use: threads, memory ("4GiB"; beyond it spills to disk), and where it spills (a temporary folder)."""
-
-    threads: int | None = None
-    memory_limit: str | None = None
-    spill: Path | None = None
-
-
 @contextmanager
 def opened(
     events: Events, regions: Path, region_changes: Path | None, machine: Machine
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with `ledger_record`, `region_reference` and `region_change`.
 
-    The events are parsed once, into a table. An audit never reaches out to a network: what the reader needs is built into
-    DuckDB.
+    The events are parsed once, into a table.
     """
-    config: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False}
-    if machine.threads is not None:
-        config["threads"] = machine.threads
-    if machine.memory_limit is not None:
-        config["memory_limit"] = machine.memory_limit
-    with tempfile.TemporaryDirectory(dir=machine.spill) as folder, duckdb.connect(config=config) as connection:
-        connection.execute(f"SET temp_directory = {_quoted(Path(folder) / 'spill')}")
-        # The order of rows carries no meaning here, and keeping it costs memory.
-        connection.execute("SET preserve_insertion_order = false")
+    with (
+        tempfile.TemporaryDirectory(dir=machine.spill) as folder,
+        connected(regions, region_changes, machine) as connection,
+    ):
         connection.execute(f"CREATE TEMP TABLE ledger_record AS {_source(connection, events, Path(folder))}")
-        _load_reference(connection, regions, region_changes)
-        connection.execute(REGIONS_SQL.read_text(encoding="utf-8"))
         yield connection
 
 
@@ -87,7 +68,7 @@ def _source(connection: duckdb.DuckDBPyConnection, events: Events, folder: Path)
     lines = [file for file in files if file.suffix != ".parquet"]
     sources = []
     if parquet:
-        described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({_quoted(parquet[0])})").fetchall()
+        described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({quoted(parquet[0])})").fetchall()
         kinds = {name: kind for name, kind, *_ in described}
         sources += _segments(parquet) if "raw_value" in kinds else [_whole("value", kinds["value"], parquet)]
     if lines:
@@ -150,27 +131,5 @@ def _written(events: Iterable[tuple[str | None, bytes]], path: Path) -> Path:
     return path
 
 
-def _load_reference(connection: duckdb.DuckDBPyConnection, regions: Path, region_changes: Path | None) -> None:
-    """The tables region_reference (code, name) and region_change."""
-    files = " UNION ALL ".join(
-        f"SELECT code, name FROM read_csv({_quoted(regions / name)}, header = true, all_varchar = true)"
-        for name in REGION_FILES
-    )
-    connection.execute(f"CREATE TEMP TABLE region_reference AS {files}")
-    connection.execute(
-        "CREATE TEMP TABLE region_change (effective_on DATE, kind VARCHAR, old_code VARCHAR, old_name VARCHAR,"
-        " new_code VARCHAR)"
-    )
-    if region_changes is not None:
-        connection.execute(
-            "INSERT INTO region_change SELECT CAST(effective_on AS DATE), kind, old_code, old_name, new_code"
-            f" FROM read_csv({_quoted(region_changes)}, header = true, all_varchar = true, quote = '\"')"
-        )
-
-
 def _list(paths: Iterable[Path]) -> str:
-    return "[" + ", ".join(_quoted(path) for path in paths) + "]"
-
-
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
+    return "[" + ", ".join(quoted(path) for path in paths) + "]"

@@ -16,10 +16,11 @@ import click
 from agents.errors import ConfigurationError
 from agents.settings import load_settings
 from lampit.cli import EXIT_PROBLEM
-from lampit.count import Day, Rejected, print_rejected, region_code
+from lampit.count import Rejected, print_rejected
 from lampit.files import open_all
 from lampit.report import text
 from lampit.report.layout import Report
+from lampit.words import Day, region_code
 from stream.periods import month_of
 from stream.rules import Rules
 

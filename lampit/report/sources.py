@@ -16,7 +16,8 @@ import msgspec
 from agents.errors import ConfigurationError, LampitError
 from agents.settings import Settings
 from lampit import reference
-from lampit.count import Rejected, no_collection, pseudonymiser, read_events
+from lampit.collecting import no_collection
+from lampit.count import Rejected, pseudonymiser, read_events
 from lampit.files import EventFile
 from lampit.report.layout import Report
 from stream.closing import IdentityError, check

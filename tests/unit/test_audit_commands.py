@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from agents.errors import LampitError
 from lampit.audit.explain import answer
-from lampit.audit.sources import FileSource
+from lampit.audit.file_source import FileSource
 from lampit.cli import lampit
 from lampit.files import open_all
 from stream.calendar import ordinal

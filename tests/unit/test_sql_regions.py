@@ -10,7 +10,8 @@ import duckdb
 import pytest
 
 from lampit import reference
-from lampit.audit.sql_input import Machine, opened
+from lampit.audit.sql_input import opened
+from lampit.audit.sql_regions import Machine
 
 DECREES = [date.fromisoformat(day) for day in ("2019-10-08", "2020-12-21", "2022-02-14", "2022-11-09", "2025-04-25")]
 DAYS = [DECREES[0] - timedelta(days=1), *DECREES]

@@ -1,0 +1,185 @@
+"""What `lampit doctor` looks at on this machine: stores, disk, archive, processes.
+
+In: settings, and what Kafka said of the ledger. Out: findings. Called by the command. Stores are opened for reading alone,
+beside a worker that has them open; nothing is written to their folders.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, Final
+
+from agents.barrier import LedgerIdentity, rules_of
+from agents.desk import record_digest
+from agents.errors import LampitError
+from agents.reading import record_at
+from agents.settings import Settings
+from agents.store import FORMAT, Meta, read_meta
+from agents.topics import LEDGER
+from lampit import reference
+from lampit.doctor.cluster import Log
+from lampit.doctor.findings import Finding, ok, problem, refused, warning
+from stream.ledger import Genesis
+
+GIB: Final = 1 << 30
+FREE_WARNING_BYTES: Final = 5 * GIB
+FREE_PROBLEM_BYTES: Final = 1 * GIB
+SEGMENTS_BEHIND_MAX: Final = 3
+CLOCK_SECONDS_MAX: Final = 5.0
+ANSWER_SECONDS_MAX: Final = 5.0
+_LOST: Final = "find out what became of the log: it was made anew, or cut off"
+_REBUILT: Final = "nothing, if that was meant: the worker sets the store aside and rebuilds it from the log"
+
+
+def check(settings: Settings, log: Log | None, addresses: tuple[str, ...]) -> list[Finding]:
+    """Everything on this machine, and the processes at the addresses."""
+    found = [_disk(settings), *_stores(settings, log)]
+    if settings.archive_url is not None:
+        found.append(_archive(settings, log))
+    return [*found, *(_process(address) for address in addresses)]
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = settings.data_dir.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    saw = f"{free / GIB:,.1f} GiB free for LAMPIT_DATA_DIR"
+    if free < FREE_PROBLEM_BYTES:
+        return problem("disk", saw, "make room, or give the disk more: a worker ends when its disk is full")
+    if free < FREE_WARNING_BYTES:
+        return warning("disk", saw, "make room, or give the disk more, before it is full")
+    return ok("disk", saw)
+
+
+def store_folders(data_dir: Path) -> dict[int, Path]:
+    """The stores below a data directory, of a worker or of `lampit run all`, by partition."""
+    found = [*data_dir.glob("ledger/partition-*"), *data_dir.glob("ledger/ledger/partition-*")]
+    numbers = {path: path.name.removeprefix("partition-") for path in found if path.is_dir()}
+    return {int(number): path for path, number in numbers.items() if number.isdecimal()}
+
+
+def _stores(settings: Settings, log: Log | None) -> list[Finding]:
+    folders = store_folders(settings.data_dir)
+    if not folders:
+        return [ok("stores", "none below LAMPIT_DATA_DIR: right where no ledger worker has run yet")]
+    return [_store(number, path, settings, log) for number, path in sorted(folders.items())]
+
+
+def _store(partition: int, path: Path, settings: Settings, log: Log | None) -> Finding:
+    """Whether a worker would go on with the store, or rebuild it."""
+    check = f"store {partition}"
+    try:
+        with tempfile.TemporaryDirectory(prefix="lampit-doctor-") as notes:
+            meta = read_meta(path, Path(notes))
+    except Exception as error:  # whatever RocksDB says, in a word
+        saw = f"it cannot be read ({type(error).__name__})"
+        return problem(check, saw, f"stop the worker, delete {path}, start it again: the store is rebuilt from the log")
+    if meta is None:
+        return ok(check, "new, without anything")
+    if meta.format != FORMAT:
+        return warning(check, f"it has format {meta.format}, this version's is {FORMAT}", _REBUILT)
+    saw = f"epoch {meta.epoch}, next offset {meta.next_offset:,}"
+    if log is None or log.genesis is None:
+        return ok(check, f"{saw}; the log is not known, so it is held against nothing")
+    return _against_log(check, meta, log, log.genesis, settings) or ok(
+        check, f"{saw} of {log.ends.get(partition, 0):,}"
+    )
+
+
+def _against_log(check: str, meta: Meta, log: Log, genesis: Genesis, settings: Settings) -> Finding | None:
+    """Why a store cannot go on with the log."""
+    if meta.ledger_id != genesis.ledger_id:
+        return warning(check, f"it is of another ledger ({meta.ledger_id})", _REBUILT)
+    identity = LedgerIdentity(genesis.ledger_id, settings.partitions, rules_of(settings), reference.load().digest)
+    if meta.settings_digest != identity.settings_digest:
+        return warning(check, "it was made with other rules, settings or region reference", _REBUILT)
+    end = log.ends.get(meta.partition, 0)
+    if meta.next_offset > end:
+        return problem(check, f"next offset {meta.next_offset:,}, but the log ends at {end:,}", _LOST)
+    if meta.last_offset >= 0:
+        record = asyncio.run(record_at(settings, LEDGER, meta.partition, meta.last_offset))
+        if record is None or record_digest(record.value) != meta.last_digest:
+            return problem(check, f"the log has another record at offset {meta.last_offset:,}", _LOST)
+    return None
+
+
+def _archive(settings: Settings, log: Log | None) -> Finding:
+    """The archive's heads against the log."""
+    from lampit.audit.archive import Archive
+
+    check = "archive"
+    try:
+        archive = Archive.open(settings.archive_url or "")
+        held = archive.next_offsets()
+        of = {archive.header(number).ledger_id for number in archive.partitions()}
+    except LampitError as error:
+        return refused(check, str(error))
+    except Exception as error:  # an object store's own
+        return problem(
+            check, f"LAMPIT_ARCHIVE_URL cannot be read ({type(error).__name__})", "check its address and rights"
+        )
+    saw = f"{sum(held.values()):,} offsets in {len(held)} partitions"
+    if log is None or log.genesis is None:
+        return ok(check, f"{saw}; the log is not known, so it is held against nothing")
+    if of != {log.genesis.ledger_id}:
+        return problem(
+            check, "it is of another ledger", "name another LAMPIT_ARCHIVE_URL: one archive holds one ledger"
+        )
+    return _heads(check, saw, held, log.ends, settings.archive_segment_records)
+
+
+def _heads(check: str, saw: str, held: Mapping[int, int], ends: Mapping[int, int], segment: int) -> Finding:
+    """How far the archive is, by partition, and how far the log."""
+    ahead = [number for number, end in held.items() if end > ends.get(number, 0)]
+    if ahead:
+        saw = f"partition {ahead[0]}: archived up to {held[ahead[0]]:,}, the log ends at {ends.get(ahead[0], 0):,}"
+        return problem(check, saw, f"{_LOST}; `lampit replay` fills a new cluster from the archive")
+    behind = {number: end - held.get(number, 0) for number, end in ends.items()}
+    saw += f", {sum(behind.values()):,} behind the log"
+    if max(behind.values(), default=0) > SEGMENTS_BEHIND_MAX * segment:
+        return warning(check, saw, "see that `lampit run archive` runs, and what it logs")
+    return ok(check, saw)
+
+
+def _process(address: str) -> Finding:
+    """Whether a process says that it is ready, and its clock is ours."""
+    check = f"process {address}"
+    try:
+        status, date, body = _get(f"{address.rstrip('/')}/health/ready")
+        said: dict[str, Any] = json.loads(body)
+        conditions: dict[str, dict[str, Any]] = said["conditions"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return problem(
+            check,
+            f"no answer ({type(error).__name__})",
+            "see that it runs and listens there (LAMPIT_WEB_HOST, LAMPIT_WEB_PORT)",
+        )
+    if date is not None and abs((parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds()) > CLOCK_SECONDS_MAX:
+        return problem(
+            check, f"its clock says {date}, this machine's another time", "set the clocks of both machines by NTP"
+        )
+    if status != 200:
+        why = ", ".join(
+            f"{name}: {one['why']}" if one.get("why") else name for name, one in conditions.items() if not one["ok"]
+        )
+        return warning(check, f"not ready ({why})", "wait while it catches up; if that lasts, read its log")
+    return ok(check, "ready")
+
+
+def _get(url: str) -> tuple[int, str | None, bytes]:
+    """Status, Date and body, whatever the status."""
+    try:
+        with urllib.request.urlopen(url, timeout=ANSWER_SECONDS_MAX) as answer:
+            return answer.status, answer.headers.get("Date"), answer.read()
+    except urllib.error.HTTPError as answer:
+        return answer.code, answer.headers.get("Date"), answer.read()
