@@ -20,7 +20,6 @@ There is no fsync: after a power loss RocksDB comes back at an earlier whole bat
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -255,6 +254,8 @@ class Store:
                 return
             yield key, iterator.value()
             iterator.next()
+        # At a block that cannot be read RocksDB ends an iteration like at the end of the store: this raises what it was.
+        iterator.status()
 
 
 def _put_closings(batch: WriteBatch, draft: Draft) -> None:
@@ -280,15 +281,6 @@ def _put_closings(batch: WriteBatch, draft: Draft) -> None:
 def _period_key(cell: PeriodCell) -> bytes:
     period, column = cell
     return (period + 1).to_bytes(4) + column.encode()
-
-
-def set_aside(path: Path) -> Path:
-    """Move a store that does not fit the log out of the way, keeping one such copy for inspection."""
-    aside = path.with_name(f"{path.name}.set-aside")
-    if aside.exists():
-        shutil.rmtree(aside)
-    path.rename(aside)
-    return aside
 
 
 def _cell_key(cell: Cell) -> bytes:
