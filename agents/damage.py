@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from agents.errors import DamagedStore
+from agents.errors import DamagedStore, StoreFailed
 
 
 def is_damage(error: BaseException) -> bool:
@@ -24,14 +24,22 @@ def is_damage(error: BaseException) -> bool:
 
 @contextmanager
 def noting_damage(path: Path) -> Iterator[None]:
-    """Whatever reads the store in `path`; raises DamagedStore where a file in it cannot be read."""
+    """Around what uses the store in `path`.
+
+    Raises DamagedStore where a file in it cannot be read, StoreFailed where the disk is full or does not work.
+    """
     try:
         yield
     except Exception as error:
-        if not is_damage(error):
-            raise
-        _note(path).touch()
-        raise DamagedStore(f"a file of the store in {path} cannot be read: it is set aside at the next start") from error
+        if is_damage(error):
+            _note(path).touch()
+            raise DamagedStore(
+                f"a file of the store in {path} cannot be read: it is set aside at the next start"
+            ) from error
+        if str(error).startswith("IO error"):
+            # The text names a file and what the system said of it.
+            raise StoreFailed(f"the store in {path} cannot be used: {error}; is its disk full?") from error
+        raise
 
 
 def is_damaged(path: Path) -> bool:

@@ -27,7 +27,7 @@ from agents.courier import Courier
 from agents.damage import is_damage, is_damaged, noting_damage, set_aside
 from agents.desk import Desk, record_digest, store_path
 from agents.driver import Positions, commit, fetches, lag
-from agents.errors import ConfigurationError
+from agents.errors import StoreFailed
 from agents.health import Web
 from agents.other_days import add_route
 from agents.producer import FencedProducer
@@ -128,9 +128,9 @@ class LedgerAgent:
                 store = Store(path)
             except Exception as error:
                 if not is_damage(error):
-                    raise ConfigurationError(
-                        f"The store in {path} cannot be opened: give each worker a LAMPIT_DATA_DIR of its own, "
-                        "on a disk that can be written and is not full."
+                    raise StoreFailed(
+                        f"the store in {path} cannot be opened: give each worker a LAMPIT_DATA_DIR of its own, "
+                        f"on a disk that can be written and is not full ({error})"
                     ) from error
             else:
                 why = await self._misfit(store, partition)
@@ -198,6 +198,7 @@ class LedgerAgent:
             desk = self.desks.get(partition)
             if desk is None or not desk.caught_up:
                 return
+            desk.require_epoch()
             if desk.due:
                 began = time.perf_counter()
                 with noting_damage(desk.store.path):

@@ -59,6 +59,7 @@ class Meta(msgspec.Struct, frozen=True):
     next_offset: of the log. last_offset, last_digest: the last record applied, to prove that the log is still the one
     it was read from. published_through: next offset of the last batch whose partials are known to be written.
     settings_digest: of the rules and the region reference the figures were made with. day: ordinal, None before the first.
+    epoch_differs: those are not the ones of the ledger's epoch; such figures are not to be published.
     """
 
     format: int
@@ -71,6 +72,7 @@ class Meta(msgspec.Struct, frozen=True):
     last_digest: bytes = b""
     published_through: int = 0
     day: int | None = None
+    epoch_differs: bool = False
 
 
 _meta = msgspec.msgpack.Decoder(Meta)
