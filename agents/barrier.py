@@ -21,7 +21,7 @@ from aiokafka.structs import ConsumerRecord
 from agents.errors import ConfigurationError, Fenced
 from agents.producer import FencedProducer, Record
 from agents.settings import Settings
-from agents.topics import LEDGER, ensure_topics, first_record
+from agents.topics import LEDGER, PARTIALS, ensure_topics, first_record, is_partition_empty
 from stream.ledger import (
     Control,
     ControlRecord,
@@ -77,6 +77,7 @@ async def ensure_ledger(settings: Settings, fingerprint: str, reference: Referen
     await asyncio.to_thread(ensure_topics, settings)
     found = await first_record(settings, LEDGER, 0)
     if found is None:
+        await _refuse_leftovers(settings)
         # Of several processes that find it empty one writes; the others, fenced, wait for what that one wrote.
         with suppress(Fenced):
             await _begin(settings, fingerprint, reference)
@@ -96,6 +97,18 @@ async def ensure_ledger(settings: Settings, fingerprint: str, reference: Referen
             "set LAMPIT_PSEUDONYM_KEY_FILE to the key with which it was."
         )
     return LedgerIdentity(genesis.ledger_id, settings.partitions, rules_of(settings), reference.digest)
+
+
+async def _refuse_leftovers(settings: Settings) -> None:
+    """Figures without the events they were made of: the ledger was deleted, and beginning another would hide that."""
+    if await is_partition_empty(settings, PARTIALS, 0):
+        return
+    # Another process may have begun a new ledger since, and figures of it be there already.
+    if await first_record(settings, LEDGER, 0) is None:
+        raise ConfigurationError(
+            "Topic lampit.ledger is empty, but lampit.partials is not: restore the ledger from a backup, "
+            "or delete all lampit topics and publish the events again."
+        )
 
 
 def _genesis(value: bytes | None) -> Genesis | None:

@@ -7,6 +7,7 @@ conditions that stay true, and meanwhile whatever has ended is started again.
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
