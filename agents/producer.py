@@ -188,7 +188,8 @@ class FencedProducer(Producer):
             raise Fenced(f"{self._name}: a newer worker writes here now") from error
         except (KafkaError, TimeoutError, AssertionError) as error:
             # An open transaction holds up readers until its time is over; ending it is a courtesy, not a need.
-            with contextlib.suppress(KafkaError, TimeoutError):
+            # aiokafka asserts that one is open: the time can be over before it began, or after its end.
+            with contextlib.suppress(KafkaError, TimeoutError, AssertionError):
                 async with asyncio.timeout(STOP_SECONDS_MAX):
                     await self._producer.abort_transaction()
             self._settle()
