@@ -25,7 +25,7 @@ from agents.topics import INTAKE_TOPICS, LEDGER, REJECTED
 from schemas.rejection import Reason
 from stream.admission import Admitted, admit
 from stream.calendar import format_instant
-from stream.events import OpeningBalance
+from stream.events import NikChange, OpeningBalance
 from stream.ledger import encode_record
 from stream.merging import holders, partition_of
 from stream.pseudonym import Pseudonymiser
@@ -113,7 +113,7 @@ class IntakeAgent:
         records: list[Record] = []
         accepted: list[Admitted] = []
         for record in fetch.records:
-            if isinstance(record, UndecodableRecord):
+            if type(record) is UndecodableRecord:
                 refusal = Refusal(Reason.UNKNOWN_CODEC, "the record batch cannot be read", "", None, 0, "")
                 records.append(self._rejected(refusal, fetch, record.offset, now))
                 continue
@@ -129,12 +129,14 @@ class IntakeAgent:
     def _accepted(self, admitted: Admitted, now: int) -> list[Record]:
         """To the person's partition; a change of NIK to both persons', a balance to every partition."""
         value = encode_record(admitted.subject, admitted.event, now)
-        if isinstance(admitted.event, OpeningBalance):
+        if type(admitted.event) is OpeningBalance:
             key = f"balance|{admitted.event.region}".encode()
             return [Record(LEDGER, partition, key, value) for partition in range(self._partitions)]
         subject = admitted.subject or ""
-        targets = {partition_of(one, self._partitions) for one in holders(subject, admitted.event)}
-        return [Record(LEDGER, partition, subject.encode(), value) for partition in sorted(targets)]
+        if type(admitted.event) is NikChange:
+            targets = {partition_of(one, self._partitions) for one in holders(subject, admitted.event)}
+            return [Record(LEDGER, partition, subject.encode(), value) for partition in sorted(targets)]
+        return [Record(LEDGER, partition_of(subject, self._partitions), subject.encode(), value)]
 
     def _rejected(self, refusal: Refusal, fetch: Fetch, offset: int, now: int) -> Record:
         metrics.rejected(refusal)

@@ -7,12 +7,17 @@ is ever a label. The gauges of regions are not here but in `agents.figures`.
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections import Counter as Counts
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
+from itertools import accumulate
 from typing import Final
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Metric
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from agents.driver import Fetch
 from stream.admission import Admitted
@@ -21,14 +26,11 @@ from stream.calendar import EPOCH_ORDINAL, MICROSECONDS_PER_SECOND, day_of
 from stream.events import OpeningBalance, Placed
 from stream.refusal import Refusal
 
-_DAYS: Final = (0, 1, 3, 7, 14, 30, 60, 90, 180, 365, 1825)
+DELAY_DAYS_BOUNDS: Final = (0, 1, 3, 7, 14, 30, 60, 90, 180, 365, 1825)
 _SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600)
 
 EVENTS = Counter("lampit_events", "Records taken in, by type, outcome and reason.", ("type", "outcome", "reason"))
 UNKNOWN_FIELDS = Counter("lampit_unknown_fields", "Fields of input that no schema names, dropped.", ("field",))
-DELAY_DAYS = Histogram(
-    "lampit_event_delay_days", "Days from what happened to its registration.", ("type",), buckets=_DAYS
-)
 DELAY_SECONDS = Histogram(
     "lampit_event_delay_seconds", "Seconds from intake to the store of the ledger worker.", buckets=_SECONDS
 )
@@ -52,6 +54,37 @@ ARCHIVE_POSITION = Gauge(
 CLOSINGS = Counter("lampit_closings", "Closings of months published, first ones and revisions.", ("kind",))
 BUILD_INFO = Gauge("lampit_build_info", "Version of this process.", ("version",))
 
+
+class DelayDays(Collector):
+    """A histogram by type that nearly every event goes into: one of the client's own takes as long as half the admission."""
+
+    def __init__(self) -> None:
+        """Nothing observed yet."""
+        self._numbers: dict[str, list[int]] = {}
+        self._sums: Counts[str] = Counts()
+
+    def observe(self, kind: str, days: int) -> None:
+        """One event of a type."""
+        numbers = self._numbers.get(kind)
+        if numbers is None:
+            numbers = self._numbers[kind] = [0] * (len(DELAY_DAYS_BOUNDS) + 1)
+        numbers[bisect_left(DELAY_DAYS_BOUNDS, days)] += 1
+        self._sums[kind] += days
+
+    def collect(self) -> Iterator[Metric]:
+        """The series."""
+        name, text = "lampit_event_delay_days", "Days from what happened to its registration."
+        family = HistogramMetricFamily(name, text, labels=("type",))
+        bounds = [*map(floatToGoString, DELAY_DAYS_BOUNDS), "+Inf"]
+        for kind, numbers in self._numbers.items():
+            buckets = list(zip(bounds, map(float, accumulate(numbers)), strict=True))
+            family.add_metric((kind,), buckets, self._sums[kind])
+        yield family
+
+
+DELAY_DAYS = DelayDays()
+REGISTRY.register(DELAY_DAYS)
+
 UNKNOWN_NAMES_MAX: Final = 100
 """A producer can invent names without end; a label must not follow."""
 
@@ -66,20 +99,15 @@ def build_info() -> None:
 def admitted(accepted: Iterable[Admitted]) -> None:
     """Intake accepted the events of a fetch."""
     types: Counts[str] = Counts()
-    delays: Counts[tuple[str, int]] = Counts()
     for one in accepted:
         event = one.event
-        region = event.region if isinstance(event, Placed | OpeningBalance) else None
+        region = event.region if isinstance(event, (Placed, OpeningBalance)) else None
         types[one.type] += 1
-        delays[one.type, day_of(event.time, region) - event.occurred_on] += 1
+        DELAY_DAYS.observe(one.type, day_of(event.time, region) - event.occurred_on)
         for name in one.unknown_fields:
             _unknown_field(name)
     for kind, number in types.items():
         EVENTS.labels(kind, "accepted", "").inc(number)
-    for (kind, days), number in delays.items():
-        histogram = DELAY_DAYS.labels(kind)
-        for _ in range(number):
-            histogram.observe(days)
 
 
 def _unknown_field(name: str) -> None:

@@ -142,16 +142,10 @@ class Producer:
         batch = self._producer.create_batch()
         try:
             for record in records:
-                fields = {
-                    "key": record.key,
-                    "value": record.value,
-                    "timestamp": record.timestamp_ms,
-                    "headers": list(record.headers),
-                }
-                if batch.append(**fields) is None:
+                if not _append(batch, record):
                     pending.append(await self._producer.send_batch(batch, topic, partition=partition))
                     batch = self._producer.create_batch()
-                    batch.append(**fields)
+                    _append(batch, record)
             pending.append(await self._producer.send_batch(batch, topic, partition=partition))
         finally:
             outcomes = await asyncio.gather(*pending, return_exceptions=True)
@@ -187,13 +181,19 @@ class FencedProducer(Producer):
             self._settle()
             raise Fenced(f"{self._name}: a newer worker writes here now") from error
         except (KafkaError, TimeoutError, AssertionError) as error:
-            # An open transaction holds up readers until its time is over; ending it is a courtesy, not a need.
-            # aiokafka asserts that one is open: the time can be over before it began, or after its end.
+            # An open transaction holds up readers until its time is over; ending it is a courtesy, not a need. One whose
+            # commit is under way cannot be ended: aiokafka says so by an AssertionError.
             with contextlib.suppress(KafkaError, TimeoutError, AssertionError):
                 async with asyncio.timeout(STOP_SECONDS_MAX):
                     await self._producer.abort_transaction()
             self._settle()
             raise LostWrite(f"{self._name}: not committed ({type(error).__name__})") from error
+
+
+def _append(batch: Any, record: Record) -> bool:
+    """Whether there was room for it."""
+    _, _, key, value, headers, timestamp_ms = record
+    return batch.append(timestamp=timestamp_ms, key=key, value=value, headers=list(headers)) is not None
 
 
 def _raise_worst(errors: Iterable[BaseException]) -> None:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from rocksdict import BlockBasedOptions, DBCompressionType, Options, Rdict, WriteBatch
+from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteBufferManager
 
 from stream import tally
 from stream.contribution import Change, PeriodCell
@@ -36,6 +36,11 @@ from stream.partition import Cell, Draft
 
 FORMAT = 2
 """Raised whenever a key or value changes its form; a store of another format is set aside and rebuilt."""
+
+_CACHE_BYTES, _WRITE_BUFFER_BYTES = 24 * 2**20, 48 * 2**20
+_cache = Cache(_CACHE_BYTES)
+_write_buffers = WriteBufferManager(_WRITE_BUFFER_BYTES, allow_stall=False)
+"""One of each for all stores of a process: what a worker needs does not grow with its partitions."""
 
 _PERSON, _CELL, _TOTAL, _BALANCE, _COLUMN_DUE, _SUBJECT_DUE, _META = b"p", b"c", b"t", b"b", b"d", b"x", b"m"
 _COPIES, _OUTBOX = b"f", b"o"
@@ -296,6 +301,7 @@ def _options() -> Options:
     options.set_compression_type(DBCompressionType.zstd())
     options.set_write_buffer_size(32 * 1024 * 1024)
     options.set_max_write_buffer_number(3)
+    options.set_write_buffer_manager(_write_buffers)
     options.increase_parallelism(2)
     # Most persons and cells that a batch asks for are new, and most of the others are in one file of many: filters say so
     # without a search, in memory and on disk.
@@ -303,5 +309,6 @@ def _options() -> Options:
     options.set_memtable_whole_key_filtering(True)
     blocks = BlockBasedOptions()
     blocks.set_bloom_filter(10, False)
+    blocks.set_block_cache(_cache)
     options.set_block_based_table_factory(blocks)
     return options

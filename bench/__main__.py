@@ -143,6 +143,22 @@ def explain(people: int, count: int, repeats: int) -> None:
     _finish(explaining.measure(people, count, repeats))
 
 
+@main.command()
+@click.option("--people", type=click.IntRange(1000), default=10_000_000, show_default=True, help="On the register.")
+@_seed
+def scale(people: int, seed: int) -> None:
+    """One ledger worker's memory, disk and processor time with a large register, without Kafka; takes about 15 minutes.
+
+    \b
+    Examples:
+      python -m bench scale
+      python -m bench scale --people 1000000
+    """
+    from bench import scaling
+
+    _finish(scaling.measure(people, seed))
+
+
 @main.command("all")
 @click.pass_context
 def everything(context: click.Context) -> None:

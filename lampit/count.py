@@ -111,8 +111,8 @@ def count_python(
     files: list[EventFile], pseudonymise: Pseudonymiser, rules: Rules, as_of: date, hierarchy_of: date | None = None
 ) -> Outcome:
     """By the engine of the agents."""
-    engine = Engine(rules, reference.load())
     with no_collection():
+        engine = Engine(rules, reference.load())
         rejected = read_events(files, pseudonymise, engine.add)
         counted = engine.count(as_of, hierarchy_of)
     anomalies = [

@@ -112,12 +112,13 @@ def learned(event: Event) -> Origin:
 
 def steps(part: Part, day: int, rules: Rules) -> list[Step]:
     """How the person counted at the end of the day before, and every change of the day."""
-    before, after = part.timeline.at(day - 1), part.timeline.at(day)
-    begun = Step(before.place, before.tally, None)
+    _, place, tally = part.timeline.at(day - 1)
+    begun = Step(place, tally, None)
     fold = _in_force(part, day)
     if fold is None or fold is not _in_force(part, day - 1):
         # From this day on another balance says from which home the person is folded.
-        return [begun, Step(after.place, after.tally, Origin(BALANCES))]
+        _, place, tally = part.timeline.at(day)
+        return [begun, Step(place, tally, Origin(BALANCES))]
     return [begun, *_changes(part, fold, day, rules)]
 
 
@@ -136,11 +137,11 @@ def _changes(part: Part, fold: Fold, day: int, rules: Rules) -> Iterator[Step]:
     place: str = _value(fold.stays, day - 1, "")
     is_obliged: bool = _value(fold.obliged, day - 1, False)
     held: int = _value(fold.stages, day - 1, 0)
-    for stay in fold.stays:
-        if stay.day == day and stay.place != place:
-            place = stay.place
-            kind = RETURNED if stay.fact is None else _OF_FACT[type(stay.fact)]
-            yield Step(place, _tally(fold.sex, place, is_obliged, held), Origin(kind, stay.fact))
+    for begins, there, fact in fold.stays:
+        if begins == day and there != place:
+            place = there
+            kind = RETURNED if fact is None else _OF_FACT[type(fact)]
+            yield Step(place, _tally(fold.sex, place, is_obliged, held), Origin(kind, fact))
     if _value(fold.obliged, day, False) is not is_obliged:
         is_obliged = not is_obliged
         origin = _of_obligation(part, fold, day, rules, begins=is_obliged)

@@ -72,6 +72,7 @@ class Closer:
         self._barriers: defaultdict[int, dict[int, BarrierRecord]] = defaultdict(dict)
         self._closed: ClosedRecord | None = None
         self._book = Book((), reference.places)
+        self._stated: set[str] = set()
         self._all_is_new = False
         self.closed_day: int | None = None
         self.superseded: list[bytes] = []
@@ -126,6 +127,7 @@ class Closer:
             for part in self._waiting.pop(day):
                 if isinstance(part, BalanceRecord):
                     balance = part.balance()
+                    self._stated.add(self._reference.places.at(balance.region, balance.occurred_on))
                     has_new_balances |= balance not in self._book.events
                     if balance not in self._book.events:
                         self._book = Book((*self._book.events, balance), self._reference.places)
@@ -155,7 +157,8 @@ class Closer:
     def months(self, work: Work, published: Published) -> Iterator[list[Json]]:
         """Period by period the closings that are new, in order; IdentityError when one does not add up."""
         lived_in = {column for (_, column), change in self._sums.items() if "@" not in column and any(change)}
-        left = {column for _, column in self._sums if "@" not in column} - lived_in
+        # Also a region closed by a balance alone is left, when another one under the balance's id takes its place.
+        left = ({column for _, column in self._sums if "@" not in column} | self._stated) - lived_in
         context = Context(self._rules, self._reference, self._book)
         stamp = self._stamp(work.known_day)
         for index, by_event, by_report in self._sums_of(work):

@@ -79,12 +79,12 @@ class Engine:
         named: set[str] = {TRANSIT}
         anomalies: list[Anomaly] = []
         for subject, counted in self._parts(context):
-            span = counted.timeline.at(day)
-            if span.place:
-                columns[span.place] += span.tally
-            for column, on, tally in counted.held:
+            _, place, tally = counted.timeline.at(day)
+            if place:
+                columns[place] += tally
+            for column, on, held in counted.held:
                 if on <= day:
-                    columns[column] += tally
+                    columns[column] += held
             for event in counted.standing:
                 if isinstance(event, Placed):
                     named.add(places.at(event.region, event.occurred_on))

@@ -178,7 +178,7 @@ class _Walk:
     def _since(self, before: list[Part], after: list[Part], moved: int) -> int:
         """The first day from which on, up to the first day asked for, the figures differ as on that one."""
         day = self.question.begin
-        turns = {span.day for part in (*before, *after) for span in part.timeline.spans()}
+        turns = {day for part in (*before, *after) for day, _, _ in part.timeline.spans()}
         turns |= {on for part in (*before, *after) for _, on, _ in part.held}
         for turn in sorted((turn for turn in turns if 0 < turn < day), reverse=True):
             if self.scope.contributions(after, turn) - self.scope.contributions(before, turn) != moved:
@@ -200,7 +200,7 @@ class _Walk:
     def _pass(self, part: Part, component: Events) -> None:
         subject = min(component)
         turns = set(self._days(self.scope.turns))
-        for day in self._days([*(span.day for span in part.timeline.spans()), *(on for _, on, _ in part.held), *turns]):
+        for day in self._days([*(on for on, _, _ in part.timeline.spans()), *(on for _, on, _ in part.held), *turns]):
             origins: list[Origin] = []
             told = 0
             for before, after in pairwise(steps(part, day, self.rules)):
@@ -217,7 +217,7 @@ class _Walk:
 
     def _turned(self, part: Part, day: int) -> Origin:
         """What composes the figure anew on a day, for whoever is there."""
-        places = (part.timeline.at(day).place, part.timeline.at(day - 1).place)
+        places = (part.timeline.at(day)[1], part.timeline.at(day - 1)[1])
         begun = next((one for place in places if (one := self.scope.begins(place, day))), None)
         begun = begun or next(iter(self.scope.beginning(day)), None)
         if begun is not None and day not in self.scope.changes:

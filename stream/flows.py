@@ -60,7 +60,7 @@ def flows(part: Part, places: Places) -> list[Flow]:
     """Every flow of a person but the 17th birthday, in no order that means anything."""
     found: list[Flow] = []
     for begins, ends, fold in _eras(part.timeline.eras()):
-        if len(fold.stays) > 1 or (fold.stays and not isinstance(fold.stays[0].fact, Register)):
+        if len(fold.stays) > 1 or (fold.stays and type(fold.stays[0][2]) is not Register):
             found += _moves(fold, begins, ends)
         if fold.recordings and fold.stays:  # who is held unplaced has no recordings
             found += _recordings(fold, begins, ends, places)
@@ -125,7 +125,7 @@ def birthdays(part: Part, context: Context) -> list[Birthday]:
         if fold.born is None or not fold.stays:
             continue
         day = birthday_17(fold.born, context.rules.leap_birthday)
-        place = fold.at(day).place if begins <= day < ends else ""
+        place = fold.at(day)[1] if begins <= day < ends else ""
         if place:
             unit = UNITS[fold.sex][TURNED_17]
             postings = [(place, unit)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Final
 
 from stream.events import (
     ABROAD,
@@ -100,16 +100,11 @@ _ROWS: Final[dict[type[Event], tuple[Cell, ...]]] = {
 }
 
 
-class Stay(NamedTuple):
-    """From `day` on the person is counted at `place`: a place's column, TRANSIT, or "" when counted nowhere.
+Stay = tuple[int, str, Placed | None]
+"""(day, place, fact): from that day on the person is counted at `place`: a column, TRANSIT, or "" when counted nowhere.
 
-    fact: what made it so; None for a presumed home and for the lapse of a removal letter.
-    """
-
-    day: int
-    place: str
-    fact: Placed | None = None
-
+fact: what made it so; None for a presumed home and for the lapse of a removal letter.
+"""
 
 Report = Callable[[Event, str], None]
 """Called with the event and the anomaly's kind."""
@@ -128,31 +123,29 @@ def fold(
     presumed_home: where the person has lived for ever, if they are presumed inside a balance.
     report: hears of every anomaly but those of the standing register or birth, which is never wrong about itself.
     """
-    if len(facts) == 1 and presumed_home is None and isinstance(facts[0], Register | Birth):
-        return [Stay(facts[0].occurred_on, places.at(facts[0].region, facts[0].occurred_on), facts[0])]
+    if len(facts) == 1 and presumed_home is None and _ROWS.get(type(facts[0])) is ENTRY:
+        return [(facts[0].occurred_on, places.at(facts[0].region, facts[0].occurred_on), facts[0])]
     home = presumed_home
     state = State.HERE if home else State.NEW
     unmatched: str | None = None
-    stays = [Stay(FOREVER, home)] if home else []
+    stays: list[Stay] = [(FOREVER, home, None)] if home else []
     left_on = 0
     for fact in facts:
         day = fact.occurred_on
         region = places.at(fact.region, day)
         if state is State.IN_TRANSIT and transit_expiry_days is not None and day > left_on + transit_expiry_days:
             state = State.HERE
-            stays.append(Stay(left_on + transit_expiry_days, home or ""))
+            stays.append((left_on + transit_expiry_days, home or "", None))
         elsewhere = state is State.HERE and home != region and not places.same(home or "", region, day)
         column = State.ELSEWHERE if elsewhere else state
-        row = (
-            (EMIGRATION if fact.destination == ABROAD else REMOVAL) if isinstance(fact, MoveOut) else _ROWS[type(fact)]
-        )
+        row = (EMIGRATION if fact.destination == ABROAD else REMOVAL) if type(fact) is MoveOut else _ROWS[type(fact)]
         go, anomaly = row[column]
         if go >= Go.LATE_OR_TRANSIT:
-            if isinstance(fact, MoveOut) and _is_late(fact, region, home, unmatched, places):
+            if type(fact) is MoveOut and _is_late(fact, region, home, unmatched, places):
                 go, anomaly = Go.STAY, "late_move_out"
             else:
                 go = Go.TRANSIT if go is Go.LATE_OR_TRANSIT else Go.OUT
-        if anomaly and report and not isinstance(fact, (Register, Birth)):
+        if anomaly and report and row is not ENTRY:
             report(fact, anomaly)
         if go is Go.STAY:
             continue
@@ -164,9 +157,9 @@ def fold(
         else:
             unmatched, place = None, ""
             state = State.OUT if go is Go.OUT else State.DEAD
-        stays.append(Stay(day, place, fact))
+        stays.append((day, place, fact))
     if state is State.IN_TRANSIT and transit_expiry_days is not None:
-        stays.append(Stay(left_on + transit_expiry_days, home or ""))
+        stays.append((left_on + transit_expiry_days, home or "", None))
     return stays
 
 

@@ -9,7 +9,7 @@ changed is in no dictionary here and is its own place.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, KeysView, Sequence
 from typing import Final, NamedTuple
 
 from stream.calendar import iso_day
@@ -119,7 +119,7 @@ class Places:
         """The places that had the code, in order; none for a code that never began or ended."""
         return self._of_code.get(code, ())
 
-    def codes(self) -> Iterable[str]:
+    def codes(self) -> KeysView[str]:
         """Every code that began or ended on some day."""
         return self._of_code.keys()
 

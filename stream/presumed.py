@@ -14,7 +14,7 @@ from typing import NamedTuple
 from stream.events import Birth, Event, MoveIn, NikChange, Placed, Register
 from stream.home import FOREVER
 from stream.opening import Balance, Book
-from stream.person import Era, Fold, Parts, Span, at, attributes, fold, presumed_home, sort_out
+from stream.person import NOWHERE, Era, Fold, Parts, Span, at, attributes, fold, presumed_home, sort_out
 from stream.places import Places
 from stream.rules import Rules
 from stream.standing import Anomaly, Standing, resolve, without_conflicts
@@ -109,11 +109,11 @@ def _in_time(balance: Balance, accepted: Sequence[Event]) -> tuple[Standing, Par
 def _switched(before: Sequence[Span], day: int, after: Sequence[Span]) -> list[Span]:
     """The spans of `before` until `day` and those of `after` from then on."""
     current = at(after, day)
-    spans = [span for span in before if span.day < day]
-    last = spans[-1] if spans else Span(0, "", 0)
+    spans = [span for span in before if span[0] < day]
+    last = spans[-1] if spans else NOWHERE
     if current[1:] != last[1:]:
-        spans.append(Span(day, current.place, current.tally))
-    return spans + [span for span in after if span.day > day]
+        spans.append((day, *current[1:]))
+    return spans + [span for span in after if span[0] > day]
 
 
 class Held(NamedTuple):
@@ -154,7 +154,7 @@ def _postings(
     if balance.event.turning_17:
         days |= {day for before in inside for day, _ in before.obliged if day > balance.day}
     if own != spans:
-        days |= {day for day in (*places.days, *(span.day for span in (*spans, *own))) if day > balance.day}
+        days |= {day for day in (*places.days, *(span[0] for span in (*spans, *own))) if day > balance.day}
     postings: list[tuple[str, int, int]] = []
     last = 0
     for day in sorted(days):
@@ -215,7 +215,7 @@ def _before(
 
 def _v0(before: Fold, balance: Balance, day: int) -> int:
     """What the balance holds of someone inside: the tally of D0; with a schedule, obliged or not as on `day`."""
-    tally = before.at(balance.day).tally
+    _, _, tally = before.at(balance.day)
     if balance.event.turning_17:
         tally += UNITS[before.sex][OBLIGED] * (_obliged(before, day) - _obliged(before, balance.day))
     return tally
@@ -226,5 +226,5 @@ def _obliged(before: Fold, day: int) -> bool:
 
 
 def _inside(spans: Sequence[Span], day: int, balance: Balance, places: Places) -> int:
-    span = at(spans, day)
-    return span.tally if span.place and places.inside(span.place, balance.region, day) else 0
+    _, place, tally = at(spans, day)
+    return tally if place and places.inside(place, balance.region, day) else 0

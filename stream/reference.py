@@ -25,7 +25,7 @@ class Reference:
         self.digest = digest
         self.places = Places(rows)
         # Codes in force on every day: nearly all, so a fold asks this set first.
-        self.always = frozenset(code for code in names if not self.places.changed(code)) | {COUNTRY}
+        self.always = frozenset(names.keys() - self.places.codes()) | {COUNTRY}
         self._old_names: dict[str, list[tuple[int, str]]] = {}
         for row in sorted(rows, key=lambda one: one.effective_on):
             if row.old_code and row.old_name:

@@ -100,8 +100,8 @@ class Scope:
     def contribution(self, part: Part, day: int) -> int:
         """A person's part of the region's figure, as a tally: where they are, less what balances already hold of them."""
         structure = self._at(day)
-        span = part.timeline.at(day)
-        tally = structure.weight(span.place) * span.tally if span.place else 0
+        _, place, there = part.timeline.at(day)
+        tally = structure.weight(place) * there if place else 0
         return tally + sum(structure.weight(column) * held for column, on, held in part.held if on <= day)
 
     def contributions(self, parts: Iterable[Part], day: int) -> int:

@@ -52,12 +52,11 @@ def _is_plain(events: Sequence[Event]) -> bool:
     """Whether no event repeats another's name and none cancels: nearly everybody."""
     if len(events) == 1:
         return type(events[0]) is not Cancellation
-    names = set()
     for event in events:
         if type(event) is Cancellation:
             return False
-        names.add((event.source, event.id))
-    return len(names) == len(events)
+    # Ids alone, because pairs take twice as long; ids that two sources have in common are nothing plain.
+    return len({event.id for event in events}) == len(events)
 
 
 def _without_conflicts(events: Sequence[Event]) -> tuple[dict[tuple[str, str], Event], list[Anomaly]]:

@@ -145,8 +145,8 @@ MUTATIONS: Final = (
     Mutation(
         "the dead are counted on the day they die",
         "stream/home.py",
-        "        stays.append(Stay(day, place, fact))",
-        "        stays.append(Stay(day + (state is State.DEAD), place, fact))",
+        "        stays.append((day, place, fact))",
+        "        stays.append((day + (state is State.DEAD), place, fact))",
     ),
     Mutation(
         "left unmatched ends with the first late departure",
@@ -175,8 +175,8 @@ MUTATIONS: Final = (
     Mutation(
         "standing register chosen by occurred_on",
         "stream/person.py",
-        "entry = min(entries, key=by_time)",
-        "entry = min(entries, key=by_day)",
+        "min(entries, key=by_time, default=None)",
+        "min(entries, key=by_day, default=None)",
     ),
     Mutation(
         "standing register chosen among events up to D",
@@ -431,8 +431,8 @@ MUTATIONS: Final = (
     Mutation(
         "V is inside by the codes of D0",
         "stream/presumed.py",
-        "places.inside(span.place, balance.region, day)",
-        "places.inside(span.place, balance.region, balance.day)",
+        "places.inside(place, balance.region, day)",
+        "places.inside(place, balance.region, balance.day)",
     ),
     Mutation(
         "an ended code keeps its people after a takeover",
@@ -558,14 +558,14 @@ MUTATIONS: Final = (
     Mutation(
         "turned 17 where they lived the day before",
         "stream/flows.py",
-        'place = fold.at(day).place if begins <= day < ends else ""',
-        'place = fold.at(day - 1).place if begins <= day < ends else ""',
+        'place = fold.at(day)[1] if begins <= day < ends else ""',
+        'place = fold.at(day - 1)[1] if begins <= day < ends else ""',
     ),
     Mutation(
         "turned 17 once for each fold",
         "stream/flows.py",
-        'place = fold.at(day).place if begins <= day < ends else ""',
-        "place = fold.at(day).place",
+        'place = fold.at(day)[1] if begins <= day < ends else ""',
+        "place = fold.at(day)[1]",
     ),
     Mutation(
         "no flows before the first totals",

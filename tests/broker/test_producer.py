@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,32 @@ def test_no_answer_is_a_lost_write(kafka_cluster: KafkaCluster, monkeypatch: pyt
             try:
                 with pytest.raises(LostWrite):
                     await producer.send_all([Record("frozen", 0, None, b"2")])
+            finally:
+                for node in (1, 2, 3):
+                    kafka_cluster.resume(node)
+
+    asyncio.run(use())
+
+
+def test_a_commit_without_an_answer_is_a_lost_write(
+    kafka_cluster: KafkaCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every broker frozen when the commit is sent: its transaction cannot be ended any more, and that is not what is told."""
+    settings = settings_for(kafka_cluster.broker, "uncommitted", replication_factor=3)
+    monkeypatch.setattr(producer_module, "DELIVERY_SECONDS_MAX", 5.0)
+    monkeypatch.setattr(producer_module, "STOP_SECONDS_MAX", 0.5)
+
+    class Frozen(FencedProducer):
+        async def _deliver(self, records: Iterable[Record]) -> None:
+            await super()._deliver(records)
+            for node in (1, 2, 3):
+                kafka_cluster.pause(node)
+
+    async def use() -> None:
+        async with Frozen(settings, transactional_id="uncommitted-0") as producer:
+            try:
+                with pytest.raises(LostWrite, match="not committed"):
+                    await producer.publish([Record("uncommitted", 0, None, b"1")])
             finally:
                 for node in (1, 2, 3):
                     kafka_cluster.resume(node)

@@ -116,7 +116,7 @@ def homes(events: list[Json], day: date) -> list[str]:
     for admitted in accept(events)[0]:
         by_person.setdefault(admitted.subject or "", []).append(admitted.event)
     spans = [count({subject: group}, context).timeline.at(day.toordinal()) for subject, group in by_person.items()]
-    return [span.place for span in spans if span.place]
+    return [place for _, place, _ in spans if place]
 
 
 def measured(record: Json) -> Json:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
+import msgspec
+
 from lampit import reference
 from stream.calendar import ordinal
 from stream.closer import Closer
@@ -190,3 +192,26 @@ def test_a_region_that_everybody_left_goes_on_with_zeros() -> None:
     add(of, barrier(0, "2019-01-29", people(0)), barrier(1, "2019-01-29", {}))
     assert close_all(of, published)[-1] == ("2019-01-29", 0, 1)
     assert "16.05.02.2004" not in published.regions
+
+
+def test_a_region_closed_by_a_balance_that_another_takes_the_place_of_is_closed_empty() -> None:
+    """The two have one id; the earlier one counts, whichever came first, and it is of another region."""
+    of, published = closer(), Published()
+    later = msgspec.structs.replace(BALANCE, time=1)
+    earlier = msgspec.structs.replace(BALANCE, region="16.09")
+
+    def closed(region: str) -> list[Any]:
+        return [
+            record["by_event_date"]["closing"]["population"]["total"]
+            for record in published.records
+            if (record["region"], record["period"]) == (region, "2019-01")
+        ]
+
+    for day, balances, book in (
+        ("2019-01-28", [later], Book([later])),
+        ("2019-01-30", [earlier], Book([later, earlier])),
+    ):
+        for partition in (0, 1):
+            add(of, _through(partition, Barrier(ordinal(day), 7, {}, balances, book), "now"))
+        close_all(of, published)
+    assert (closed("16.05"), closed("16.09")) == ([9, 0], [9])

@@ -199,7 +199,7 @@ class Page(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         metrics.EVENTS.labels("lampit.birth.v1", "accepted", "").inc(7)
         metrics.EVENTS.labels("", "rejected", "malformed_nik").inc()
-        metrics.DELAY_DAYS.labels("lampit.birth.v1").observe(3)
+        metrics.DELAY_DAYS.observe("lampit.birth.v1", 3)
         metrics.DELAY_SECONDS.observe(0.2)
         metrics.COUNTED.labels(0).inc(7)
         metrics.batch("apply", 0.01)
