@@ -36,7 +36,7 @@ from tests.live import KEY, Live, Process
 PARTITIONS: Final = 4
 SESSION_SECONDS: Final = 6
 RESTART_SECONDS: Final = 1.0
-WAIT_SECONDS_MAX: Final = 240.0
+WAIT_SECONDS_MAX: Final = 600.0
 DAYS: Final = (date(2019, 2, 20), date(2019, 3, 1), date(2019, 3, 29))
 """Before the flow, as it begins, after it: with months closed from January on, the second and third close some."""
 
