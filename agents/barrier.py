@@ -92,10 +92,7 @@ async def ensure_ledger(settings: Settings, fingerprint: str, reference: Referen
             f"LAMPIT_PARTITIONS is {settings.partitions}, the ledger was made with {genesis.partitions}: set that."
         )
     if genesis.key_fingerprint != fingerprint:
-        raise ConfigurationError(
-            "The pseudonym key is not the one this ledger was begun with: "
-            "set LAMPIT_PSEUDONYM_KEY_FILE to the key with which it was."
-        )
+        raise ConfigurationError(_wrong_key(genesis))
     return LedgerIdentity(genesis.ledger_id, settings.partitions, rules_of(settings), reference.digest)
 
 
@@ -109,6 +106,18 @@ async def _refuse_leftovers(settings: Settings) -> None:
             "Topic lampit.ledger is empty, but lampit.partials is not: restore the ledger from a backup, "
             "or delete all lampit topics and publish the events again."
         )
+
+
+def _wrong_key(genesis: Genesis) -> str:
+    if genesis.keys == 1:
+        return (
+            "The pseudonym key is not the one this ledger was begun with: set LAMPIT_PSEUDONYM_KEY_FILE to the file of that "
+            "key alone, or LAMPIT_BOOTSTRAP_SERVERS to the ledger that it was rotated into."
+        )
+    return (
+        f"The pseudonym keys are not those of this ledger, which was rotated to its key number {genesis.keys}: "
+        f"name the files of all {genesis.keys} keys in LAMPIT_PSEUDONYM_KEY_FILE, oldest first, separated by commas."
+    )
 
 
 def _genesis(value: bytes | None) -> Genesis | None:

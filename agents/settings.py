@@ -94,8 +94,11 @@ class Settings(BaseSettings):
         description="where other processes reach this web server, as http://host:port; unset: LAMPIT_WEB_HOST, or this "
         "machine's name where that is every address, and LAMPIT_WEB_PORT",
     )
-    pseudonym_key_file: Path | None = Field(
-        None, description="file that holds the pseudonym key, 32 bytes or more; this or LAMPIT_PSEUDONYM_KEY"
+    pseudonym_key_file: Annotated[tuple[Path, ...], NoDecode] | None = Field(
+        None,
+        min_length=1,
+        description="file that holds the pseudonym key, 32 bytes or more; of a rotated ledger the files of all its keys, "
+        "oldest first, separated by commas; this or LAMPIT_PSEUDONYM_KEY",
     )
     pseudonym_key: SecretStr | None = Field(
         None, description="the pseudonym key itself, 32 bytes or more; this or LAMPIT_PSEUDONYM_KEY_FILE"
@@ -200,6 +203,13 @@ class Settings(BaseSettings):
             raise ValueError("it should be at most a third of LAMPIT_SESSION_TIMEOUT_SECONDS")
         return value
 
+    @field_validator("pseudonym_key_file", mode="before")
+    @classmethod
+    def _key_files(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        return [value] if isinstance(value, Path) else value
+
     @field_validator("pseudonym_key")
     @classmethod
     def _key(cls, value: SecretStr | None) -> SecretStr | None:
@@ -254,27 +264,36 @@ class Settings(BaseSettings):
         host = socket.gethostname() if self.web_host in _EVERY_ADDRESS else self.web_host
         return f"http://[{host}]:{self.web_port}" if ":" in host else f"http://{host}:{self.web_port}"
 
-    def pseudonym_key_bytes(self) -> bytes:
-        """The key, without the end of line that editors put after the last line of a file."""
+    def pseudonym_keys(self) -> tuple[bytes, ...]:
+        """The keys, oldest first."""
         if self.pseudonym_key is not None:
-            return self.pseudonym_key.get_secret_value().encode()
+            return (self.pseudonym_key.get_secret_value().encode(),)
         if self.pseudonym_key_file is None:
             raise ConfigurationError(
                 "No pseudonym key is set: name a file of 32 random bytes or more in LAMPIT_PSEUDONYM_KEY_FILE "
                 "(`openssl rand -hex 32 > FILE` makes one)."
             )
-        try:
-            key = self.pseudonym_key_file.read_bytes().rstrip(b"\r\n")
-        except OSError as error:
-            raise ConfigurationError(
-                f"LAMPIT_PSEUDONYM_KEY_FILE cannot be read ({error.strerror}): "
-                "name a file that this user may read, with 32 bytes or more."
-            ) from None
-        if len(key) < KEY_BYTES_MIN:
-            raise ConfigurationError(
-                f"The file named by LAMPIT_PSEUDONYM_KEY_FILE is too short: it should hold {KEY_BYTES_MIN} bytes or more."
-            )
-        return key
+        keys = tuple(read_key(path, "named by LAMPIT_PSEUDONYM_KEY_FILE") for path in self.pseudonym_key_file)
+        if len(set(keys)) < len(keys):
+            raise ConfigurationError("LAMPIT_PSEUDONYM_KEY_FILE names one key twice: name each key's file once.")
+        return keys
+
+
+def read_key(path: Path, named: str) -> bytes:
+    """A pseudonym key, without the end of line that editors put after the last line of a file.
+
+    named: where the file was named, for errors.
+    """
+    try:
+        key = path.read_bytes().rstrip(b"\r\n")
+    except OSError as error:
+        raise ConfigurationError(
+            f"The file {named} cannot be read ({error.strerror}): "
+            f"name a file that this user may read, with {KEY_BYTES_MIN} bytes or more."
+        ) from None
+    if len(key) < KEY_BYTES_MIN:
+        raise ConfigurationError(f"The file {named} is too short: it should hold {KEY_BYTES_MIN} bytes or more.")
+    return key
 
 
 def load_settings(**overrides: Any) -> Settings:

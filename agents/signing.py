@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -23,9 +23,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from agents.errors import ConfigurationError
-from stream.archive import Statement
+from stream.archive import Statement, Succession
 
 _PRIVATE_MODE: Final = 0o600
+
+SaidT = TypeVar("SaidT", Statement, Succession)
 
 
 class Signer:
@@ -36,7 +38,7 @@ class Signer:
         self._key = key
         self.public = _hex(key.public_key())
 
-    def sign(self, statement: Statement) -> str:
+    def sign(self, statement: Statement | Succession) -> str:
         """The signature in hex. Ed25519 is deterministic: the same statement gives the same signature."""
         return self._key.sign(statement.signed_bytes()).hex()
 
@@ -68,7 +70,7 @@ def load_public(path: Path) -> str:
     return _hex(key)
 
 
-def is_signed(statement: Statement) -> bool:
+def is_signed(statement: Statement | Succession) -> bool:
     """Whether the signature is that of the key named beside it."""
     try:
         key = Ed25519PublicKey.from_public_bytes(_bytes(statement.key))
@@ -78,7 +80,7 @@ def is_signed(statement: Statement) -> bool:
     return True
 
 
-def signed(statement: Statement, signer: Signer) -> Statement:
+def signed(statement: SaidT, signer: Signer) -> SaidT:
     """The statement with key and signature."""
     return msgspec.structs.replace(statement, key=signer.public, signature=signer.sign(statement))
 

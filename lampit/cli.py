@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "day": Entry("lampit.control", "day", "Turn the business day of a ledger that does not follow the clock."),
     "epoch": Entry("lampit.control", "epoch", "Begin a new epoch with the settings in force."),
     "replay": Entry("lampit.replay", "command", "Fill a fresh cluster, or a file, from the archive."),
+    "rotate": Entry("lampit.rotate", "command", "Rewrite an archived ledger under a newer pseudonym key."),
     "audit": Entry("lampit.audit.group", "audit", "Prove the figures, explain them, compare them with others."),
 }
 

@@ -31,7 +31,7 @@ async def _append(settings: Settings, records: list[Record]) -> None:
 
 
 async def _identity(settings: Settings) -> LedgerIdentity:
-    fingerprint = Pseudonymiser(settings.pseudonym_key_bytes()).fingerprint
+    fingerprint = Pseudonymiser(*settings.pseudonym_keys()).fingerprint
     return await ensure_ledger(settings, fingerprint, load())
 
 

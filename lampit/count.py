@@ -75,7 +75,7 @@ def pseudonymiser(settings: Settings) -> tuple[Pseudonymiser, bool]:
     """By the key of the settings, else by a random one; and whether it is the settings'."""
     if settings.pseudonym_key is None and settings.pseudonym_key_file is None:
         return Pseudonymiser(secrets.token_bytes(32)), False
-    return Pseudonymiser(settings.pseudonym_key_bytes()), True
+    return Pseudonymiser(*settings.pseudonym_keys()), True
 
 
 def read_events(files: list[EventFile], pseudonymise: Pseudonymiser, take: Take) -> list[Rejected]:

@@ -43,7 +43,7 @@ logger = logging.getLogger("lampit.run")
 
 def identify(settings: Settings) -> tuple[LedgerIdentity, Pseudonymiser]:
     """Make or check the ledger; what every agent has to know of it."""
-    pseudonymise = Pseudonymiser(settings.pseudonym_key_bytes())
+    pseudonymise = Pseudonymiser(*settings.pseudonym_keys())
     identity = asyncio.run(ensure_ledger(settings, pseudonymise.fingerprint, reference.load()))
     return identity, pseudonymise
 

@@ -28,6 +28,7 @@ from schemas.facts import (
     ResidencePermitFacts,
 )
 from schemas.fields import Count, Day, Id, Instant, PeriodName, Schema, Source, Subject
+from schemas.head import HeadRecord
 
 TypeT = TypeVar("TypeT")
 DataT = TypeVar("DataT")
@@ -80,6 +81,19 @@ class OpeningBalanceRecord(LedgerEnvelope):
     """The balance."""
 
 
+class Predecessor(Schema):
+    """The ledger that this one was rewritten from, under a newer pseudonym key."""
+
+    ledger_id: str
+    """Its identity."""
+    key_fingerprint: str
+    """Which keys it was made with."""
+    keys: Annotated[int, Field(ge=1)]
+    """How many keys those are."""
+    head: HeadRecord
+    """The last signed head of this partition in its archive: all before it is in this ledger."""
+
+
 class Genesis(Schema):
     """The first record of every partition: which ledger this is."""
 
@@ -90,9 +104,11 @@ class Genesis(Schema):
     partition: Count
     """This partition."""
     key_fingerprint: str
-    """Says which pseudonym key is in use, without telling the key."""
+    """Says which pseudonym keys are in use, and in which order, without telling them."""
     format: Literal[1]
     """Version of the record format."""
+    succeeds: Predecessor | None = None
+    """Only of a ledger that was rewritten from another one under a newer key."""
 
 
 class EpochSettings(Schema):

@@ -25,6 +25,9 @@ SEAL_KEYS: Final = frozenset({b"control|day", b"control|day_reset"})
 
 LEDGER: Final = "lampit.ledger"
 
+SUCCESSION: Final = "succession.json"
+"""Beside the folders of an archive that was rewritten from another one; written last."""
+
 _OFFSET_DIGITS: Final = 20
 _NAME: Final = re.compile(rf"([0-9]{{{_OFFSET_DIGITS}}})-([0-9]{{{_OFFSET_DIGITS}}})\.parquet", re.ASCII)
 
@@ -135,6 +138,39 @@ def statement(header: Header, entry: Entry) -> Statement:
     )
 
 
+class Succession(msgspec.Struct, frozen=True, kw_only=True):
+    """What an archive says of the one that it was rewritten from under a newer pseudonym key (`succession.json`), signed.
+
+    ledger_id, key_fingerprint: of the new ledger. succeeds: the last head of every partition of the old one, with its
+    signature. heads: the heads of the new one that hold the same events. persons, events: how many of them.
+    """
+
+    ledger_id: str
+    key_fingerprint: str
+    succeeds: tuple[Statement, ...]
+    heads: tuple[Statement, ...]
+    persons: int
+    events: int
+    format: int = FORMAT
+    key: str = ""
+    signature: str = ""
+
+    def signed_bytes(self) -> bytes:
+        """The bytes under the signature."""
+        return b"lampit archive succession\n" + _encode(msgspec.structs.replace(self, key="", signature=""))
+
+
+def read_succession(raw: bytes) -> Succession:
+    """The statement of a file; ValueError for what is none, or is spelt in another way than it was written."""
+    try:
+        found = _succession.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ValueError("it is no statement of succession") from error
+    if encode_line(found) != raw:
+        raise ValueError("it is not as it was written")
+    return found
+
+
 class Cutter:
     """Where the segments of one partition end: a function of its records and their offsets, however they come in.
 
@@ -193,8 +229,8 @@ def range_of(name: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
-def encode_line(line: Header | Entry | Statement) -> bytes:
-    """One line of a manifest, or the value of a record of `lampit.heads`, without the end of line."""
+def encode_line(line: Header | Entry | Statement | Succession) -> bytes:
+    """One line of a manifest, the value of a record of `lampit.heads`, or a succession, without the end of line."""
     return msgspec.json.encode(line)
 
 
@@ -228,3 +264,4 @@ def read_manifest(raw: bytes) -> tuple[Header, list[Entry]]:
 
 _header: Final = msgspec.json.Decoder(Header)
 _entry: Final = msgspec.json.Decoder(Entry)
+_succession: Final = msgspec.json.Decoder(Succession)

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from stream.archive import Statement
 from stream.calendar import format_instant, iso_day, ordinal, parse_instant
 from stream.events import Event, OpeningBalance, PersonEvent
 from stream.ledger_data import READERS, TYPES, EventData, data_of
@@ -36,6 +37,18 @@ class LedgerRecord(msgspec.Struct, frozen=True, gc=False):
     forwarded_from: str | None = None
 
 
+class Predecessor(msgspec.Struct, frozen=True):
+    """The ledger that this one was rewritten from, under a newer pseudonym key.
+
+    keys: how many keys its ids went through. head: the last signed head of this very partition in its archive.
+    """
+
+    ledger_id: str
+    key_fingerprint: str
+    keys: int
+    head: Statement
+
+
 class Genesis(msgspec.Struct, frozen=True, tag="lampit.genesis.v1"):
     """The first record of a partition: which ledger this is."""
 
@@ -44,6 +57,12 @@ class Genesis(msgspec.Struct, frozen=True, tag="lampit.genesis.v1"):
     partition: int
     key_fingerprint: str
     format: int = FORMAT
+    succeeds: Predecessor | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def keys(self) -> int:
+        """How many keys the ids of this ledger went through."""
+        return 1 if isinstance(self.succeeds, msgspec.UnsetType) else self.succeeds.keys + 1
 
 
 class EpochSettings(msgspec.Struct, frozen=True):

@@ -1,7 +1,11 @@
 """Person ids: a keyed hash of the NIK, so that nobody without the key can go back from one to the other.
 
-In: the key, kept apart from the data, and NIKs. Out: 32 hexadecimal digits each. Called by intake and `lampit count`. A
-plain hash would hide nothing: about ten thousand NIKs are possible once birth date, sex and district are known.
+In: the key, kept apart from the data, and NIKs. Out: 32 hexadecimal digits each. Called by intake, `lampit count` and
+`lampit rotate`. A plain hash would hide nothing: about ten thousand NIKs are possible once birth date, sex and district are
+known.
+
+Keys are rotated by nesting: the id under a new key is the keyed hash of the id under the old one. So a ledger is rewritten
+from its ids alone, without a NIK and without the old key, and intake gets from a NIK to the same id by all keys in turn.
 """
 
 from __future__ import annotations
@@ -30,30 +34,34 @@ class Pseudonymise(Protocol):
 
 
 class Pseudonymiser:
-    """HMAC-SHA256 under one key, cut to 16 bytes.
+    """HMAC-SHA256 under one key, cut to 16 bytes; of several keys each is put over what the one before it gave.
 
     The two hash states of RFC 2104 are begun once and copied: half the time of `hmac`, on the path of every event.
     """
 
-    __slots__ = ("_inner", "_outer", "fingerprint")
+    __slots__ = ("_inner", "_newer", "_outer", "fingerprint")
 
-    def __init__(self, key: bytes) -> None:
-        """Refuses a key of less than 32 bytes, which could be guessed."""
+    def __init__(self, key: bytes, *newer: bytes) -> None:
+        """The oldest key, then those it was rotated to; refuses a key of less than 32 bytes, which could be guessed."""
         if len(key) < KEY_BYTES_MIN:
             raise ValueError(f"the pseudonym key has {len(key)} bytes; it needs at least {KEY_BYTES_MIN} random bytes")
         block = (hashlib.sha256(key).digest() if len(key) > _BLOCK_BYTES else key).ljust(_BLOCK_BYTES, b"\0")
         self._inner = hashlib.sha256(block.translate(_INNER_PAD))
         self._outer = hashlib.sha256(block.translate(_OUTER_PAD))
+        self._newer = tuple(Pseudonymiser(one) for one in newer)
         self.fingerprint: Final = self(_FINGERPRINT_LABEL)
-        """Says which key this is without telling it; safe to publish."""
+        """Says which keys these are, and in which order, without telling them; safe to publish. Nested as the ids are."""
 
     def __call__(self, text: str, /) -> str:
-        """The person id of a NIK."""
+        """The person id of a NIK; of an id under older keys, the one under these."""
         inner = self._inner.copy()
         inner.update(text.encode())
         outer = self._outer.copy()
         outer.update(inner.digest())
-        return outer.hexdigest()[:_ID_DIGITS]
+        found = outer.hexdigest()[:_ID_DIGITS]
+        for newer in self._newer:
+            found = newer(found)
+        return found
 
     def __repr__(self) -> str:
         """Never shows the key."""

@@ -30,8 +30,8 @@ UNREADABLE: Final = (pa.ArrowException, OSError, ValueError, KeyError, OverflowE
 class Finding:
     """Something that is not as it has to be.
 
-    kind: manifest, chain, signature, missing, extra, altered, rewritten, records, head, ledger. first, last: offsets, where it
-    is about some; file: inside the archive.
+    kind: manifest, chain, signature, missing, extra, altered, rewritten, records, head, ledger, succession. first, last:
+    offsets, where it is about some; file: inside the archive.
     """
 
     kind: str
@@ -221,7 +221,7 @@ def _partitions(archive: Archive, partitions: list[int], headers: list[Header]) 
         return
     counts = set()
     for partition in partitions:
-        genesis = _genesis(archive, partition)
+        genesis = genesis_of(archive, partition)
         if genesis is None:
             continue  # a finding of its own, or nothing archived yet
         counts.add(genesis.partitions)
@@ -232,7 +232,8 @@ def _partitions(archive: Archive, partitions: list[int], headers: list[Header]) 
             yield Finding("missing", f"The ledger has {count} partitions; this one is not in the archive.", partition)
 
 
-def _genesis(archive: Archive, partition: int) -> Genesis | None:
+def genesis_of(archive: Archive, partition: int) -> Genesis | None:
+    """The genesis record of a partition; None where it cannot be read."""
     try:
         entries = archive.segments(partition)
         content = archive.files.get(archive.path(partition, entries[0])) if entries else None

@@ -7,7 +7,7 @@ lampit/audit/checks.py and agreement.py.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,10 +19,11 @@ from agents.settings import Settings, load_settings
 from agents.signing import load_public
 from agents.topics import HEADS, LEDGER
 from lampit import tables
-from lampit.audit import agreement, log
+from lampit.audit import agreement, log, succession
 from lampit.audit.agreement import Agreement
 from lampit.audit.archive import Archive, ArchiveDamaged, on_disk
 from lampit.audit.checks import Finding, Trust, check
+from lampit.audit.succession import Link
 from lampit.cli import EXIT_PROBLEM
 from stream.archive import Statement
 
@@ -41,6 +42,7 @@ class Report:
     heads: int = 0
     agreement: Agreement = field(default_factory=lambda: Agreement("skipped", "no figures were given"))
     id_reused: list[dict[str, Any]] = field(default_factory=list)
+    succession: Link | None = None
 
     @property
     def is_ok(self) -> bool:
@@ -48,8 +50,14 @@ class Report:
         return not self.findings and self.agreement.status != "differs"
 
 
-def verify(archive: Archive, trust: Trust, settings: Settings | None = None, coverage: Path | None = None) -> Report:
-    """All checks, then, on an archive that is in order, the figures."""
+def verify(
+    archive: Archive,
+    trust: Trust,
+    settings: Settings | None = None,
+    coverage: Path | None = None,
+    previous: Archive | None = None,
+) -> Report:
+    """All checks, then, on an archive that is in order, the figures. previous: the archive that this one succeeds."""
     report = Report(archive.files.url, heads=len(trust.heads))
     totals = _summary(archive, report)
     with tables.progress("Verifying", totals, "records") as progress:
@@ -61,6 +69,8 @@ def verify(archive: Archive, trust: Trust, settings: Settings | None = None, cov
             progress(*seen)
 
         report.findings = list(check(archive, trust, tell))
+    if not report.findings:
+        _succeed(archive, trust, previous, report)
     if report.findings:
         report.agreement = Agreement("skipped", "the archive is not in order")
         return report
@@ -72,6 +82,24 @@ def verify(archive: Archive, trust: Trust, settings: Settings | None = None, cov
             elif settings is not None:
                 report.agreement = agreement.compare(readable, agreement.published(settings), settings)
     return report
+
+
+def _succeed(archive: Archive, trust: Trust, previous: Archive | None, report: Report) -> None:
+    """Of a rotated ledger: whether it follows on the one before it."""
+    report.succession = succession.link(archive)
+    if report.succession is None:
+        if previous is not None:
+            report.findings = [Finding(succession.KIND, "The ledger of this archive does not succeed another one.")]
+        return
+    report.findings = list(succession.check_statement(archive, trust))
+    if previous is not None and not report.findings:
+        report.findings = list(succession.compare(archive, previous, trust))
+    if previous is not None and not report.findings:
+        persons, differing = succession.differing_persons(archive, previous)
+        report.succession = replace(report.succession, compared=persons)
+        if differing:
+            message = f"{differing:,} persons have other events than in the previous archive."
+            report.findings = [Finding(succession.KIND, message)]
 
 
 def _summary(archive: Archive, report: Report) -> int:
@@ -142,11 +170,23 @@ def _print(report: Report) -> None:
         click.echo(f"       and {len(report.findings) - SHOWN_MAX:,} more (--json lists all)")
     click.echo(f"archive:   {'complete and unaltered' if not report.findings else 'NOT in order'}")
     click.echo(f"heads:     {report.heads:,} published ones compared" if report.heads else _NO_HEADS)
+    _print_succession(report)
     _print_agreement(report.agreement)
     if report.id_reused:
         click.echo(f"id_reused: {len(report.id_reused):,} ids stand under several persons")
         for one in report.id_reused[:SHOWN_MAX]:
             click.echo(f"       {one['source']} {one['id']}: {one['persons']} persons, first at {one['first']}")
+
+
+def _print_succession(report: Report) -> None:
+    found = report.succession
+    if found is None:
+        return
+    if found.compared is None or report.findings:
+        compared = "not compared with it (--previous)" if not report.findings else "NOT in order"
+    else:
+        compared = f"linked with it, {found.compared:,} persons with the same events"
+    click.echo(f"succeeds:  ledger {found.previous_ledger}, by key number {found.keys}: {compared}")
 
 
 _NO_HEADS: Final = "heads:     none to compare with: that the end was not cut off is not shown (--bootstrap or --heads)"
@@ -179,6 +219,7 @@ def _print_agreement(found: Agreement) -> None:
 @click.option("--heads", type=click.Path(exists=True, path_type=Path), help="Published heads, one JSON object a line.")
 @click.option("--bootstrap", metavar="HOST:PORT", help="Broker to compare with: lampit.heads and lampit.coverage.")
 @click.option("--coverage", type=click.Path(exists=True, path_type=Path), help="Coverage records, one a line.")
+@click.option("--previous", metavar="ARCHIVE", help="Of a rotated ledger: the archive that it was rewritten from.")
 @click.option("--json", "as_json", is_flag=True, help="The report as one JSON object.")
 def command(
     url: str | None,
@@ -187,18 +228,22 @@ def command(
     heads: Path | None,
     bootstrap: str | None,
     coverage: Path | None,
+    previous: str | None,
     as_json: bool,
 ) -> None:
     """Prove that the archive is complete and unaltered, and that the published figures follow from it.
 
     Every offset once, every file and record as it was archived, the chain of heads, the signatures; with --heads or
     --bootstrap every head that was ever published; with --bootstrap or --coverage the figures of every region against a
-    second count, in SQL. Ids that stand under several persons are listed; they are no fault of the archive.
+    second count, in SQL. Ids that stand under several persons are listed; they are no fault of the archive. Of a ledger
+    that was rotated to a newer pseudonym key, its signed statement of succession; with --previous also the old archive, that
+    this one names its last heads, and that the same persons have the same events in both.
 
     \b
     Examples:
       lampit audit verify --archive /srv/lampit/archive --public-key archive.key.pub
       lampit audit verify --archive s3://lampit/archive --bootstrap kafka:9092 --json
+      lampit audit verify --archive /srv/lampit/archive-2 --previous /srv/lampit/archive
 
     Exit codes: 0 nothing differs, 1 something does, 2 wrong usage.
     """
@@ -210,7 +255,7 @@ def command(
     archive = Archive.open(where, topic)
     published = [*(_heads_of(heads) if heads else ()), *(published_heads(settings) if settings else ())]
     trust = Trust({load_public(key) for key in keys} or None, published)
-    report = verify(archive, trust, settings, coverage)
+    report = verify(archive, trust, settings, coverage, Archive.open(previous, topic) if previous else None)
     if as_json:
         click.echo(msgspec.json.encode({"ok": report.is_ok, **asdict(report)}))
     else:

@@ -30,7 +30,7 @@ Json = dict[str, Any]
 
 
 @st.composite
-def _changes(draw: Any) -> list[Json]:
+def changes_of_nik(draw: Any) -> list[Json]:
     """Changes of NIK: chains, cycles, stars, and some that lose a conflict and join nobody."""
     changes = []
     for _ in range(draw(st.integers(1, 7))):
@@ -49,7 +49,7 @@ def _changes(draw: Any) -> list[Json]:
 
 
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
-@given(histories(), _changes(), st.randoms(use_true_random=False), st.integers(1, 4), st.integers(0, 20))
+@given(histories(), changes_of_nik(), st.randoms(use_true_random=False), st.integers(1, 4), st.integers(0, 20))
 def test_families_over_partitions(
     events: list[Json], changes: list[Json], chance: Any, partitions: int, key: int
 ) -> None:
@@ -60,7 +60,7 @@ def test_families_over_partitions(
 @pytest.mark.fuzz
 @pytest.mark.timeout(0)
 @settings(deadline=None, max_examples=LONG, suppress_health_check=list(HealthCheck))
-@given(histories(), _changes(), st.randoms(use_true_random=False), st.integers(1, 4), st.integers(0, 20))
+@given(histories(), changes_of_nik(), st.randoms(use_true_random=False), st.integers(1, 4), st.integers(0, 20))
 def test_families_at_length(events: list[Json], changes: list[Json], chance: Any, partitions: int, key: int) -> None:
     """The same, as long as is asked for."""
     merge(events + changes, chance, partitions, key)

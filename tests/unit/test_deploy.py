@@ -113,7 +113,7 @@ def test_a_process_gets_settings_that_exist_and_are_accepted(
     settings = Settings()
     assert settings.replication_factor == 1, "there is one node"
     assert settings.transactions
-    assert str(settings.pseudonym_key_file) == f"/run/secrets/{LAMPIT[name]['secrets'][0]}"
+    assert [str(path) for path in settings.pseudonym_key_file or ()] == [f"/run/secrets/{LAMPIT[name]['secrets'][0]}"]
     assert settings.bootstrap_servers in kafka_properties()["advertised.listeners"]
     grace = int(LAMPIT[name]["stop_grace_period"].removesuffix("s"))
     assert grace > settings.shutdown_seconds

@@ -124,24 +124,43 @@ def test_a_bad_file_is_one_sentence(content: str | None, tmp_path: Path, monkeyp
 
 def test_the_key_comes_from_one_place_and_never_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match="LAMPIT_PSEUDONYM_KEY_FILE"):
-        load_settings().pseudonym_key_bytes()
+        load_settings().pseudonym_keys()
     file = tmp_path / "key"
     file.write_bytes(b"k" * 32 + b"\n")
     monkeypatch.setenv("LAMPIT_PSEUDONYM_KEY_FILE", str(file))
-    assert load_settings().pseudonym_key_bytes() == b"k" * 32
+    assert load_settings().pseudonym_keys() == (b"k" * 32,)
     file.write_bytes(b"k" * 31 + b"\n")
     with pytest.raises(ConfigurationError, match="LAMPIT_PSEUDONYM_KEY_FILE"):
-        load_settings().pseudonym_key_bytes()
+        load_settings().pseudonym_keys()
     file.unlink()
     with pytest.raises(ConfigurationError, match="LAMPIT_PSEUDONYM_KEY_FILE"):
-        load_settings().pseudonym_key_bytes()
+        load_settings().pseudonym_keys()
     monkeypatch.setenv("LAMPIT_PSEUDONYM_KEY", "z" * 32)
     with pytest.raises(ConfigurationError, match="not both"):
         load_settings()
     monkeypatch.delenv("LAMPIT_PSEUDONYM_KEY_FILE")
     settings = load_settings()
-    assert settings.pseudonym_key_bytes() == b"z" * 32
+    assert settings.pseudonym_keys() == (b"z" * 32,)
     assert "zzzz" not in repr(settings) and "zzzz" not in settings.model_dump_json()
+
+
+def test_the_keys_of_a_rotated_ledger_are_files_oldest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = tmp_path / "first.key", tmp_path / "second.key"
+    first.write_bytes(b"1" * 32 + b"\n")
+    second.write_bytes(b"2" * 32 + b"\n")
+    monkeypatch.setenv("LAMPIT_PSEUDONYM_KEY_FILE", f"{first}, {second}")
+    assert load_settings().pseudonym_keys() == (b"1" * 32, b"2" * 32)
+    config = tmp_path / "lampit.toml"
+    config.write_text(f'pseudonym_key_file = ["{second}", "{first}"]')
+    monkeypatch.setenv("LAMPIT_CONFIG", str(config))
+    monkeypatch.delenv("LAMPIT_PSEUDONYM_KEY_FILE")
+    assert load_settings().pseudonym_keys() == (b"2" * 32, b"1" * 32)
+    second.write_bytes(first.read_bytes())
+    with pytest.raises(ConfigurationError, match=r"LAMPIT_PSEUDONYM_KEY_FILE names one key twice.*once\.$"):
+        load_settings().pseudonym_keys()
+    monkeypatch.setenv("LAMPIT_PSEUDONYM_KEY_FILE", " , ")
+    with pytest.raises(ConfigurationError, match="LAMPIT_PSEUDONYM_KEY_FILE"):
+        load_settings()
 
 
 @pytest.mark.parametrize(
