@@ -58,9 +58,11 @@ fuzz: system-packages setup-dev ## The long random searches, about 25 minutes
 	scripts/kafka-distribution
 	$(BIN)/python -m pytest -m fuzz $(ARGS)
 
-chaos: system-packages setup-dev ## Tests that kill, stop and starve processes
+# ARGS: --seeds N, --first-seed N, --fault NAME, --events N, --json, --list
+chaos: system-packages setup-dev ## Faults put to the live agents on three brokers, as one table
 	scripts/kafka-distribution
-	$(BIN)/python -m pytest -m chaos $(ARGS)
+	$(BIN)/python -m pytest -q -m chaos
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 bench: system-packages setup-dev ## Benchmarks; results are added to bench/results.jsonl
 	scripts/kafka-distribution

@@ -2,7 +2,8 @@
 
 In: a name, Settings, and the callbacks of what owns the stores. Out: `create_app` → a faust.App on agents/driver.py;
 `run(app)` runs it in this process until SIGTERM, or until anything fails, and gives the exit code. Not in here: topics,
-producers, agents. A worker never goes on past a failure: the process ends at once with EXIT_FAILED and is started again.
+producers, agents. A worker never goes on past a failure: the process ends at once with EXIT_FAILED and is started again, or
+with EXIT_REFUSED where a setting does not fit.
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ from mode.supervisors import CrashingSupervisor
 
 from agents import driver
 from agents.driver import Positions, RawSchema, Transport
+from agents.errors import ConfigurationError
 from agents.health import Health, Web, add_pages
 from agents.logs import configure_logging, describe
 from agents.settings import Settings
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
+EXIT_REFUSED: Final = 2
 BEAT_SECONDS: Final = 1.0
 
 logger = logging.getLogger("lampit")
@@ -44,7 +47,8 @@ def die(error: BaseException) -> NoReturn:
     """End the process now. Stores are crash-safe, what was not acknowledged is done again; nothing after this runs."""
     logger.critical("ending: %s", describe(error))
     sys.stderr.flush()
-    os._exit(EXIT_FAILED)
+    # A setting that does not fit will not fit after a restart either.
+    os._exit(EXIT_REFUSED if isinstance(error, ConfigurationError) else EXIT_FAILED)
 
 
 class Boot(BootStrategy):

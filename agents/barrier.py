@@ -21,7 +21,7 @@ from aiokafka.structs import ConsumerRecord
 from agents.errors import ConfigurationError, Fenced
 from agents.producer import FencedProducer, Record
 from agents.settings import Settings
-from agents.topics import LEDGER, ensure_topics, first_record
+from agents.topics import LEDGER, PARTIALS, ensure_topics, first_record, is_partition_empty
 from stream.ledger import (
     Control,
     ControlRecord,
@@ -77,6 +77,7 @@ async def ensure_ledger(settings: Settings, fingerprint: str, reference: Referen
     await asyncio.to_thread(ensure_topics, settings)
     found = await first_record(settings, LEDGER, 0)
     if found is None:
+        await _refuse_leftovers(settings)
         # Of several processes that find it empty one writes; the others, fenced, wait for what that one wrote.
         with suppress(Fenced):
             await _begin(settings, fingerprint, reference)
@@ -99,6 +100,18 @@ def checked_genesis(value: bytes | None, settings: Settings, fingerprint: str) -
     if genesis.key_fingerprint != fingerprint:
         raise ConfigurationError(_wrong_key(genesis))
     return genesis
+
+
+async def _refuse_leftovers(settings: Settings) -> None:
+    """Figures without the events they were made of: the ledger was deleted, and beginning another would hide that."""
+    if await is_partition_empty(settings, PARTIALS, 0):
+        return
+    # Another process may have begun a new ledger since, and figures of it be there already.
+    if await first_record(settings, LEDGER, 0) is None:
+        raise ConfigurationError(
+            "Topic lampit.ledger is empty, but lampit.partials is not: restore the ledger from a backup, "
+            "or delete all lampit topics and publish the events again."
+        )
 
 
 def _wrong_key(genesis: Genesis) -> str:

@@ -80,6 +80,7 @@ class Desk:
     def __post_init__(self) -> None:
         """Take up where the store stands."""
         self.meta = self.store.meta or self.new_meta()
+        self.epoch_differs = self.meta.epoch_differs
         self.book = Book(self.store.balances(), self.reference.places)
         self.linked = self.store.linked()
         self.outbox = dict.fromkeys(self.store.outbox())
@@ -113,6 +114,7 @@ class Desk:
             last_offset=last.offset if last else self.meta.last_offset,
             last_digest=record_digest(last.value) if last else self.meta.last_digest,
             day=draft.day,
+            epoch_differs=self.epoch_differs,
         )
         barriers = self._barrier_records(draft, epoch)
         self.barriers_due |= bool(barriers)
@@ -125,13 +127,18 @@ class Desk:
         self.due_subjects |= draft.anomalies
         self.linked |= draft.copies.keys()
         self.outbox |= dict.fromkeys(draft.outbox)
-        if self.caught_up and self.epoch_differs:
+        if self.caught_up:
+            self.require_epoch()
+        return events
+
+    def require_epoch(self) -> None:
+        """Raise where the figures were made under other settings than those of the ledger's epoch, also after a restart."""
+        if self.epoch_differs:
             raise ConfigurationError(
                 "The settings that change figures (LAMPIT_TRANSIT_EXPIRY_DAYS, LAMPIT_LEAP_BIRTHDAY, LAMPIT_CLOSING_DAY, "
                 "LAMPIT_FIRST_PERIOD) or the region reference are not those of the ledger's epoch: set them as they were, "
                 "or begin a new epoch with `lampit epoch`."
             )
-        return events
 
     def _draft(self) -> Draft:
         return Draft(self.store, self.rules, self.reference, self.book, self.meta.day, self.linked)

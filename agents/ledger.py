@@ -13,6 +13,7 @@ import asyncio
 import logging
 import time
 from datetime import date
+from pathlib import Path
 from typing import Any, Final, cast
 
 import msgspec
@@ -23,15 +24,16 @@ from agents import metrics
 from agents.app import App, create_app
 from agents.barrier import LedgerIdentity, day_record, today
 from agents.courier import Courier
+from agents.damage import is_damage, is_damaged, noting_damage, set_aside
 from agents.desk import Desk, record_digest, store_path
 from agents.driver import Positions, commit, fetches, lag
-from agents.errors import ConfigurationError
+from agents.errors import StoreFailed
 from agents.health import Web
 from agents.other_days import add_route
 from agents.producer import FencedProducer
 from agents.reading import end_offset, newest, record_at
 from agents.settings import Settings
-from agents.store import FORMAT, Store, set_aside
+from agents.store import FORMAT, Store
 from agents.topics import ANOMALIES, LEDGER
 from stream.reference import Reference
 
@@ -112,27 +114,35 @@ class LedgerAgent:
             await producer.stop()
             raise
         rules, name = self.identity.rules, self.settings.reached_at
-        desk = Desk(partition, store, producer, self.identity, rules, self.reference, name, end)
+        with noting_damage(store.path):
+            desk = Desk(partition, store, producer, self.identity, rules, self.reference, name, end)
         logger.info("partition %d: begins at %d of %d", partition, desk.meta.next_offset, end)
         return desk
 
     async def _store(self, partition: int) -> Store:
         """The partition's store, or an empty one where it does not fit the log."""
-        path = store_path(self.settings.data_dir, partition)
-        try:
-            store = Store(path)
-        except Exception as error:
-            raise ConfigurationError(
-                f"The store in {path} cannot be opened: give each worker a LAMPIT_DATA_DIR of its own, "
-                "or delete a damaged store."
-            ) from error
-        why = await self._misfit(store, partition)
-        if why is None:
-            return store
-        store.close()
+        path = self._path(partition)
+        why: str | None = "a file of the store cannot be read"
+        if not is_damaged(path):
+            try:
+                store = Store(path)
+            except Exception as error:
+                if not is_damage(error):
+                    raise StoreFailed(
+                        f"the store in {path} cannot be opened: give each worker a LAMPIT_DATA_DIR of its own, "
+                        f"on a disk that can be written and is not full ({error})"
+                    ) from error
+            else:
+                why = await self._misfit(store, partition)
+                if why is None:
+                    return store
+                store.close()
         logger.warning("partition %d: %s; the store is set aside and rebuilt from the log", partition, why)
         set_aside(path)
         return Store(path)
+
+    def _path(self, partition: int) -> Path:
+        return store_path(self.settings.data_dir, partition)
 
     async def _with_lists(self, partition: int) -> set[str]:
         """The people of whom anomalies are given out: a new store clears those lists that are not so any more."""
@@ -164,7 +174,8 @@ class LedgerAgent:
             fetch.require_decodable()
             desk = self.desks[fetch.partition]
             began = time.perf_counter()
-            events = desk.apply(fetch)
+            with noting_damage(desk.store.path):
+                events = desk.apply(fetch)
             metrics.batch("apply", time.perf_counter() - began)
             metrics.counted(fetch, events, desk.received_at if desk.caught_up else None)
             self._waiting = fetch.behind >= BEHIND_RECORDS
@@ -187,9 +198,11 @@ class LedgerAgent:
             desk = self.desks.get(partition)
             if desk is None or not desk.caught_up:
                 return
+            desk.require_epoch()
             if desk.due:
                 began = time.perf_counter()
-                await desk.publish()
+                with noting_damage(desk.store.path):
+                    await desk.publish()
                 metrics.batch("publish", time.perf_counter() - began)
             await self._turn_day(desk)
 
@@ -200,7 +213,8 @@ class LedgerAgent:
             async with self._lock(partition):
                 desk = self.desks.get(partition)
                 if desk is not None and desk.caught_up:
-                    lines += desk.on_day(day)
+                    with noting_damage(desk.store.path):
+                        lines += desk.on_day(day)
             await asyncio.sleep(0)
         return lines
 

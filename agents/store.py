@@ -20,7 +20,6 @@ There is no fsync: after a power loss RocksDB comes back at an earlier whole bat
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -74,6 +73,7 @@ class Meta(msgspec.Struct, frozen=True):
     next_offset: of the log. last_offset, last_digest: the last record applied, to prove that the log is still the one
     it was read from. published_through: next offset of the last batch whose partials are known to be written.
     settings_digest: of the rules and the region reference the figures were made with. day: ordinal, None before the first.
+    epoch_differs: those are not the ones of the ledger's epoch; such figures are not to be published.
     """
 
     format: int
@@ -86,6 +86,7 @@ class Meta(msgspec.Struct, frozen=True):
     last_digest: bytes = b""
     published_through: int = 0
     day: int | None = None
+    epoch_differs: bool = False
 
 
 _meta = msgspec.msgpack.Decoder(Meta)
@@ -282,6 +283,8 @@ class Store:
                 return
             yield key, iterator.value()
             iterator.next()
+        # At a block that cannot be read RocksDB ends an iteration like at the end of the store: this raises what it was.
+        iterator.status()
 
 
 def _put_closings(batch: WriteBatch, draft: Draft) -> None:
@@ -307,15 +310,6 @@ def _put_closings(batch: WriteBatch, draft: Draft) -> None:
 def _period_key(cell: PeriodCell) -> bytes:
     period, column = cell
     return (period + 1).to_bytes(4) + column.encode()
-
-
-def set_aside(path: Path) -> Path:
-    """Move a store that does not fit the log out of the way, keeping one such copy for inspection."""
-    aside = path.with_name(f"{path.name}.set-aside")
-    if aside.exists():
-        shutil.rmtree(aside)
-    path.rename(aside)
-    return aside
 
 
 def _cell_key(cell: Cell) -> bytes:

@@ -120,6 +120,7 @@ class Live:
             bootstrap_servers=self.broker.bootstrap_servers,
             transactions=self.broker.transactions,
             partitions=self.partitions,
+            replication_factor=int(self.settings.get("LAMPIT_REPLICATION_FACTOR", "1")),
             transit_expiry_days=rules.transit_expiry_days,
             leap_birthday=rules.leap_birthday,
             closing_day=rules.closing_day,
@@ -211,7 +212,8 @@ class Live:
             time.sleep(0.2)
 
     def _intake_is_done(self) -> bool:
-        consumer = KafkaConsumer(bootstrap_servers=self.broker.bootstrap_servers, group_id="lampit.intake")
+        group = f"{self.settings.get('LAMPIT_GROUP_PREFIX', 'lampit')}.intake"
+        consumer = KafkaConsumer(bootstrap_servers=self.broker.bootstrap_servers, group_id=group)
         try:
             partitions = [TopicPartition(topic, number) for topic in INTAKE_TOPICS for number in range(self.partitions)]
             ends = consumer.end_offsets(partitions)

@@ -110,6 +110,20 @@ def test_a_transaction_is_seen_whole_or_not_at_all(broker: Broker) -> None:
     asyncio.run(use())
 
 
+def test_time_over_before_the_transaction_began_is_a_lost_write(kafka: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nothing to abort then, and trying to is not what the operator is told."""
+    settings = settings_for(kafka, "in-time")
+
+    async def use() -> None:
+        async with FencedProducer(settings, transactional_id="in-time-0") as producer:
+            await producer.publish([Record("in-time", 0, b"k", b"1")])
+            monkeypatch.setattr(producer_module, "DELIVERY_SECONDS_MAX", -1.0)
+            with pytest.raises(LostWrite, match="TimeoutError"):
+                await producer.publish([Record("in-time", 0, b"k", b"2")])
+
+    asyncio.run(use())
+
+
 def test_a_stopped_process_that_comes_back_is_refused(kafka: Broker) -> None:
     settings = settings_for(kafka, "fenced")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("LAMPIT_")}

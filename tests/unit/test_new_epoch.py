@@ -7,11 +7,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 from aiokafka import ConsumerRecord
 
 from agents.barrier import LedgerIdentity
 from agents.desk import Desk
 from agents.driver import Fetch
+from agents.errors import ConfigurationError
 from agents.store import Store
 from agents.topics import LEDGER
 from lampit import reference
@@ -58,4 +60,28 @@ def test_every_place_is_due_again_with_a_new_epoch(tmp_path: Path) -> None:
     desk.apply(fetch(4, control(identity.epoch(2))))
     assert desk.meta.epoch == 2
     assert desk.due_columns == {PLACE}
+    desk.store.close()
+
+
+def test_other_settings_than_the_epochs_are_refused_after_a_restart_too(tmp_path: Path) -> None:
+    """The first start ends at the end of the log. The second finds nothing to apply, and may not publish what it holds."""
+    read = reference.load()
+    ledgers, other = (LedgerIdentity("ledger", 4, rules, read.digest) for rules in (Rules(), Rules(None, "feb28")))
+    producer: Any = None  # nothing may be published here
+    (admitted,), _ = accept([EVENT])
+    event = encode_record(admitted.subject, admitted.event, 0)
+    log = fetch(0, control(ledgers.epoch(1)), control(Day(date(2024, 1, 1).toordinal())), event)
+    desk = Desk(0, Store(tmp_path / "store"), cast(Any, producer), other, other.rules, read, "here", 3)
+    with pytest.raises(ConfigurationError, match="LAMPIT_LEAP_BIRTHDAY"):
+        desk.apply(log)
+    desk.store.close()
+    desk = Desk(0, Store(tmp_path / "store"), cast(Any, producer), other, other.rules, read, "here", 3)
+    assert desk.caught_up
+    with pytest.raises(ConfigurationError, match="LAMPIT_LEAP_BIRTHDAY"):
+        desk.require_epoch()
+    # An epoch that fits may still come.
+    with pytest.raises(ConfigurationError):
+        desk.apply(fetch(3, control(Day(date(2024, 1, 2).toordinal()))))
+    desk.apply(fetch(4, control(other.epoch(2))))
+    desk.require_epoch()
     desk.store.close()

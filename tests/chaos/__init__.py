@@ -1,0 +1,1 @@
+"""Faults put to the live agents on a Kafka of three brokers; `python -m tests.chaos --help`."""

@@ -1,0 +1,153 @@
+"""What offices send while the faults happen: seeded events, at an even pace, by producers of every codec.
+
+In: a seed, brokers. Out: a thread that sends; what was sent, and where each record was acknowledged. A record that is not
+acknowledged is sent again, as an office would; that it may then be there twice changes no figure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from contextlib import AsyncExitStack
+from itertools import pairwise
+from random import Random
+from typing import Any, Final
+
+import aiokafka
+from aiokafka.errors import KafkaError
+
+from agents.topics import INTAKE_TOPICS
+from bench.people import events
+from tests.bad_input import ALL as BAD
+from tests.broker.test_live import case_events, scenario_events
+
+CODECS: Final = (None, "gzip", "snappy", "lz4", "zstd")
+CHUNKS: Final = 25
+SENT_TWICE_OF: Final = 20
+FAMILY: Final = 5
+RECORD_BYTES_MAX: Final = 8 * 1024 * 1024
+
+Payload = bytes | None
+Place = tuple[str, int, int]
+
+
+def payloads(seed: int, people_events: int) -> tuple[list[bytes], list[Payload]]:
+    """(what is sent before the faults, what is sent during them); the second with bad and oversized records among it.
+
+    Both have a half of all stories; NIKs are changed in chains of families during the faults only.
+    """
+    chance = Random(seed)
+    stories = [json.dumps(event).encode() for event in case_events() + scenario_events()]
+    chance.shuffle(stories)
+    lives = list(events(people_events, seed))
+    half, few = len(stories) // 2, len(lives) // 5
+    during: list[Payload] = [*stories[half:], *lives[few:], *_families(lives)]
+    during += [bad.payload for bad in BAD]
+    during += chance.sample(during, len(during) // SENT_TWICE_OF)
+    chance.shuffle(during)
+    return stories[:half] + lives[:few], during
+
+
+def _families(lives: list[bytes]) -> list[bytes]:
+    """Changes of NIK that chain a fifth of the people together, five by five."""
+    niks = sorted({json.loads(line)["data"]["nik"] for line in lives})[: len(lives) // 8]
+    changes = []
+    for number, (old, new) in enumerate(pairwise(niks)):
+        if number % FAMILY != FAMILY - 1:
+            changes.append(
+                {
+                    "specversion": "1.0",
+                    "id": f"n{number}",
+                    "source": "/siak/1605",
+                    "type": "lampit.nik_change.v1",
+                    "time": "2019-03-20T09:12:00+07:00",
+                    "data": {"nik": old, "new_nik": new, "occurred_on": "2019-01-02"},
+                }
+            )
+    return [json.dumps(change).encode() for change in changes]
+
+
+class Flow:
+    """Sends payloads in chunks, one every `pause_seconds`, from a thread of its own."""
+
+    def __init__(
+        self, bootstrap_servers: str, sent: list[Payload], seed: int, *, partitions: int, pause_seconds: float
+    ) -> None:
+        """Not begun."""
+        self.sent = sent
+        self.acknowledged: dict[Place, Payload] = {}
+        self.failed: BaseException | None = None
+        self._bootstrap_servers = bootstrap_servers
+        self._partitions = partitions
+        self._pause_seconds = pause_seconds
+        self._chance = Random(seed)
+        self._done = 0
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def begin(self) -> None:
+        """Begin to send."""
+        self._thread.start()
+
+    @property
+    def share(self) -> float:
+        """How much of it is acknowledged: 0 to 1. Raises what stopped the sending."""
+        if self.failed is not None:
+            raise self.failed
+        return self._done / max(1, len(self.sent))
+
+    def stop(self) -> None:
+        """Send no more."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._send())
+        except BaseException as error:
+            self.failed = error
+
+    async def _send(self) -> None:
+        size = len(self.sent) // CHUNKS + 1
+        async with AsyncExitStack() as stack:
+            producers = [await stack.enter_async_context(self._producer(codec)) for codec in CODECS]
+            for number, begin in enumerate(range(0, len(self.sent), size)):
+                due = time.monotonic() + self._pause_seconds
+                waiting = self.sent[begin : begin + size]
+                while waiting and not self._stopped.is_set():
+                    waiting = await self._send_chunk(producers[number % len(producers)], waiting)
+                if self._stopped.is_set():
+                    return
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    def _producer(self, codec: str | None) -> Any:
+        return aiokafka.AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap_servers,
+            compression_type=codec,
+            acks="all",
+            enable_idempotence=True,
+            max_request_size=RECORD_BYTES_MAX,
+            request_timeout_ms=10_000,
+        )
+
+    async def _send_chunk(self, producer: Any, chunk: list[Payload]) -> list[Payload]:
+        """Send; what was not acknowledged."""
+        futures = []
+        for payload in chunk:
+            topic, partition = self._chance.choice(INTAKE_TOPICS), self._chance.randrange(self._partitions)
+            # A key, because a record of a topic with neither key nor value is nothing aiokafka sends.
+            futures.append(await producer.send(topic, payload, key=b"any", partition=partition))
+        outcomes = await asyncio.gather(*futures, return_exceptions=True)
+        lost: list[Payload] = []
+        for payload, outcome in zip(chunk, outcomes, strict=True):
+            if isinstance(outcome, KafkaError):
+                lost.append(payload)
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            else:
+                self.acknowledged[outcome.topic, outcome.partition, outcome.offset] = payload
+                self._done += 1
+        return lost
