@@ -3,8 +3,8 @@
 LampitError                 its message is safe to print: never a payload, a key or a NIK
 ├── ConfigurationError      a setting, a topic or a key does not fit; one sentence with the remedy; exit code 2
 ├── LogMismatch             a store stands where the log has nothing (any more): another cluster, or a topic made anew
-├── DamagedStore         a file of a store cannot be read; the next start sets it aside and rebuilds it
-├── StoreFailed          the disk of a store is full or does not work
+├── DamagedStore            a file of a store cannot be read; the next start sets it aside and rebuilds it
+├── StoreFailed             the disk of a store is full or does not work
 ├── LostRecords             records were skipped or repeated between the broker and an agent
 ├── UndecodableRecords      a record batch that cannot be read, met by an agent that cannot go on without it
 ├── LostWrite               a record was not acknowledged; the process must end
