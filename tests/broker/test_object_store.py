@@ -66,9 +66,8 @@ def test_killed_in_the_middle_of_uploads_it_is_the_archive_of_a_directory(
         live.wait_until(lambda: is_grown(str(folder)), "the archive in the directory")
     whole = contents(folder)
     assert objects(store) == whole
-    for early in seen[
-        1:
-    ]:  # what was there when it was killed was whole: manifests and trees are how the later ones begin
+    # What was there when it was killed was whole: manifests and trees are how the later ones begin.
+    for early in seen[1:]:
         assert all(whole[name].startswith(content) for name, content in early.items())
 
     key = ("--public-key", tmp_path / "archive.pub")
