@@ -21,6 +21,7 @@ from stream.closing_parts import BalanceRecord, BarrierRecord, ChangeRecord, Clo
 from stream.contribution import Change, PeriodCell, scheduled
 from stream.count import Context
 from stream.engine import Sums, close_month
+from stream.events import OpeningBalance
 from stream.excess import excess
 from stream.opening import Book
 from stream.periods import BEFORE, Period, Periods
@@ -122,20 +123,21 @@ class Closer:
 
     def _apply(self, through: int) -> tuple[dict[str, int], bool]:
         dirty: dict[str, int] = {}
-        has_new_balances = False
+        balances: list[OpeningBalance] = []
         for day in sorted(day for day in self._waiting if day <= through):
             for part in self._waiting.pop(day):
                 if isinstance(part, BalanceRecord):
-                    balance = part.balance()
-                    self._stated.add(self._reference.places.at(balance.region, balance.occurred_on))
-                    has_new_balances |= balance not in self._book.events
-                    if balance not in self._book.events:
-                        self._book = Book((*self._book.events, balance), self._reference.places)
+                    balances.append(part.balance())
                     continue
                 cell = part.cell(self._periods)
                 if self._replace(part, cell):
                     dirty[cell[1]] = min(cell[0], dirty.get(cell[1], cell[0]))
-        return dirty, has_new_balances
+        places = self._reference.places
+        self._stated.update(places.at(one.region, one.occurred_on) for one in balances)
+        news = self._book.news(balances)
+        if news:
+            self._book = Book((*self._book.events, *news), places)
+        return dirty, bool(news)
 
     def _replace(self, part: ChangeRecord, cell: PeriodCell) -> bool:
         """Take a partition's newer word on a cell; whether it says something else."""

@@ -77,6 +77,17 @@ class Book:
         for balances in self.by_region.values():
             yield from balances
 
+    def news(self, events: Iterable[OpeningBalance]) -> list[OpeningBalance]:
+        """Those of the events that the book does not have, each once."""
+        alike: dict[tuple[str, str], list[OpeningBalance]] = {(one.source, one.id): [one] for one in self.events}
+        found = []
+        for event in events:
+            known = alike.setdefault((event.source, event.id), [])
+            if event not in known:
+                known.append(event)
+                found.append(event)
+        return found
+
     def all_anomalies(self, reference: Reference) -> list[tuple[OpeningBalance, str]]:
         """The anomalies of the balances themselves."""
         unknown = [event for event in self.events if not reference.known(event.region, event.occurred_on)]

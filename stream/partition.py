@@ -142,13 +142,7 @@ class Draft:
 
     def add_balances(self, events: Iterable[OpeningBalance]) -> None:
         """Take balances into the book and fold everybody again, once for all of them: a book is opened with thousands."""
-        taken: dict[tuple[str, str], list[OpeningBalance]] = {(one.source, one.id): [one] for one in self.book.events}
-        arrived = []
-        for event in events:
-            alike = taken.setdefault((event.source, event.id), [])
-            if event not in alike:
-                alike.append(event)
-                arrived.append(event)
+        arrived = self.book.news(events)
         if not arrived:
             return
         self.balances += arrived
