@@ -7,9 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.machine import forget_children, run_python, wait_until_quiet
+from bench.machine import timed, wait_until_quiet
 from bench.people import events
-from bench.results import Figures, Result, round_all, say, shown
+from bench.results import Result, say, shown
 
 AS_OF = "2019-03-28"
 KEY = {"LAMPIT_PSEUDONYM_KEY": "a key that only benchmarks use, 32 bytes or more"}
@@ -28,29 +28,18 @@ def measure(count: int, repeats: int, seed: int, with_sql: bool) -> Result:
         output = b""
         for number in range(repeats):
             result.busy.append(wait_until_quiet())
-            figures, output = _once(lampit, count)
-            peer, _ = _once(["-m", "bench.peers.plain_count", str(path)], count)
+            figures, output = timed(lampit, count, environment=KEY)
+            peer, _ = timed(["-m", "bench.peers.plain_count", str(path)], count, environment=KEY)
             result.repeats.append(figures)
             result.peer.append(peer)
             ours, theirs = figures["events_per_second"], peer["events_per_second"]
             say(f"{number + 1} of {repeats}: lampit {shown(ours)}, plain loop {shown(theirs)} events/s")
         if with_sql:
             say("the SQL engine over the same file")
-            figures, sql_output = _once([*lampit, "--engine", "sql"], count)
+            figures, sql_output = timed([*lampit, "--engine", "sql"], count, environment=KEY)
             result.notes["sql_engine"] = figures
             result.exact = _plain(output) == _plain(sql_output)
     return result
-
-
-def _once(arguments: list[str], count: int) -> tuple[Figures, bytes]:
-    forget_children()
-    done = run_python(arguments, environment=KEY)
-    figures = {
-        "events_per_second": count / done.wall_seconds,
-        "wall_seconds": done.wall_seconds,
-        "cpu_seconds": done.cpu_seconds,
-    }
-    return round_all(figures), done.output
 
 
 def _plain(output: bytes) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Final
 
 import psutil
 
-from bench.results import ROOT, say
+from bench.results import ROOT, Figures, round_all, say
 
 QUIET_SECONDS: Final = 2.0
 QUIET_SECONDS_MAX: Final = 60.0
@@ -65,6 +65,21 @@ def run_python(
     if child.returncode != 0:
         raise RuntimeError(f"{' '.join(arguments[:3])} ended with {child.returncode}: {errors.decode()[-2000:]}")
     return Finished(wall, _waited_for.take(), output)
+
+
+def timed(
+    arguments: Sequence[str], count: int, core: int | None = 0, environment: Mapping[str, str] | None = None
+) -> tuple[Figures, bytes]:
+    """Run this Python over `count` events: events a second of wall and of processor time, and what it printed."""
+    forget_children()
+    done = run_python(arguments, core, environment)
+    figures = {
+        "events_per_second": count / done.wall_seconds,
+        "events_per_cpu_second": count / done.cpu_seconds,
+        "wall_seconds": done.wall_seconds,
+        "cpu_seconds": done.cpu_seconds,
+    }
+    return round_all(figures), done.output
 
 
 def wait_until_quiet() -> int:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import province
-from bench.machine import forget_children, run_python, wait_until_quiet
-from bench.results import Figures, Result, round_all, say, shown
+from bench.machine import timed, wait_until_quiet
+from bench.results import Result, say, shown
 
 QUESTION = ["--as-of", "2019-12-31", "--json", "--level", "country"]
 
@@ -28,25 +28,13 @@ def measure(people: int, count: int, repeats: int) -> Result:
         answer: Any = None
         for number in range(repeats):
             result.busy.append(wait_until_quiet())
-            ours, answer = _once(coverage, records)
-            theirs, _ = _once(["-m", "bench.peers.bare_query", str(archive)], records)
+            ours, answer = timed(coverage, records, core=None)
+            theirs, _ = timed(["-m", "bench.peers.bare_query", str(archive)], records, core=None)
             result.repeats.append(ours)
             result.peer.append(theirs)
             mine, beside = shown(ours["events_per_second"]), shown(theirs["events_per_second"])
             say(f"{number + 1} of {repeats}: {mine} events/s, the bare query {beside}")
         say("the engine of the agents over the same archive")
-        _, other = _once([*coverage, "--engine", "core"], records)
+        _, other = timed([*coverage, "--engine", "core"], records, core=None)
         result.exact = json.loads(answer) == json.loads(other)
     return result
-
-
-def _once(arguments: list[str], records: int) -> tuple[Figures, bytes]:
-    forget_children()
-    done = run_python(arguments, core=None)
-    figures = {
-        "events_per_second": records / done.wall_seconds,
-        "events_per_cpu_second": records / done.cpu_seconds,
-        "wall_seconds": done.wall_seconds,
-        "cpu_seconds": done.cpu_seconds,
-    }
-    return round_all(figures), done.output

@@ -26,7 +26,7 @@ from agents.errors import ConfigurationError
 from agents.logs import configure_logging
 from agents.settings import load_settings
 from lampit import tables
-from lampit.audit.archive import Archive, Filter
+from lampit.audit.archive import Archive, Filter, archive_url
 from lampit.files import STANDARD_INPUT as STANDARD_OUTPUT
 from lampit.publishing import Interrupted, Stop, stop_signals
 
@@ -239,10 +239,7 @@ def command(
     """
     if (servers is None) == (output is None):
         raise click.UsageError("Give either --to or --output.")
-    where = url or load_settings().archive_url
-    if where is None:
-        raise ConfigurationError("Which archive? Give --archive, or set LAMPIT_ARCHIVE_URL.")
-    archive = Archive.open(where)
+    archive = Archive.open(archive_url(url, load_settings()))
     wanted = Filter(set(partitions) or None, received_from, received_before, region)
     began = time.monotonic()
     if servers is not None:

@@ -8,6 +8,7 @@ linked with the old one by signatures. Not in here: what is written (lampit/rota
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from agents.errors import ConfigurationError, LampitError
 from agents.settings import Settings, load_settings, read_key
 from agents.signing import load_public, load_signer
 from lampit import tables
-from lampit.audit.archive import Archive
-from lampit.audit.checks import check
+from lampit.audit.archive import Archive, archive_url
+from lampit.audit.checks import check_shown
 from lampit.audit.finding import Trust
 from lampit.rotation import Rotation, require_room
 from lampit.rotation_plan import Plan, events_behind, plan
@@ -30,17 +31,8 @@ from stream.pseudonym import Pseudonymiser
 
 def _require_order(archive: Archive, keys: tuple[Path, ...]) -> None:
     """What is rotated was verified: a damaged archive would get good signatures."""
-    size = sum(entry.bytes for number in archive.partitions() for entry in archive.segments(number))
-    with tables.progress("Verifying", size, "records") as progress:
-        seen = [0, 0]
-
-        def tell(read: int, records: int) -> None:
-            seen[0] += read
-            seen[1] += records
-            progress(*seen)
-
-        trust = Trust({load_public(key) for key in keys} or None)
-        finding = next(check(archive, trust, tell), None)
+    with closing(check_shown(archive, Trust({load_public(key) for key in keys} or None))) as found:
+        finding = next(found, None)
     if finding is not None:
         raise LampitError(
             f"The archive is not in order ({finding.place}: {finding.message.rstrip('.')}): see `lampit audit verify`."
@@ -136,9 +128,7 @@ def command(
     Exit codes: 0 done, 1 the archive cannot be rotated as it is, 2 wrong usage.
     """
     settings = load_settings(**({"bootstrap_servers": bootstrap} if bootstrap else {}))
-    where = url or settings.archive_url
-    if where is None:
-        raise ConfigurationError("Which archive? Give --archive, or set LAMPIT_ARCHIVE_URL.")
+    where = archive_url(url, settings)
     if settings.archive_key_file is None and not dry_run:
         raise ConfigurationError(
             "LAMPIT_ARCHIVE_KEY_FILE is not set: name the private key that signs the new archive (`lampit audit keygen FILE` "

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import duckdb
 import msgspec
 
 from agents.barrier import DAY_AHEAD_MAX, wib_day
@@ -22,6 +21,7 @@ from agents.settings import Settings
 from agents.topics import LEDGER
 from lampit.audit import log
 from lampit.audit.archive import Archive, ArchiveDamaged, on_disk
+from lampit.audit.database import in_memory
 from stream.archive import Statement, statement
 from stream.calendar import iso_day
 from stream.events import NikChange
@@ -116,8 +116,7 @@ class Plan:
 
 def plan(archive: Archive, rename: Pseudonymiser) -> Plan:
     """Look through the archive, which has been verified."""
-    with on_disk(archive) as readable, duckdb.connect(config={"autoinstall_known_extensions": False}) as connection:
-        connection.execute("SET enable_progress_bar = false")
+    with on_disk(archive) as readable, in_memory() as connection:
         records = readable.records_sql()
         controls = _controls(connection, records, archive.partitions())
         genesis = [_genesis(archive, number, of_partition) for number, of_partition in controls.items()]

@@ -14,7 +14,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
-import duckdb
 import msgspec
 
 from agents.settings import Settings
@@ -22,6 +21,7 @@ from agents.topics import COVERAGE, LEDGER
 from lampit import reference
 from lampit.audit import log
 from lampit.audit.archive import Archive, Filter
+from lampit.audit.database import in_memory
 from lampit.audit.sql_count import CountSettings, sql_count
 from stream.ledger import ControlRecord, Epoch, decode_record
 
@@ -163,6 +163,6 @@ def reused_ids(archive: Archive) -> list[Json]:
         'AND (subject IS NOT NULL OR NOT contains(record, \'"forwardedfrom":"\'))) '
         "GROUP BY source, id HAVING count(DISTINCT subject) > 1 ORDER BY source, id"
     )
-    with duckdb.connect(config={"autoinstall_known_extensions": False}) as connection:
+    with in_memory() as connection:
         rows = connection.execute(sql).fetchall()
     return [{"source": source, "id": id_, "persons": persons, "first": first} for source, id_, persons, first in rows]

@@ -21,6 +21,7 @@ from agents.archive_books import MANIFEST, folder, manifest_path
 from agents.archive_files import Files
 from agents.archive_tree import tree_path
 from agents.errors import ConfigurationError, LampitError
+from agents.settings import Settings
 from agents.topics import LEDGER
 from lampit.audit.record_sql import RECORDS_SQL
 from stream.archive import Entry, Header, read_manifest
@@ -238,6 +239,14 @@ class Archive:
             return segments.rebuilt(columns)
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             raise ArchiveDamaged(f"{path}: the segment cannot be read ({type(error).__name__}).") from None
+
+
+def archive_url(named: str | None, settings: Settings) -> str:
+    """Which archive a command means: the one named in --archive, else that of the settings."""
+    where = named or settings.archive_url
+    if where is None:
+        raise ConfigurationError("Which archive? Give --archive, or set LAMPIT_ARCHIVE_URL.")
+    return where
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from agents.archive_books import MANIFEST, day_at_end, folder
 from agents.archive_tree import TREE
 from agents.signing import is_signed
 from agents.topics import LEDGER
+from lampit import tables
 from lampit.audit.archive import Archive, ArchiveDamaged
 from lampit.audit.finding import Finding, Trust
 from lampit.audit.tree_checks import TreeCheck
@@ -62,6 +64,23 @@ def check(
                 seen(entry.bytes, entry.records)
     yield from _partitions(archive, partitions, headers)
     yield from _unknown_heads(archive, partitions, headers, trust)
+
+
+def check_shown(archive: Archive, trust: Trust) -> Generator[Finding]:
+    """The same, with a progress bar."""
+    size = 0
+    for partition in archive.partitions():
+        with suppress(ArchiveDamaged):  # a finding
+            size += sum(entry.bytes for entry in archive.segments(partition))
+    read = records = 0
+
+    def tell(more_bytes: int, more_records: int) -> None:
+        nonlocal read, records
+        read, records = read + more_bytes, records + more_records
+        progress(read, records)
+
+    with tables.progress("Verifying", size, "records") as progress:
+        yield from check(archive, trust, tell)
 
 
 def _manifest(archive: Archive, partition: int) -> str:

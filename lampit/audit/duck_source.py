@@ -18,6 +18,7 @@ import msgspec
 
 from agents.errors import LampitError
 from lampit.audit import conditions
+from lampit.audit.database import OFFLINE, settle
 from stream.events import OpeningBalance
 from stream.explanation import Heard, Question
 from stream.ledger import ControlRecord, Epoch, EpochSettings, LedgerRecord, decode_record
@@ -35,12 +36,8 @@ class DuckSource(ABC):
     def __init__(self, database: str = ":memory:") -> None:
         """Open the database."""
         self._folder = tempfile.TemporaryDirectory()
-        config: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False}
-        self._duckdb = duckdb.connect(database, read_only=database != ":memory:", config=config)
-        self._duckdb.execute(f"SET temp_directory = {conditions.text(Path(self._folder.name) / 'spill')}")
-        self._duckdb.execute("SET preserve_insertion_order = false")
-        # It would go to standard output, between the figures.
-        self._duckdb.execute("SET enable_progress_bar = false")
+        self._duckdb = duckdb.connect(database, read_only=database != ":memory:", config=OFFLINE)
+        settle(self._duckdb, Path(self._folder.name))
 
     @staticmethod
     def received(text: str) -> int:

@@ -21,7 +21,7 @@ from lampit.audit.archive import Archive, ArchiveDamaged
 from lampit.audit.checks import UNREADABLE
 from stream.archive import Entry, Statement
 from stream.archive_tree import NO_RECORD, head, leaves, record_leaf, tree_of
-from stream.merkle import Missing, Tree, blocks, extends, includes
+from stream.merkle import Missing, blocks, extends, includes
 
 Json = dict[str, Any]
 
@@ -85,9 +85,9 @@ class Prover:
             raise ConfigurationError(
                 f"Offset {offset} is not under that head, which has {size:,} offsets: name a later one with --head."
             )
-        record, leaf, tree = self._leaf(offset)
+        record, leaf = self._leaf(offset)
         try:
-            path = tree.inclusion(offset, size)
+            path = self._tree.inclusion(offset, size)
         except Missing:
             raise self._damaged() from None
         if not includes(leaf, offset, size, path, self._root(size)):
@@ -117,8 +117,8 @@ class Prover:
         """The root that is signed."""
         return bytes.fromhex(next(line.root for line in self._lines if line.next_offset == size))
 
-    def _leaf(self, offset: int) -> tuple[Json | None, bytes, Tree]:
-        """The record of an offset, its leaf, and a tree that knows the leaves of its segment.
+    def _leaf(self, offset: int) -> tuple[Json | None, bytes]:
+        """The record of an offset and its leaf; the tree knows the leaves of its segment then.
 
         The record is None where there is none, and empty where its key or value is not text.
         """
@@ -130,11 +130,10 @@ class Prover:
             raise ArchiveDamaged(
                 f"{self._archive.path(self._partition, entry)}: it cannot be read (`lampit audit verify`)."
             ) from None
-        tree = tree_of(self._lines)
         for number, one in enumerate(hashes, entry.first):
-            tree.add(blocks([one], number))
+            self._tree.add(blocks([one], number))
         row = next((row for row in rows if row.offset == offset), None)
-        return (None, NO_RECORD, tree) if row is None else (_shown(row), record_leaf(*row), tree)
+        return (None, NO_RECORD) if row is None else (_shown(row), record_leaf(*row))
 
     def _damaged(self) -> ArchiveDamaged:
         path = tree_path(self._archive.topic, self._partition)

@@ -13,7 +13,7 @@ import msgspec
 from agents.errors import ConfigurationError
 from agents.settings import load_settings
 from agents.topics import LEDGER
-from lampit.audit.archive import Archive
+from lampit.audit.archive import Archive, archive_url
 from lampit.audit.proofs import Prover, heads, places
 from lampit.audit.verify import published_heads
 from stream.archive import encode_line
@@ -129,10 +129,7 @@ def heads_command(url: str | None, topic: str, bootstrap: str | None, with_all: 
 
 
 def _open(url: str | None, topic: str) -> Archive:
-    where = url or load_settings().archive_url
-    if where is None:
-        raise ConfigurationError("Which archive? Give --archive, or set LAMPIT_ARCHIVE_URL.")
-    return Archive.open(where, topic)
+    return Archive.open(archive_url(url, load_settings()), topic)
 
 
 def _one(archive: Archive, partition: int | None) -> int:

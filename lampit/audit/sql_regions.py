@@ -17,6 +17,8 @@ from typing import Final
 
 import duckdb
 
+from lampit.audit.database import OFFLINE
+
 REGIONS_SQL: Final = Path(__file__).with_name("regions.sql")
 WORDS_SQL: Final = Path(__file__).with_name("region_words.sql")
 REGION_FILES: Final = ("provinces.csv", "regencies.csv", "districts.csv", "villages.csv")
@@ -47,8 +49,7 @@ class _Database:
     """A database in memory with the region tables, and the folder to which it spills."""
 
     def __init__(self, files: tuple[Path, ...], region_changes: Path | None, machine: Machine) -> None:
-        # An audit never reaches out to a network: what the readers need is built into DuckDB.
-        config: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False}
+        config = dict(OFFLINE)
         if machine.threads is not None:
             config["threads"] = machine.threads
         if machine.memory_limit is not None:

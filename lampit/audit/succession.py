@@ -8,17 +8,15 @@ No key of pseudonyms is needed. Called by `lampit audit verify`.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
-
-import duckdb
 
 from agents.signing import is_signed
 from agents.topics import LEDGER
 from lampit.audit.archive import Archive, on_disk
 from lampit.audit.checks import check, genesis_of
+from lampit.audit.database import in_memory
 from lampit.audit.finding import Finding, Trust
 from stream.archive import SUCCESSION, Succession, read_succession, statement
 from stream.ledger import Predecessor
@@ -131,12 +129,8 @@ def differing_persons(archive: Archive, previous: Archive) -> tuple[int, int]:
     with (
         on_disk(archive) as new,
         on_disk(previous) as old,
-        tempfile.TemporaryDirectory() as folder,
-        duckdb.connect(config={"autoinstall_known_extensions": False}) as connection,
+        in_memory() as connection,
     ):
-        connection.execute(f"SET temp_directory = '{folder}/spill'")
-        connection.execute("SET enable_progress_bar = false")
-        connection.execute("SET preserve_insertion_order = false")
         for name, records in (("old", old.records_sql()), ("new", new.records_sql(upto))):
             sql = _PERSONS_SQL.format(records=records, partitions=len(upto))
             connection.execute(f"CREATE TEMP TABLE {name} AS {sql}")

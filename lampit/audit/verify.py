@@ -21,8 +21,8 @@ from agents.topics import HEADS, LEDGER
 from lampit import tables
 from lampit.audit import agreement, log, succession
 from lampit.audit.agreement import Agreement
-from lampit.audit.archive import Archive, ArchiveDamaged, on_disk
-from lampit.audit.checks import check
+from lampit.audit.archive import Archive, ArchiveDamaged, archive_url, on_disk
+from lampit.audit.checks import check_shown
 from lampit.audit.finding import Finding, Trust
 from lampit.audit.succession import Link
 from lampit.cli import EXIT_PROBLEM
@@ -60,16 +60,8 @@ def verify(
 ) -> Report:
     """All checks, then, on an archive that is in order, the figures. previous: the archive that this one succeeds."""
     report = Report(archive.files.url, heads=len(trust.heads))
-    totals = _summary(archive, report)
-    with tables.progress("Verifying", totals, "records") as progress:
-        seen = [0, 0]
-
-        def tell(size: int, records: int) -> None:
-            seen[0] += size
-            seen[1] += records
-            progress(*seen)
-
-        report.findings = list(check(archive, trust, tell))
+    _summarise(archive, report)
+    report.findings = list(check_shown(archive, trust))
     if not report.findings:
         _succeed(archive, trust, previous, report)
     if report.findings:
@@ -103,16 +95,14 @@ def _succeed(archive: Archive, trust: Trust, previous: Archive | None, report: R
             report.findings = [Finding(succession.KIND, message)]
 
 
-def _summary(archive: Archive, report: Report) -> int:
-    """Fill in what is there; the bytes of all segments."""
-    size = 0
+def _summarise(archive: Archive, report: Report) -> None:
+    """Fill in what is there."""
     for partition in archive.partitions():
         try:
             entries = archive.segments(partition)
         except ArchiveDamaged:
             continue
         last = entries[-1] if entries else None
-        size += sum(entry.bytes for entry in entries)
         report.partitions.append(
             {
                 "partition": partition,
@@ -125,7 +115,6 @@ def _summary(archive: Archive, report: Report) -> int:
                 "head": last.head if last else None,
             }
         )
-    return size
 
 
 def _tree_size(archive: Archive, partition: int) -> int:
@@ -267,11 +256,8 @@ def command(
     Exit codes: 0 nothing differs, 1 something does, 2 wrong usage.
     """
     given = load_settings(**({"bootstrap_servers": bootstrap} if bootstrap else {}))
-    where = url or given.archive_url
-    if where is None:
-        raise ConfigurationError("Which archive? Give --archive, or set LAMPIT_ARCHIVE_URL.")
     settings = given if bootstrap else None
-    archive = Archive.open(where, topic)
+    archive = Archive.open(archive_url(url, given), topic)
     published = [*(_heads_of(heads) if heads else ()), *(published_heads(settings) if settings else ())]
     trust = Trust({load_public(key) for key in keys} or None, published)
     report = verify(archive, trust, settings, coverage, Archive.open(previous, topic) if previous else None)

@@ -91,21 +91,19 @@ def fill_disk(live: Field, chance: Random) -> None:
 
 def _owned(live: Field, name: str) -> int:
     """Partitions whose newest head is that worker's."""
-    workers = {}
-    for record in live.read(PARTIALS):
-        if record.value is not None and record.key.startswith(b"head|"):
-            head = decode(record.key, record.value)
-            assert isinstance(head, HeadRecord)
-            workers[head.partition] = head.worker
     here = f"127.0.0.1:{live.current[name].port}"
-    return sum(here in (worker or "") for worker in workers.values())
+    return sum(here in (head.worker or "") for head in _newest_heads(live).values())
 
 
 def _heads(live: Field) -> dict[int, int]:
+    return {partition: head.offset for partition, head in _newest_heads(live).items()}
+
+
+def _newest_heads(live: Field) -> dict[int, HeadRecord]:
     found = {}
     for record in live.read(PARTIALS):
         if record.value is not None and record.key.startswith(b"head|"):
             head = decode(record.key, record.value)
             assert isinstance(head, HeadRecord)
-            found[head.partition] = head.offset
+            found[head.partition] = head
     return found
