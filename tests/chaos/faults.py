@@ -36,7 +36,12 @@ def _crash(*points: str) -> Strike:
     return lambda live, chance: workers.crash(live, chance, points)
 
 
+def _nothing(live: Field, chance: Random) -> None:
+    live.at(1.0)
+
+
 _ALL: Final = (
+    Fault("none", "nothing: the measure of the others", _nothing),
     Fault("kill", "any worker killed, five times", workers.kill_any),
     Fault(
         "crash-before-write",

@@ -49,7 +49,7 @@ class Outcome:
         return {**vars(self), "repeat": self.repeat}
 
 
-def run_fault(cluster: Cluster, fault: Fault, seed: int, *, people_events: int = 1_500) -> Outcome:
+def run_fault(cluster: Cluster, fault: Fault, seed: int, *, people_events: int = 800) -> Outcome:
     """Put a fault to the agents; the cluster has all its nodes before and after it."""
     outcome = Outcome(fault.name, seed)
     began = time.monotonic()

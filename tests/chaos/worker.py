@@ -7,6 +7,8 @@ knows nothing of it: functions are wrapped here, before they are used.
 
 from __future__ import annotations
 
+import asyncio
+import faulthandler
 import os
 import resource
 import signal
@@ -123,8 +125,22 @@ def put_clock_ahead(days: float) -> None:
     ledger.today = lambda: today() + timedelta(days=days)  # type: ignore[attr-defined]
 
 
+def tell_tasks_on(number: signal.Signals) -> None:
+    """On that signal write to the log where every thread and every task of every loop is: a run that waits for ever asks."""
+
+    def tell(*_: object) -> None:
+        faulthandler.dump_traceback(all_threads=True)
+        for task in list(asyncio.tasks._all_tasks):  # type: ignore[attr-defined]
+            if not task.done():
+                task.print_stack(limit=6, file=sys.stderr)
+        sys.stderr.flush()
+
+    signal.signal(number, tell)
+
+
 def main() -> int:
     """Run the agent named by the first argument."""
+    tell_tasks_on(signal.SIGUSR1)
     if crash := os.environ.get("CHAOS_CRASH"):
         point, count = crash.split(":")
         arm(point, int(count))
