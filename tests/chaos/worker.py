@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, Final
 
-from agents import barrier, intake, ledger
+from agents import barrier, intake, ledger, producer
 from agents.errors import ConfigurationError
 from agents.producer import FencedProducer, Producer
 from agents.settings import load_settings
@@ -123,6 +123,9 @@ def put_clock_ahead(days: float) -> None:
     time.time = lambda: real() + ahead
     today = barrier.today
     ledger.today = lambda: today() + timedelta(days=days)  # type: ignore[attr-defined]
+    append = producer._append
+    # aiokafka asks the system for the time of a record, not Python.
+    producer._append = lambda batch, record: append(batch, record._replace(timestamp_ms=int(time.time() * 1000)))
 
 
 def tell_tasks_on(number: signal.Signals) -> None:
