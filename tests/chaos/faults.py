@@ -42,6 +42,7 @@ def _nothing(live: Field, chance: Random) -> None:
 
 _ALL: Final = (
     Fault("none", "nothing: the measure of the others", _nothing),
+    Fault("short", "a worker killed in a transaction, a broker killed, a zombie", workers.crash_and_freeze_and_kill),
     Fault("kill", "any worker killed, five times", workers.kill_any),
     Fault(
         "crash-before-write",
