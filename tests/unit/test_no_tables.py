@@ -33,7 +33,7 @@ def test_the_search_finds_what_it_looks_for(source: str) -> None:
 
 def test_agents_read_streams_by_fetches_alone_and_have_no_tables() -> None:
     sources = {path.name: path.read_text() for path in Path(agents.__path__[0]).glob("*.py")}
-    assert {name: found for name, text in sources.items() if (found := of_faust(text))} == {
-        "driver.py": {"stream.noack"}
-    }
-    assert sum("in fetches(stream)" in text for text in sources.values()) >= 4
+    readers = {name: text for name, text in sources.items() if "fetches(" in text or "faust" in text}
+    assert sum("in fetches(stream)" in text for text in readers.values()) >= 4
+    found = {name: names for name, text in readers.items() if (names := of_faust(text))}
+    assert found == {"driver.py": {"stream.noack"}}
