@@ -73,6 +73,11 @@ class Consumer(stock.Consumer):
             generation_id=self.app.consumer_generation_id,
         )
 
+    async def _wait_next_records(self, timeout: float) -> Any:
+        """A member without partitions is at work too, though Faust asks for no records then."""
+        self._thread.say_at_work()
+        return await super()._wait_next_records(timeout)
+
     def highwater(self, tp: TP) -> int:
         """Only Faust's monitor asks, and asking for a partition just lost kills the worker."""
         return 0

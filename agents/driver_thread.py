@@ -150,6 +150,17 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             fetches[tp] = [Fetch(tp.topic, tp.partition, begin, next_offset, tuple(records), seek, undecodable, behind)]
         return fetches
 
+    def say_at_work(self) -> None:
+        """aiokafka takes a member that asks for no records for hung: after the poll interval it leaves its group, for good."""
+
+        def say() -> None:
+            if self._consumer is not None:
+                with self._consumer._subscription.fetch_context():
+                    pass
+
+        if not self.thread_loop.is_closed():  # in the thread, where fetches say the same
+            self.thread_loop.call_soon_threadsafe(say)
+
     async def begin_at(self, wanted: Positions) -> dict[TP, int]:
         """Seek every partition: to the offset wanted, else to the committed one, else to the beginning."""
         consumer = self._ensure_consumer()
