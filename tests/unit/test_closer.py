@@ -218,7 +218,7 @@ def test_a_region_closed_by_a_balance_that_another_takes_the_place_of_is_closed_
 
 
 def test_a_region_that_everybody_left_before_a_takeover_goes_on_under_its_balances() -> None:
-    """Of the cells a roll-up that takes over reads the newest only: that nobody is there. What the closing stands on has changed."""
+    """Of the cells who takes over reads only that nobody is there, while what the closing stands on has changed."""
     of, published = closer(), Published()
     nation = msgspec.structs.replace(BALANCE, region="ID", time=1)
     earlier = msgspec.structs.replace(BALANCE, region="16.09")
