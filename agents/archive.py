@@ -150,7 +150,8 @@ class ArchiveAgent:
 
 
 def _head_record(head: Statement) -> Record:
-    return Record(HEADS, 0, f"{head.topic}|{head.partition}|{head.next_offset}".encode(), encode_line(head))
+    key = f"{head.ledger_id}|{head.topic}|{head.partition}|{head.next_offset}"
+    return Record(HEADS, 0, key.encode(), encode_line(head))
 
 
 def build(settings: Settings, identity: LedgerIdentity) -> App:
