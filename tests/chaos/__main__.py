@@ -79,19 +79,26 @@ def main(seeds: int, first_seed: int, names: tuple[str, ...], events: int, as_js
     rows = [Row(name) for name in names or FAULTS]
     began = time.monotonic()
     progress = Console(stderr=True, highlight=False)
-    with Cluster() as cluster:
-        for row in rows:
-            for seed in range(first_seed, first_seed + seeds):
-                outcome = run_fault(cluster, FAULTS[row.fault], seed, people_events=events)
-                row.outcomes.append(outcome)
-                said = "\n".join(outcome.findings[:20])
-                verdict = f"FAILED: {outcome.repeat}\n{said}" if outcome.findings else "right"
-                progress.print(f"{row.fault} {seed}: {outcome.seconds} s, {verdict}", markup=False)
-                for how, often in outcome.ended.items():
-                    progress.print(f"  {often} x {how}", markup=False)
-    _show(rows, as_json, time.monotonic() - began)
+    try:
+        with Cluster() as cluster:
+            for row in rows:
+                for seed in range(first_seed, first_seed + seeds):
+                    outcome = run_fault(cluster, FAULTS[row.fault], seed, people_events=events)
+                    row.outcomes.append(outcome)
+                    _tell(progress, outcome)
+    finally:  # ended in the middle too: what has been seen
+        _show([row for row in rows if row.outcomes], as_json, time.monotonic() - began)
     if any(outcome.findings for row in rows for outcome in row.outcomes):
         sys.exit(1)
+
+
+def _tell(progress: Console, outcome: Outcome) -> None:
+    """One run, as soon as it is over."""
+    said = "\n".join(outcome.findings[:20])
+    verdict = f"FAILED: {outcome.repeat}\n{said}" if outcome.findings else "right"
+    progress.print(f"{outcome.fault} {outcome.seed}: {outcome.seconds} s, {verdict}", markup=False)
+    for how, often in outcome.ended.items():
+        progress.print(f"  {often} x {how}", markup=False)
 
 
 def _show(rows: list[Row], as_json: bool, seconds: float) -> None:

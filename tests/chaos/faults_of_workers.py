@@ -36,7 +36,7 @@ def kill_any(live: Field, chance: Random) -> None:
 
 
 def crash(live: Field, chance: Random, points: Sequence[str]) -> None:
-    """Workers that die at a point, counted from their start; both of an agent, each at a count of its own."""
+    """Workers that die at a point, counted from their start, each at a count of its own; one of each agent has to."""
     armed = {}
     for point in points:
         role = point.partition("-")[0]
@@ -47,8 +47,13 @@ def crash(live: Field, chance: Random, points: Sequence[str]) -> None:
     for name in armed:
         live.kill(name)
     live.at(0.9)
-    # Killed once here, and at least once by itself.
-    work_until(live, lambda: all(_killed(live, name) > 1 for name in armed), f"{sorted(armed)} to come to their points")
+    roles = {name.partition("-")[0] for name in armed}
+
+    def is_crashed() -> bool:
+        """Of each agent one worker: killed once here, and at least once by itself."""
+        return all(any(_killed(live, name) > 1 for name in armed if name.startswith(role)) for role in roles)
+
+    work_until(live, is_crashed, f"workers of {sorted(roles)} to come to their points")
 
 
 def _killed(live: Field, name: str) -> int:

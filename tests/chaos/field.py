@@ -229,8 +229,7 @@ class Field(Live):
 
     def finish(self) -> dict[str, Any]:
         """All sent, counted, the last day turned; the coverage of every region."""
-        for flow in self.flows:
-            self.wait_until(lambda flow=flow: flow.share >= 1.0, "everything to be acknowledged")  # type: ignore[misc]
+        self.wait_until(lambda: all(flow.share >= 1.0 for flow in self.flows), "everything to be acknowledged")
         self.sent = [json.loads(payload) for flow in self.flows for payload in flow.sent if is_accepted(payload)]
         self.wait_until_counted(DAYS[1])
         self.turn_day(DAYS[2])
