@@ -26,7 +26,7 @@ from agents.barrier import LedgerIdentity, day_record, today
 from agents.courier import Courier
 from agents.damage import is_damage, is_damaged, noting_damage, set_aside
 from agents.desk import Desk, record_digest, store_path
-from agents.driver import Positions, commit, fetches, lag
+from agents.driver import Positions, commit, fetches, lag, passed
 from agents.errors import StoreFailed
 from agents.health import Web
 from agents.other_days import add_route
@@ -185,6 +185,10 @@ class LedgerAgent:
 
     async def _deliver(self) -> None:
         """Publish what is due, all partitions at once; commit and measure from time to time."""
+        if not all(desk.caught_up for desk in self.desks.values()):
+            through = await passed(self.app)
+            for number, desk in self.desks.items():
+                desk.pass_through(through.get(TP(LEDGER, number), 0))
         now = time.monotonic()
         if not self._waiting or now - self._published >= PUBLISH_SECONDS_MAX:
             self._published = now
