@@ -11,7 +11,7 @@ from agents.topics import Topic, ensure_topics
 from tests.broker.workers import Expected, Worker, wait_for
 from tests.brokers import Broker
 
-MAX_POLL_SECONDS = 4.0
+MAX_POLL_SECONDS = 3.0
 WAIT_SECONDS_MAX = 120.0
 
 
@@ -26,7 +26,7 @@ def test_a_worker_without_partitions_stays_in_its_group(kafka: Broker, tmp_path:
         wait_for(lambda: active.caught_up(1), "the active worker to catch up", WAIT_SECONDS_MAX)
         with Worker(kafka, tmp_path, "standby", [topic], **options) as standby:
             wait_for(standby.ready, "the standby to be in the group", WAIT_SECONDS_MAX)
-            idle_until = time.monotonic() + 3 * MAX_POLL_SECONDS
+            idle_until = time.monotonic() + 2 * MAX_POLL_SECONDS
             wait_for(lambda: time.monotonic() > idle_until, "the poll interval to be over, and more", WAIT_SECONDS_MAX)
             active.process.kill()
             active.wait_exit()
