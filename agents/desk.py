@@ -96,6 +96,13 @@ class Desk:
         """Whether everything that was in the log at the takeover is applied."""
         return self.meta.next_offset >= self.caught_up_at
 
+    def at_end_of_log(self) -> None:
+        """Nothing is left to apply. Between the last record and the end lie markers of transactions, which come as no fetch."""
+        if self.store.meta is not None and not self.caught_up:
+            self.store.go_on_at(self.caught_up_at)
+            self.meta = self.store.meta
+            self.head_due = True
+
     @property
     def due(self) -> bool:
         """Whether something is to be published."""

@@ -156,12 +156,15 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
         partitions = [TopicPartition(*tp) for tp in wanted]
         if not partitions:
             return {}
+        own = [TopicPartition(*tp) for tp, offset in wanted.items() if offset is None]
+        committed_offsets = {key: await consumer.committed(key) for key in own}
+        # After the others: a process that was stopped in between would take what the group has done since for a log made anew.
         first, end = await asyncio.gather(consumer.beginning_offsets(partitions), consumer.end_offsets(partitions))
         positions: dict[TP, int] = {}
         for tp, offset in wanted.items():
             key = TopicPartition(*tp)
             if offset is None:
-                committed = await consumer.committed(key)
+                committed = committed_offsets[key]
                 if committed is not None and committed < first[key]:
                     self.log.warning(
                         "%s: offsets %d to %d expired before they were read", tp, committed, first[key] - 1

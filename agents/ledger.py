@@ -133,7 +133,11 @@ class LedgerAgent:
                         f"on a disk that can be written and is not full ({error})"
                     ) from error
             else:
-                why = await self._misfit(store, partition)
+                try:
+                    why = await self._misfit(store, partition)
+                except BaseException:  # also when the next rebalance comes first
+                    store.close()
+                    raise
                 if why is None:
                     return store
                 store.close()
@@ -228,7 +232,11 @@ class LedgerAgent:
             await desk.producer.publish([day_record(desk.partition, day)])
 
     async def _measure(self) -> None:
+        desks = dict(self.desks)
         behind = {tp.partition: records for tp, records in (await lag(self.app)).items() if tp.topic == LEDGER}
+        for partition, desk in desks.items():
+            if behind.get(partition) == 0 and self.desks.get(partition) is desk:
+                desk.at_end_of_log()
         late = [partition for partition, desk in self.desks.items() if self._is_late(desk, behind.get(partition, 0))]
         self.app.health.set("caught_up", not late, f"partitions {late} are behind the log" if late else "")
         for partition, desk in self.desks.items():

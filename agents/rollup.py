@@ -220,8 +220,12 @@ class RollupAgent:
 
     async def _measure(self) -> None:
         """Measure, and say whether the figures are those of now."""
+        batches = self._batches
         behind: Mapping[TP, int] = await lag(self.app)
         records = behind.get(TP(PARTIALS, 0))
+        if records == 0 and batches is self._batches:
+            # Markers behind the last record come as no fetch.
+            self._caught_up_at = min(self._caught_up_at, self._next_offset)
         active = records is not None
         self.app.health.set("caught_up", active and self.caught_up and self._given_out, self._why(active))
         missing = sorted(set(range(self.identity.partitions)) - self._heads.keys())

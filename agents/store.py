@@ -220,6 +220,14 @@ class Store:
             batch.delete(_OUTBOX + _encode(forward))
         self._db.write(batch)
 
+    def go_on_at(self, next_offset: int) -> None:
+        """Note that the log holds no record between where the store stands and an offset."""
+        assert self.meta is not None
+        self.meta = msgspec.structs.replace(self.meta, next_offset=next_offset)
+        batch = WriteBatch(raw_mode=True)
+        batch.put(_META, _encode(self.meta))
+        self._db.write(batch)
+
     def published(self, columns: Iterable[str], subjects: Iterable[str], through: int) -> None:
         """Note what has been published, as of a batch."""
         batch = WriteBatch(raw_mode=True)

@@ -14,6 +14,7 @@ import asyncio
 import contextvars
 import hashlib
 import heapq
+import warnings
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -217,5 +218,6 @@ class Loop(asyncio.AbstractEventLoop):
         left = [task for owner in (*self.owners, *self._ended) for task in owner.tasks if not task.done()]
         for task in left:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
-            with suppress(BaseException):
+            with suppress(BaseException), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what was never begun
                 task.get_coro().close()  # type: ignore[union-attr]
