@@ -54,7 +54,8 @@ class Desk:
 
     caught_up_at: end of the log when the partition was taken over; before that nothing is published.
     book: the balances taken in. linked: the subjects of several NIKs. due_columns, due_subjects: changed and not yet
-    published; of a subject, its present list. outbox: copies for other partitions that are not yet sent.
+    published; of a subject, its present list. outbox: copies for other partitions that are not yet sent. listed: the subjects
+    whose lists others may have given out beyond where the store stood; forgotten when it has caught up.
     """
 
     partition: int
@@ -65,6 +66,7 @@ class Desk:
     reference: Reference
     worker: str
     caught_up_at: int
+    listed: set[str] = field(default_factory=set)
     meta: Meta = field(init=False)
     book: Book = field(init=False)
     linked: set[str] = field(init=False)
@@ -99,6 +101,7 @@ class Desk:
     def at_end_of_log(self) -> None:
         """Nothing is left to apply. Between the last record and the end lie markers of transactions, which come as no fetch."""
         if self.store.meta is not None and not self.caught_up:
+            self.listed.clear()
             self.store.go_on_at(self.caught_up_at)
             self.meta = self.store.meta
             self.head_due = True
@@ -113,6 +116,10 @@ class Desk:
         """Apply a fetch and write the store; the number of events in it."""
         draft = self._draft()
         epoch, events = self._fill(draft, fetch)
+        if self.listed:
+            # Another worker may have given out what it knew between two of these events, though all of them change nothing.
+            for subject in self.listed if draft.balances else self.listed & draft.persons.keys():
+                draft.anomalies.setdefault(subject, None)
         last = fetch.records[-1] if fetch.records else None
         meta = msgspec.structs.replace(
             self.meta,
@@ -135,6 +142,7 @@ class Desk:
         self.linked |= draft.copies.keys()
         self.outbox |= dict.fromkeys(draft.outbox)
         if self.caught_up:
+            self.listed.clear()
             self.require_epoch()
         return events
 

@@ -105,9 +105,13 @@ class LedgerAgent:
         store: Store | None = None
         try:
             store = await self._store(partition)
-            if store.meta is None:
-                store.mark_due(await self._with_lists(partition))
             end = await end_offset(self.settings, LEDGER, partition)
+            listed: dict[str, bool] = {}
+            if store.meta is None or store.meta.next_offset < end:
+                listed = await self._listed(partition)
+            if store.meta is None:
+                # A new store knows of no list that has to be cleared.
+                store.mark_due(subject for subject, has_anomalies in listed.items() if has_anomalies)
         except BaseException:  # also when the next rebalance comes first
             if store is not None:
                 store.close()
@@ -115,7 +119,7 @@ class LedgerAgent:
             raise
         rules, name = self.identity.rules, self.settings.reached_at
         with noting_damage(store.path):
-            desk = Desk(partition, store, producer, self.identity, rules, self.reference, name, end)
+            desk = Desk(partition, store, producer, self.identity, rules, self.reference, name, end, set(listed))
         logger.info("partition %d: begins at %d of %d", partition, desk.meta.next_offset, end)
         return desk
 
@@ -148,13 +152,12 @@ class LedgerAgent:
     def _path(self, partition: int) -> Path:
         return store_path(self.settings.data_dir, partition)
 
-    async def _with_lists(self, partition: int) -> set[str]:
-        """The people of whom anomalies are given out: a new store clears those lists that are not so any more."""
-        found: set[str] = set()
+    async def _listed(self, partition: int) -> dict[str, bool]:
+        """The people whose list of anomalies was ever given out, and whether there is something in it."""
+        found: dict[str, bool] = {}
         async for record in newest(self.settings, ANOMALIES, partition):
             if record.key is not None and record.value is not None:
-                lists = found.add if msgspec.json.decode(record.value)["anomalies"] else found.discard
-                lists(record.key.decode())
+                found[record.key.decode()] = bool(msgspec.json.decode(record.value)["anomalies"])
         return found
 
     async def _misfit(self, store: Store, partition: int) -> str | None:

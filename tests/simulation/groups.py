@@ -60,11 +60,11 @@ class Group:
         return self.rebalancing_since is None and generation == self.generation
 
     def assigned(self, member: str, now: float) -> tuple[int, list[TopicPartition]] | None:
-        """SyncGroup: (generation, partitions) once the member's round is complete; the member has joined it."""
-        if member not in self.members:
+        """SyncGroup: (generation, partitions) once the member's round is complete. Another round may have begun meanwhile."""
+        if member not in self.members or self.rebalancing_since is not None:
             self.join(member, now)
         self.members[member] = now
-        if member in self.joined or self.rebalancing_since is not None:
+        if member in self.joined:
             return None
         return self.generation, self.assignment.get(member, [])
 
