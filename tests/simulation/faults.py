@@ -11,6 +11,7 @@ from random import Random
 from typing import Final
 
 from tests.simulation.loop import NEVER
+
 STEPS_MAX: Final = 5_000
 """A life has some thousands of callbacks before it is at rest; a crash falls before, between and after any of them."""
 

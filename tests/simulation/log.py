@@ -76,9 +76,7 @@ class PartitionLog:
         for key, value in records:
             offset = self.end_offset
             sizes = (len(key or b""), len(value or b""))
-            record = ConsumerRecord(
-                self.topic, self.partition, offset, timestamp_ms, 0, key, value, None, *sizes, ()
-            )
+            record = ConsumerRecord(self.topic, self.partition, offset, timestamp_ms, 0, key, value, None, *sizes, ())
             self._add(Entry(record, offset, producer, "open" if transactional else "committed"))
 
     def end(self, producer: int, state: str) -> None:

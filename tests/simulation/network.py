@@ -74,7 +74,10 @@ class Network:
 
     def _later(self, transactional_id: str) -> None:
         def write() -> None:
-            if self.broker.write_marker(transactional_id) and self.broker.transactions[transactional_id].state != "empty":
+            if (
+                self.broker.write_marker(transactional_id)
+                and self.broker.transactions[transactional_id].state != "empty"
+            ):
                 self._later(transactional_id)
             else:
                 self._completing.discard(transactional_id)

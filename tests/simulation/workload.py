@@ -42,7 +42,7 @@ def payloads(chance: Random) -> list[bytes | None]:
 
 
 def days(chance: Random) -> list[date]:
-    """The days that turn, the last one when everything is sent."""
+    """The days that turn, the last one when everything that was sent is counted."""
     return sorted(chance.sample(TURNS, chance.randint(2, 4)))
 
 

@@ -44,7 +44,7 @@ NAMES: Final = ("intake-a", "intake-b", "ledger-a", "ledger-b", "rollup-a", "rol
 FAULT_SECONDS: Final = 30.0
 """Events, days and faults come in this time."""
 
-REST_SECONDS_MAX: Final = 600.0
+REST_SECONDS_MAX: Final = 300.0
 """After it, in fair weather, everything has to come to rest in this time: longer than every timeout there is."""
 
 TICK_SECONDS: Final = 0.25
@@ -171,8 +171,8 @@ class World:
         chance, faults = self.chance, self.faults
         for payload in workload.payloads(chance):
             self.loop.at(chance.uniform(0.0, FAULT_SECONDS * 0.8), lambda payload=payload: self._send(payload))
-        moments = sorted(chance.uniform(0.0, FAULT_SECONDS) for _ in self.days)
-        for day, moment in zip(self.days, moments, strict=True):
+        moments = sorted(chance.uniform(0.0, FAULT_SECONDS) for _ in self.days[:-1])
+        for day, moment in zip(self.days[:-1], moments, strict=True):
             for partition in range(self.partitions):
                 late = chance.choice((0.0, 0.1, 3.0)) * chance.random()
                 self.loop.at(moment + late, lambda p=partition, d=day: self._turn(p, d))
@@ -229,6 +229,11 @@ class World:
             owner.dies_at = owner.freezes_at = owner.stops_at = NEVER
             owner.frozen_until = min(owner.frozen_until, self.loop.now + 15.0)
 
+    def turn_last_day(self) -> None:
+        """In every partition."""
+        for partition in range(self.partitions):
+            self._turn(partition, self.days[-1])
+
     def run_until(self, until: float) -> None:
         """Let virtual time pass."""
         while self.loop.now < until:
@@ -240,7 +245,9 @@ class World:
     def installed(self) -> Iterator[None]:
         """With everything in its place, and put back afterwards."""
         clock = SimpleNamespace(
-            time=lambda: FIRST_SECOND + self.loop.now, monotonic=lambda: self.loop.now, perf_counter=lambda: self.loop.now
+            time=lambda: FIRST_SECOND + self.loop.now,
+            monotonic=lambda: self.loop.now,
+            perf_counter=lambda: self.loop.now,
         )
         few = self.chance.choice((2, 5_000))
         batch_records_max = self.chance.choice((1, 4, 1_000))
