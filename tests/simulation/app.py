@@ -1,8 +1,8 @@
 """What is between Faust and the agents' code, over the simulated Kafka: the stand-in for `agents.app.App` and for Faust.
 
 In: what an agent registers (`create_app(begin=…, revoked=…)`, `batch_agent`, `task`). Out: calls as Faust makes them, in its
-order: revoked when the agent has let go of its batch, `begin` after every rebalance and sometimes twice, cancelled by the next one;
-whole fetches in between. Faust itself runs a second loop in a second thread and reads the wall clock, so it cannot be run
+order: revoked when the agent has let go of its batch, `begin` after every rebalance and sometimes twice, cancelled by the next
+one; whole fetches in between. Faust itself runs a second loop in a second thread and reads the wall clock, so it cannot be run
 deterministically; what lies above it (agents) and beside it (the logic of `agents.driver` and `agents.driver_thread`: seeks,
 positions, what is in hand, commits, lag) is the real code. Called by `tests.simulation.world`.
 """

@@ -7,9 +7,9 @@ Nothing waits in here and nothing is by chance: when a request arrives, and how 
 | guarantee (Kafka's words) | here |
 | --- | --- |
 | one live producer a transactional.id: InitProducerId bumps the epoch, which fences the older (KIP-98) | `begin_producer` |
-| what it left open is aborted first, what it committed is completed first (KIP-98) | `begin_producer`, `ConcurrentTransactions` |
+| what it left open is aborted first, what it committed is completed first (KIP-98) | `begin_producer` |
 | a batch of a fenced epoch, or outside an open transaction, is refused (KIP-98, KIP-890) | `produce` |
-| EndTxn decides at once; the markers follow partition by partition, so readers may see one half first (KIP-98) | `end_transaction`, `write_marker` |
+| EndTxn decides at once; the markers follow by partition: readers may see one half first (KIP-98) | `write_marker` |
 | a transaction open for too long is aborted, and its producer fenced (KIP-98) | `expire` |
 | offsets inside a transaction are of the group's generation (KIP-447) | not used: the agents' stores hold the offsets |
 """

@@ -1,8 +1,8 @@
 """The two objects of aiokafka that the agents touch Kafka by, over the simulated network.
 
 In: what `agents.producer`, `agents.reading`, `agents.topics` and `agents.driver_thread` ask of an AIOKafkaProducer and an
-AIOKafkaConsumer. Out: the same answers and errors. Put in their place by `tests.simulation.world`; the agents' modules run as they
-are. A client retries by itself what Kafka's clients retry: a lost answer (the batch is stored once, by its sequence), a
+AIOKafkaConsumer. Out: the same answers and errors. Put in their place by `tests.simulation.world`; the agents' modules run as
+they are. A client retries by itself what Kafka's clients retry: a lost answer (the batch is stored once, by its sequence), a
 transaction still being completed.
 """
 

@@ -1,7 +1,7 @@
 """What a seed does to the processes: which kinds of fault, and how often.
 
-In: a source of chance. Out: `Faults`, read by `tests.simulation.world`. Every seed has some kinds only, so that one kind does not
-hide what another finds.
+In: a source of chance. Out: `Faults`, read by `tests.simulation.world`. Every seed has some kinds only, so that one
+kind does not hide what another finds.
 """
 
 from __future__ import annotations

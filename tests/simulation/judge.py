@@ -50,9 +50,24 @@ class Reader:
 
 def at_rest(world: World, day: int) -> str | None:
     """What is still missing on one of the world's days, or None; with the last day (-1) also its closings."""
-    if waiting := _not_taken_in(world):
-        return f"intake has not committed {waiting[:3]}"
     reader = Reader(world)
+    missing = _not_taken_in(world) or _not_counted(world, reader, world.days[day])
+    if missing is None and day == -1:
+        missing = _not_closed(reader, world.days[-1] - timedelta(days=1))
+    return missing or _not_ready(world)
+
+
+def _not_taken_in(world: World) -> str | None:
+    committed = world.broker.committed.get("lampit.intake", {})
+    waiting = [
+        f"{tp.topic}-{tp.partition}"
+        for tp, log in world.broker.logs.items()
+        if "intake" in tp.topic and committed.get(tp, 0) < log.end_offset
+    ]
+    return f"intake has not committed {waiting[:3]}" if waiting else None
+
+
+def _not_counted(world: World, reader: Reader, day: date) -> str | None:
     ends = dict.fromkeys(range(world.partitions), 0)
     for record in reader.read(LEDGER, world.partitions):
         ends[record.partition] = record.offset + 1
@@ -60,34 +75,29 @@ def at_rest(world: World, day: int) -> str | None:
     if coverage is None:
         return "no coverage of the country"
     country = json.loads(coverage)
-    if country["as_of"] != world.days[day].isoformat():
+    if country["as_of"] != day.isoformat():
         return f"coverage is of {country['as_of']}"
-    behind = {number: end for number, end in ends.items() if country["position"].get(str(number), 0) < end}
-    if behind:
+    if any(country["position"].get(str(number), 0) < end for number, end in ends.items()):
         return f"coverage stands at {country['position']}, the ledger at {ends}"
+    return None
+
+
+def _not_closed(reader: Reader, day: date) -> str | None:
     closed = [record.value for record in reader.read(PARTIALS) if record.key == b"closed" and record.value]
-    last = (world.days[-1] - timedelta(days=1)).isoformat()
-    if day == -1 and (not closed or json.loads(closed[-1])["known_day"] != last):
-        return f"the closings of {last} are missing"
+    is_closed = bool(closed) and json.loads(closed[-1])["known_day"] == day.isoformat()
+    return None if is_closed else f"the closings of {day} are missing"
+
+
+def _not_ready(world: World) -> str | None:
+    """Every process says it is ready; of the roll-ups one, which is the active one."""
     unready = [owner.name for owner in world.running.values() if owner not in world.apps or not _ready(world, owner)]
     rollups = [name for name in unready if name.startswith("rollup")]
-    if len(rollups) > 1 or len(unready) > len(rollups):
-        return f"{unready} are not ready"
-    return None
+    return f"{unready} are not ready" if len(rollups) > 1 or len(unready) > len(rollups) else None
 
 
 def _ready(world: World, owner: Any) -> bool:
     conditions = world.apps[owner].health.conditions
     return all(holds for holds, _ in conditions.values())
-
-
-def _not_taken_in(world: World) -> list[str]:
-    committed = world.broker.committed.get("lampit.intake", {})
-    return [
-        f"{tp.topic}-{tp.partition}"
-        for tp, log in world.broker.logs.items()
-        if "intake" in tp.topic and committed.get(tp, 0) < log.end_offset
-    ]
 
 
 def findings(world: World) -> list[str]:
@@ -123,8 +133,8 @@ def _engine(world: World) -> Engine:
 def _closings(reader: Reader, *, merged: bool) -> list[str]:
     """Every closing once, and the engine's over the ledger before its barrier.
 
-    merged: people of several NIKs, whose events may be on their way to another partition as a day turns. The next day's revision puts
-    such a closing right (docs/decisions/0009), so only the last day's are compared.
+    merged: people of several NIKs, whose events may be on their way to another partition as a day turns. The next day's
+    revision puts such a closing right (docs/decisions/0009), so only the last day's are compared.
     """
     newest = {record.key: record.value for record in reader.read(CLOSINGS)}
     live: Any = reader

@@ -5,7 +5,7 @@ In: batches of producers, markers of transactions. Out: records by offset. Calle
 | guarantee (Kafka's words) | here |
 | --- | --- |
 | a batch is appended whole, its offsets follow on each other | `append` |
-| read_committed: nothing beyond the last stable offset, nothing of an aborted transaction (KIP-98) | `last_stable_offset`, `committed` |
+| read_committed: nothing from the last stable offset on, nothing of an aborted transaction (KIP-98) | `committed` |
 | a marker takes an offset, and nobody sees it | `end` |
 | a batch of an idempotent producer is stored once, however often it is sent (KIP-98) | `append`, by sequence |
 | compaction keeps the last record of every key, and offsets | `compact` |

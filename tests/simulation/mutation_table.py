@@ -1,8 +1,8 @@
 """The table of faults of the agents: each of `tests/simulation/mutations.py`, and the seed of the simulation that finds it.
 
 In: the packages as they are. Out: fault → seed and finding, on standard output; exit code 1 when a fault is found by no seed.
-Each fault is put into a copy of the packages of its own, by the mechanics of `tests/mutation_table.py`; the simulation runs against
-the copy..
+Each fault is put into a copy of the packages of its own, by the mechanics of `tests/mutation_table.py`; the simulation runs
+against the copy.
 """
 
 from __future__ import annotations

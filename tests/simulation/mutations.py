@@ -52,9 +52,15 @@ MUTATIONS: Final = (
     Mutation(
         "what is due is noted as published before it is",
         "agents/desk.py",
-        "        await self.producer.publish(records)\n        self.store.sent(forwards)\n        self.store.barriers_published(barriers)",
-        "        self.store.published(columns, subjects.keys(), offset)\n        await self.producer.publish(records)\n"
-        "        self.store.sent(forwards)\n        self.store.barriers_published(barriers)",
+        """        await self.producer.publish(records)
+        self.store.sent(forwards)
+        self.store.barriers_published(barriers)
+""",
+        """        self.store.published(columns, subjects.keys(), offset)
+        await self.producer.publish(records)
+        self.store.sent(forwards)
+        self.store.barriers_published(barriers)
+""",
     ),
     Mutation(
         "copies for other partitions are struck off before they are sent",

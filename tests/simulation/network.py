@@ -1,8 +1,9 @@
 """Between the processes and the broker: everything that can be late, early, lost or sent again.
 
 In: what a client asks. Out: the broker's answer, some virtual time later. Requests overtake each other; what has to keep its
-order (batches of one partition) a client sends one by one. A request that has left its process arrives even if the process has ended since: that is
-a late send. An answer to a process that has ended is lost: done, and nobody knows. Called by `tests.simulation.clients`.
+order (batches of one partition) a client sends one by one. A request that has left its process arrives even if the process has
+ended since: that is a late send. An answer to a process that has ended is lost: done, and nobody knows. Called by
+`tests.simulation.clients`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One run: processes on the simulated Kafka, what is done to them, and the wait until everything is at rest.
 
-In: a seed. Out: `World`, with the broker's logs as they are in the end, and `Outcome` of `run_seed`. The agents' modules run as they
-are; put in their place for the time of a run are aiokafka's two clients, Faust's app, the clock, chance, and RocksDB's two classes.
-Called by the command and by `tests/unit/test_simulation.py`.
+In: a seed. Out: `World`, with the broker's logs as they are in the end. The agents' modules run as they are; put in their place
+for the time of a run are aiokafka's two clients, Faust's app, the clock, chance, and RocksDB's two classes. Called by
+`tests.simulation.run`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,7 +22,7 @@ from unittest.mock import patch
 
 import aiokafka
 
-from agents import barrier, intake, ledger, rollup
+from agents import intake, ledger, rollup
 from agents.barrier import day_record, ensure_ledger
 from agents.errors import Fenced, LostWrite
 from agents.settings import Settings
