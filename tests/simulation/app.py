@@ -31,7 +31,7 @@ from tests.simulation.network import Network
 
 HEARTBEAT_SECONDS: Final = 1.0
 STREAM_FETCHES_MAX: Final = 8
-IDLE_SECONDS: Final = 0.05
+IDLE_SECONDS: Final = 0.2
 
 
 class Thread(ConsumerThread):

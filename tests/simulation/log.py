@@ -13,8 +13,10 @@ In: batches of producers, markers of transactions. Out: records by offset. Calle
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from aiokafka.structs import ConsumerRecord
@@ -53,7 +55,7 @@ class PartitionLog:
     @property
     def last_stable_offset(self) -> int:
         """The first offset of the oldest open transaction, else the end."""
-        return min(self._open.values(), default=self.end_offset)
+        return min(self._open.values()) if self._open else self.end_offset
 
     def append(
         self,
@@ -98,10 +100,12 @@ class PartitionLog:
     def committed(self, position: int, *, everything: bool = False) -> Iterator[ConsumerRecord]:
         """The records that a reader of committed ones sees from an offset on; everything: also those compacted away."""
         stable = self.last_stable_offset
-        for entry in self.history if everything else self.entries:
+        entries = self.history if everything else self.entries
+        for number in range(bisect_left(entries, position, key=attrgetter("offset")), len(entries)):
+            entry = entries[number]
             if entry.offset >= stable:
                 return
-            if entry.offset >= position and entry.state == "committed" and entry.record is not None:
+            if entry.state == "committed" and entry.record is not None:
                 yield entry.record
 
     def compact(self, through: int) -> None:
