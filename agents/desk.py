@@ -3,9 +3,8 @@
 In: fetches of `lampit.ledger`, in order. Out: a store written in one batch, then partials, anomalies and a head published
 in one transaction. Called by `agents.ledger`, which owns one desk per assigned partition.
 
-Order matters: store, then publication. The group's offset is for lag tools; the store says where to begin.
-What a kill leaves unpublished is marked as due in the store; partials
-are absolute, so that publishing one twice is harmless.
+Order matters: store, then publication. The group's offset is for lag tools; the store says where to begin. What a kill leaves
+unpublished is marked as due in the store; partials are absolute, so that publishing one twice is harmless.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -54,8 +54,8 @@ class Desk:
 
     caught_up_at: end of the log when the partition was taken over; before that nothing is published.
     book: the balances taken in. linked: the subjects of several NIKs. due_columns, due_subjects: changed and not yet
-    published; of a subject, its present list. outbox: copies for other partitions that are not yet sent. listed: the subjects
-    whose lists others may have given out beyond where the store stood; forgotten when it has caught up.
+    published; of a subject, its present list. outbox: copies for other partitions that are not yet sent. given_out: whom a list
+    of anomalies was ever given out for; needed of a store behind its log only, until it has caught up.
     """
 
     partition: int
@@ -66,7 +66,7 @@ class Desk:
     reference: Reference
     worker: str
     caught_up_at: int
-    listed: set[str] = field(default_factory=set)
+    given_out: AbstractSet[str] = frozenset()
     meta: Meta = field(init=False)
     book: Book = field(init=False)
     linked: set[str] = field(init=False)
@@ -98,13 +98,20 @@ class Desk:
         """Whether everything that was in the log at the takeover is applied."""
         return self.meta.next_offset >= self.caught_up_at
 
-    def at_end_of_log(self) -> None:
-        """Nothing is left to apply. Between the last record and the end lie markers of transactions, which come as no fetch."""
-        if self.store.meta is not None and not self.caught_up:
-            self.listed.clear()
+    def pass_through(self, offset: int) -> None:
+        """Every record before `offset` is applied; between the last one and there are markers, which bring no fetch.
+
+        The store goes on behind them: a head that was given out before it lost its last writes may have said so already.
+        """
+        if self.caught_up or offset < self.caught_up_at:
+            return
+        if self.store.meta is None:  # nothing but markers
+            self.caught_up_at = self.meta.next_offset
+        else:
             self.store.go_on_at(self.caught_up_at)
             self.meta = self.store.meta
             self.head_due = True
+        self.given_out = frozenset()
 
     @property
     def due(self) -> bool:
@@ -116,10 +123,8 @@ class Desk:
         """Apply a fetch and write the store; the number of events in it."""
         draft = self._draft()
         epoch, events = self._fill(draft, fetch)
-        if self.listed:
-            # Another worker may have given out what it knew between two of these events, though all of them change nothing.
-            for subject in self.listed if draft.balances else self.listed & draft.persons.keys():
-                draft.anomalies.setdefault(subject, None)
+        if not self.caught_up:
+            draft.doubt(self.given_out)
         last = fetch.records[-1] if fetch.records else None
         meta = msgspec.structs.replace(
             self.meta,
@@ -142,7 +147,7 @@ class Desk:
         self.linked |= draft.copies.keys()
         self.outbox |= dict.fromkeys(draft.outbox)
         if self.caught_up:
-            self.listed.clear()
+            self.given_out = frozenset()
             self.require_epoch()
         return events
 

@@ -26,7 +26,7 @@ from agents.barrier import LedgerIdentity, day_record, today
 from agents.courier import Courier
 from agents.damage import is_damage, is_damaged, noting_damage, set_aside
 from agents.desk import Desk, record_digest, store_path
-from agents.driver import Positions, commit, fetches, lag
+from agents.driver import Positions, commit, fetches, lag, passed
 from agents.errors import StoreFailed
 from agents.health import Web
 from agents.other_days import add_route
@@ -106,12 +106,10 @@ class LedgerAgent:
         try:
             store = await self._store(partition)
             end = await end_offset(self.settings, LEDGER, partition)
-            listed: dict[str, bool] = {}
-            if store.meta is None or store.meta.next_offset < end:
-                listed = await self._listed(partition)
+            stands_at = 0 if store.meta is None else store.meta.next_offset
+            lists = await self._lists(partition) if stands_at < end else {}
             if store.meta is None:
-                # A new store knows of no list that has to be cleared.
-                store.mark_due(subject for subject, has_anomalies in listed.items() if has_anomalies)
+                store.mark_due(subject for subject, is_any in lists.items() if is_any)
         except BaseException:  # also when the next rebalance comes first
             if store is not None:
                 store.close()
@@ -119,7 +117,7 @@ class LedgerAgent:
             raise
         rules, name = self.identity.rules, self.settings.reached_at
         with noting_damage(store.path):
-            desk = Desk(partition, store, producer, self.identity, rules, self.reference, name, end, set(listed))
+            desk = Desk(partition, store, producer, self.identity, rules, self.reference, name, end, lists.keys())
         logger.info("partition %d: begins at %d of %d", partition, desk.meta.next_offset, end)
         return desk
 
@@ -152,8 +150,8 @@ class LedgerAgent:
     def _path(self, partition: int) -> Path:
         return store_path(self.settings.data_dir, partition)
 
-    async def _listed(self, partition: int) -> dict[str, bool]:
-        """The people whose list of anomalies was ever given out, and whether there is something in it."""
+    async def _lists(self, partition: int) -> dict[str, bool]:
+        """The people whose anomalies were given out, and whether there are any now: others' stores may have been further."""
         found: dict[str, bool] = {}
         async for record in newest(self.settings, ANOMALIES, partition):
             if record.key is not None and record.value is not None:
@@ -191,6 +189,10 @@ class LedgerAgent:
 
     async def _deliver(self) -> None:
         """Publish what is due, all partitions at once; commit and measure from time to time."""
+        if not all(desk.caught_up for desk in self.desks.values()):
+            through = await passed(self.app)
+            for number, desk in self.desks.items():
+                desk.pass_through(through.get(TP(LEDGER, number), 0))
         now = time.monotonic()
         if not self._waiting or now - self._published >= PUBLISH_SECONDS_MAX:
             self._published = now
@@ -235,11 +237,7 @@ class LedgerAgent:
             await desk.producer.publish([day_record(desk.partition, day)])
 
     async def _measure(self) -> None:
-        desks = dict(self.desks)
         behind = {tp.partition: records for tp, records in (await lag(self.app)).items() if tp.topic == LEDGER}
-        for partition, desk in desks.items():
-            if behind.get(partition) == 0 and self.desks.get(partition) is desk:
-                desk.at_end_of_log()
         late = [partition for partition, desk in self.desks.items() if self._is_late(desk, behind.get(partition, 0))]
         self.app.health.set("caught_up", not late, f"partitions {late} are behind the log" if late else "")
         for partition, desk in self.desks.items():

@@ -118,6 +118,7 @@ class App:
 
     begin = real.App.begin
     began = real.App.began
+    _tell_assigned = real.App._tell_assigned
     _tell_revoked = real.App._tell_revoked
 
     def __init__(
@@ -128,12 +129,13 @@ class App:
         network: Network,
         end: Callable[[Owner, BaseException | None], None],
         begin: Callable[[frozenset[TP]], Awaitable[Any]] | None = None,
+        assigned: Callable[[frozenset[TP]], Awaitable[None]] | None = None,
         revoked: Callable[[frozenset[TP]], Awaitable[None]] | None = None,
     ) -> None:
         """Not running."""
         self.settings = settings
         self.health = Health()
-        self.on_begin, self.on_revoked = begin, revoked
+        self.on_begin, self.on_assigned, self.on_revoked = begin, assigned, revoked
         self.conf = SimpleNamespace(broker_request_timeout=60.0)
         self.web = SimpleNamespace(web_app=SimpleNamespace(router=web.UrlDispatcher()))
         self.should_stop = False
@@ -220,6 +222,7 @@ class App:
             generation, partitions = said
             self._simulated.generation = generation
             self._simulated.states = {tp: Position() for tp in partitions}
+            await self._tell_assigned(self, {TP(*tp) for tp in partitions})
             beginning = asyncio.get_running_loop().create_task(self._guarded(self._begin()))
             while await self._network.ask("Heartbeat", lambda n=generation: group.heartbeat(member, n, now())):
                 await asyncio.sleep(HEARTBEAT_SECONDS)

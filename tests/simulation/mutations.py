@@ -108,14 +108,14 @@ MUTATIONS: Final = (
     Mutation(
         "markers behind the last record are waited for",
         "agents/ledger.py",
-        "                desk.at_end_of_log()\n",
+        "                desk.pass_through(through.get(TP(LEDGER, number), 0))\n",
         "                pass\n",
     ),
     Mutation(
         "an older store trusts the lists it finds",
         "agents/desk.py",
-        "        if self.listed:\n",
-        "        if False:\n",
+        "            draft.doubt(self.given_out)\n",
+        "            pass\n",
     ),
     Mutation(
         "what was fetched before a seek is taken",
