@@ -231,7 +231,8 @@ class App:
             beginning.cancel()
 
     async def _begin(self) -> None:
-        """Ask where to begin; at times both of Faust's callers do."""
+        """Ask where to begin; at times both of Faust's callers do, and at times Faust lets the flow go on before the answer."""
+        self.consumer.flow_active = self._chance.random() < 0.2
         calls = [self.consumer.seek_to_committed() for _ in range(1 + (self._chance.random() < 0.2))]
         try:
             await asyncio.gather(*calls)

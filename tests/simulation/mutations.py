@@ -21,17 +21,6 @@ MUTATIONS: Final = (
                 began""",
     ),
     Mutation(
-        "intake goes on past a lost write",
-        "agents/intake.py",
-        "                await self._producer.send_all(records)\n",
-        """                try:
-                    async with asyncio.timeout(0.5):
-                        await self._producer.send_all(records)
-                except Exception:
-                    records = []
-""",
-    ),
-    Mutation(
         "no fence for a ledger worker",
         "agents/ledger.py",
         'transactional_id=f"{self.identity.ledger_id}-{partition}"',
@@ -120,7 +109,7 @@ MUTATIONS: Final = (
     Mutation(
         "what was fetched before a seek is taken",
         "agents/driver.py",
-        "return self.flow_active and self._thread.seeks.get(TopicPartition(*fetch.tp), 0) == fetch.seek",
+        "return self.flow_active and is_sought and fetch.tp in self.done",
         "return True",
     ),
 )
