@@ -30,6 +30,7 @@ from rocksdict import (
     AccessType,
     BlockBasedOptions,
     Cache,
+    Checkpoint,
     DBCompressionType,
     Options,
     Rdict,
@@ -119,6 +120,15 @@ class Store:
     def close(self) -> None:
         """Give the folder back."""
         self._db.close()
+
+    def checkpoint(self, path: Path) -> None:
+        """A copy as of one moment, in a folder that is not there yet on the same disk; tables are linked, not copied.
+
+        May run in a thread beside the one that writes. The flush does not hold up that one, a checkpoint with much in
+        memory would.
+        """
+        self._db.flush(True)
+        Checkpoint(self._db).create_checkpoint(str(path))
 
     # What a draft reads.
 
