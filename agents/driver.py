@@ -99,8 +99,12 @@ class Consumer(stock.Consumer):
         return dict.fromkeys(positions)
 
     def current(self, fetch: Fetch) -> bool:
-        """False for what was fetched before the last seek, or reaches an agent while a rebalance is under way."""
-        return self.flow_active and self._thread.seeks.get(TopicPartition(*fetch.tp), 0) == fetch.seek
+        """False for what was fetched before the last seek, or reaches an agent while a rebalance is under way.
+
+        Faust lets the flow go on before a partition that is assigned again has begun again: that one is in nobody's `done`.
+        """
+        is_sought = self._thread.seeks.get(TopicPartition(*fetch.tp), 0) == fetch.seek
+        return self.flow_active and is_sought and fetch.tp in self.done
 
     def take_in_hand(self, fetch: Fetch) -> None:
         expected = self.done.get(fetch.tp)

@@ -15,6 +15,7 @@ import time
 from datetime import date
 from typing import Any, Final, cast
 
+import msgspec
 from aiokafka.errors import IllegalStateError
 from faust.types import TP
 
@@ -28,14 +29,14 @@ from agents.driver import Positions, commit, fetches, lag
 from agents.health import Web
 from agents.other_days import add_route
 from agents.producer import FencedProducer
-from agents.reading import end_offset
+from agents.reading import end_offset, newest
 from agents.saving import Saver
 from agents.settings import Settings
 from agents.snapshots import Until
 from agents.standby import Standby
 from agents.store import Store
 from agents.stores import Stores
-from agents.topics import LEDGER
+from agents.topics import ANOMALIES, LEDGER
 from stream.reference import Reference
 
 logger = logging.getLogger("lampit.ledger")
@@ -127,28 +128,42 @@ class LedgerAgent:
         try:
             store = await self._stores.open(partition, until)
             end = await end_offset(self.settings, LEDGER, partition)
+            stands_at = 0 if store.meta is None else store.meta.next_offset
+            was_copy = store.meta is not None and store.meta.copied
+            lists = await self._lists(partition) if stands_at < end or was_copy else {}
+            if store.meta is None or was_copy:
+                # A copy may have passed over, within one batch, what the other worker gave out in between.
+                store.mark_due(subject for subject, is_any in lists.items() if is_any or was_copy)
         except BaseException:  # also when the next rebalance comes first
             if store is not None:
                 store.close()
             await producer.stop()
             raise
-        desk = self._desk(partition, store, producer, end)
+        desk = self._desk(partition, store, producer, end, given_out=lists.keys())
         logger.info("partition %d: begins at %d of %d", partition, desk.meta.next_offset, end)
         return desk
 
-    def _desk(self, partition: int, store: Store, producer: FencedProducer, end: int) -> Desk:
+    def _desk(self, partition: int, store: Store, producer: FencedProducer, end: int, **more: Any) -> Desk:
         rules, name = self.identity.rules, self.settings.reached_at
         with noting_damage(store.path):
-            return Desk(partition, store, producer, self.identity, rules, self.reference, name, end)
+            return Desk(partition, store, producer, self.identity, rules, self.reference, name, end, **more)
 
     def _copy(self, partition: int, store: Store) -> Desk:
         """A desk that applies and never publishes: its producer is not started, and it never has caught up."""
         producer = FencedProducer(self.settings, transactional_id=f"{self.identity.ledger_id}-{partition}")
-        return self._desk(partition, store, producer, NEVER)
+        return self._desk(partition, store, producer, NEVER, is_copy=True)
 
     def _is_free(self) -> bool:
         """Whether nothing of this worker's own partitions waits."""
         return not self._waiting and all(desk.caught_up for desk in self.desks.values())
+
+    async def _lists(self, partition: int) -> dict[str, bool]:
+        """The people whose anomalies were given out, and whether there are any now: others' stores may have been further."""
+        found: dict[str, bool] = {}
+        async for record in newest(self.settings, ANOMALIES, partition):
+            if record.key is not None and record.value is not None:
+                found[record.key.decode()] = bool(msgspec.json.decode(record.value)["anomalies"])
+        return found
 
     async def work(self, stream: Any) -> None:
         """The agent: apply every fetch to its store; what that changed is published beside it."""

@@ -14,19 +14,17 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-
 from agents import metrics
 from agents.barrier import LedgerIdentity
 from agents.damage import is_damage, is_damaged, set_aside
 from agents.desk import record_digest, store_path
 from agents.errors import StoreFailed
-from agents.reading import newest, record_at
+from agents.reading import record_at
 from agents.settings import Settings
 from agents.snapshots import Snapshots, Stopped, Until, remove_folder
 from agents.store import FORMAT, Store
 from agents.threads import in_thread
-from agents.topics import ANOMALIES, LEDGER
+from agents.topics import LEDGER
 from stream.snapshot import Snapshot, UnfitSnapshot, offset_of
 
 logger = logging.getLogger("lampit.ledger")
@@ -55,7 +53,7 @@ class Stores:
         if not is_damaged(path) and (store := self._opened(path)) is not None:
             why = await self._held(store, self._misfit(store, partition))
             if why is None and (store.meta is not None or self.snapshots is None):
-                return await self._with_lists(store, partition)
+                return store
             store.close()
         if why is not None:
             logger.warning("partition %d: %s; the store is set aside and rebuilt from the log", partition, why)
@@ -64,7 +62,7 @@ class Stores:
             found = await self._from_snapshots(self.snapshots, partition, until)
             if found is not None:
                 return found
-        return await self._with_lists(Store(path), partition)
+        return Store(path)
 
     def _opened(self, path: Path) -> Store | None:
         """The store in a folder, made where there is none; None where it is damaged."""
@@ -100,20 +98,6 @@ class Stores:
         if record is None or record_digest(record.value) != meta.last_digest:
             return "the log is not the one the store was made from"
         return None
-
-    async def _with_lists(self, store: Store, partition: int) -> Store:
-        """A new store clears those anomaly lists that are not so any more: of everybody of whom one is given out."""
-        if store.meta is None:
-            store.mark_due(await self._held(store, self._lists(partition)))
-        return store
-
-    async def _lists(self, partition: int) -> set[str]:
-        found: set[str] = set()
-        async for record in newest(self._settings, ANOMALIES, partition):
-            if record.key is not None and record.value is not None:
-                lists = found.add if msgspec.json.decode(record.value)["anomalies"] else found.discard
-                lists(record.key.decode())
-        return found
 
     async def _from_snapshots(self, snapshots: Snapshots, partition: int, until: Until) -> Store | None:
         """The store of the newest snapshot that fits; None where there is none. It takes the place of an empty store."""

@@ -20,7 +20,7 @@ from bench.people import events
 from stream.ledger import ControlRecord, Genesis, decode_record
 from stream.snapshot import offset_of
 from tests.brokers import Broker
-from tests.live import Live, Process
+from tests.live import Live, Process, assert_anomalies_equal
 from tests.object_store import ENVIRONMENT, ObjectStore, Way, url_of
 
 DAY = date(2019, 3, 28)
@@ -193,5 +193,7 @@ def test_a_takeover_begins_where_the_warm_copy_stands(empty_broker: Broker, tmp_
         worker.kill()
         live.publish(list(made(3_500))[3_000:])
         assert_exact(live)
+        assert_anomalies_equal(live, DAY)
         assert begins(beside)[0] > 0.9 * end
         assert metric(beside, lag) is None
+        assert "stand still" not in said(beside) and "begun again" not in said(beside)
