@@ -19,7 +19,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from agents.archive_files import Files
 from stream.snapshot import MANIFEST, Snapshot, SnapshotFile, UnfitSnapshot, require_fit, to_remove, whole
 
 _PIECE_BYTES: Final = 4 * 2**20
@@ -54,6 +53,8 @@ class Snapshots:
 
     def __init__(self, url: str, ledger_id: str) -> None:
         """Nothing is made or read yet. Raises ConfigurationError for a URL that is none."""
+        from agents.archive_files import Files  # pyarrow is large, and most workers have no need of it
+
         self.files = Files(url, "LAMPIT_SNAPSHOT_URL")
         self.ledger_id = ledger_id
 
