@@ -100,6 +100,11 @@ class Desk:
         """Whether everything that was in the log at the takeover is applied."""
         return self.meta.next_offset >= self.caught_up_at
 
+    def pass_through(self, offset: int) -> None:
+        """Every record before `offset` is applied; between the last one and there are markers, which bring no fetch."""
+        if offset >= self.caught_up_at:
+            self.caught_up_at = min(self.caught_up_at, self.meta.next_offset)
+
     @property
     def due(self) -> bool:
         """Whether something is to be published."""

@@ -25,7 +25,7 @@ from agents.barrier import LedgerIdentity, day_record, today
 from agents.courier import Courier
 from agents.damage import noting_damage
 from agents.desk import Desk
-from agents.driver import Positions, commit, fetches, lag
+from agents.driver import Positions, commit, fetches, lag, passed
 from agents.health import Web
 from agents.other_days import add_route
 from agents.producer import FencedProducer
@@ -181,6 +181,10 @@ class LedgerAgent:
 
     async def _deliver(self) -> None:
         """Publish what is due, all partitions at once; commit and measure from time to time."""
+        if not all(desk.caught_up for desk in self.desks.values()):
+            through = await passed(self.app)
+            for number, desk in self.desks.items():
+                desk.pass_through(through.get(TP(LEDGER, number), 0))
         now = time.monotonic()
         if not self._waiting or now - self._published >= PUBLISH_SECONDS_MAX:
             self._published = now
