@@ -126,12 +126,17 @@ CREATE OR REPLACE TEMP TABLE stated_code AS
 
 -- What may be named: places that in no era have a code inside one of these.
 CREATE OR REPLACE TEMP TABLE plain_code AS
-    WITH coded AS (SELECT code AS place, code FROM steady_code UNION ALL SELECT place, code FROM code_then),
+    WITH named AS (
+        SELECT steady_code.* FROM steady_code
+        SEMI JOIN (SELECT DISTINCT region AS code FROM brief_record WHERE getvariable('plain_apart')) USING (code)),
+    coded AS (
+        SELECT code AS place, code FROM named
+        UNION ALL
+        SELECT place, code_then.code FROM code_then WHERE place IN (SELECT code FROM named)),
     stated AS (
         SELECT place FROM (SELECT place, unnest(lineage(code)) AS code FROM coded WHERE EXISTS (FROM stated_code))
         WHERE code IN (FROM stated_code))
-    SELECT row_number() OVER () AS place_no, code AS region, since, until
-    FROM steady_code WHERE code NOT IN (FROM stated);
+    SELECT row_number() OVER () AS place_no, code AS region, since, until FROM named WHERE code NOT IN (FROM stated);
 
 CREATE OR REPLACE TEMP TABLE changed_nik AS
     SELECT unnest([subject, data.new_subject]) AS subject FROM ledger_record
@@ -154,7 +159,7 @@ CREATE OR REPLACE TEMP TABLE journey_step AS
           WHERE type IN ('lampit.move_out.v1', 'lampit.move_in.v1', 'lampit.death.v1') AND getvariable('plain_apart'))
     WINDOW before AS (PARTITION BY subject ORDER BY on_day, rank);
 CREATE OR REPLACE TEMP TABLE journey AS
-    SELECT subject, count(*) AS steps, bool_and(is_expected) AS is_expected,
+    SELECT subject, bool_and(is_expected) AS is_expected,
            max(CASE WHEN kind = 'death' THEN on_day END) AS died_on,
            any_value({kind: kind, on_day: on_day, place_no: place_no}) FILTER (kind_before IS NULL) AS first_step,
            arg_max({kind: kind, on_day: on_day, place_no: place_no, goes_abroad: goes_abroad},
@@ -162,48 +167,56 @@ CREATE OR REPLACE TEMP TABLE journey AS
                FILTER (on_day <= getvariable('as_of')) AS last_step
     FROM journey_step GROUP BY subject;
 
--- One row a person. That every (source, id) came once is sure where each sets a bit of its own, out of 64, by its hash; if two
--- set the same bit, by another part of it; if then too, the person is left to the other sections.
+-- One row for people who are alike. That every (source, id) came once is sure where each sets a bit of its own, out of 64, by
+-- its hash; if two set the same bit, by another part of it; if then too, the person is left to the other sections.
+-- (DuckDB would put all people into memory beside their journeys, for it cannot guess how many they are.)
+-- Whoever was born by the day turned_17_by had turned 17 on the asked day.
+SET VARIABLE turned_17_by = (
+    SELECT max(day) FROM (SELECT CAST(getvariable('as_of') - INTERVAL 17 YEAR AS DATE) + CAST(unnest(range(-5, 5)) AS INTEGER) AS day)
+    WHERE seventeenth_birthday(day) <= getvariable('as_of'));
 CREATE OR REPLACE TEMP MACRO own_bit(number) AS CAST(1 AS UBIGINT) << CAST(number % 64 AS INTEGER);
+SET disabled_optimizers = 'build_side_probe_side';
 CREATE OR REPLACE TEMP TABLE life AS
     WITH told AS (
         SELECT subject, type, occurred_on, place_no, status, birth_date, sex, ever_married_on, recorded_on,
                hash(source, id) AS name,
                type IN ('lampit.register.v1', 'lampit.birth.v1') AS is_entry,
-               type IN ('lampit.move_out.v1', 'lampit.move_in.v1', 'lampit.death.v1') AS is_step,
+               CASE WHEN type = 'lampit.birth.v1' THEN occurred_on ELSE birth_date END AS born_on,
                type = 'lampit.recording.v1' AS is_recording, type = 'lampit.marriage.v1' AS is_marriage,
                NOT says_more AND (occurred_on BETWEEN since AND until OR (brief_record.region IS NULL AND is_marriage))
-                   AND (is_entry OR is_step OR is_marriage
-                        OR (is_recording AND status IN ('captured', 'sent', 'print_ready', 'printed', 'delivered')))
+                   AND CASE WHEN is_entry THEN born_on IS NOT NULL
+                            WHEN is_recording THEN status NOT IN ('failed', 'duplicate')
+                            ELSE is_marriage OR type IN ('lampit.move_out.v1', 'lampit.move_in.v1', 'lampit.death.v1') END
                    AS is_plain
         FROM brief_record LEFT JOIN plain_code ON plain_code.region = brief_record.region
         WHERE subject IS NOT NULL AND getvariable('plain_apart')),
     gathered AS (
-        SELECT subject, count(*) AS events, count(CASE WHEN is_plain THEN 1 END) AS plain_events,
-               bit_count(bit_or(own_bit(name))) AS bits, bit_count(bit_or(own_bit(name >> 6))) AS other_bits,
-               count(CASE WHEN is_entry THEN 1 END) AS entries, count(CASE WHEN is_step THEN 1 END) AS steps,
+        SELECT subject, count(*) AS events, bool_and(coalesce(is_plain, false)) AS is_plain,
+               bit_or(own_bit(name)) AS bits, bit_or(own_bit(name >> 6)) AS other_bits,
+               count(CASE WHEN is_entry THEN 1 END) AS entries,
                max(CASE WHEN is_entry THEN occurred_on END) AS entered_on, max(CASE WHEN is_entry THEN place_no END) AS home,
-               max(CASE WHEN type = 'lampit.birth.v1' THEN occurred_on ELSE birth_date END) AS born_on,
                max(sex) AS sex,
-               min(CASE WHEN is_marriage THEN occurred_on ELSE ever_married_on END) AS married_on,
-               min(CASE WHEN is_recording THEN occurred_on ELSE recorded_on END) AS recorded_on,
-               min(CASE WHEN is_recording AND status IN ('print_ready', 'printed', 'delivered') THEN occurred_on END)
-                   AS print_ready_on,
-               min(CASE WHEN is_recording AND status = 'delivered' THEN occurred_on END) AS issued_on,
+               bool_or(born_on <= getvariable('turned_17_by')
+                       OR CASE WHEN is_marriage THEN occurred_on ELSE ever_married_on END <= getvariable('as_of'))
+                   AS is_obliged,
+               -- 1 recorded, 2 print_ready, 3 issued
+               max(CASE WHEN is_recording AND occurred_on <= getvariable('as_of')
+                        THEN CASE status WHEN 'captured' THEN 1 WHEN 'sent' THEN 1 WHEN 'delivered' THEN 3 ELSE 2 END
+                        WHEN recorded_on <= getvariable('as_of') THEN 1 END) AS card,
                max(CASE WHEN is_recording OR is_marriage THEN occurred_on END) AS last_on,
                min(CASE WHEN is_recording OR is_marriage THEN place_no END) AS recorded_at,
                max(CASE WHEN is_recording OR is_marriage THEN place_no END) AS also_recorded_at
         FROM told GROUP BY subject),
     judged AS (
-        SELECT gathered.*, last_step,
-               plain_events = events AND greatest(bits, other_bits) = events AND entries = 1 AND born_on IS NOT NULL
+        SELECT gathered.* EXCLUDE (is_plain), last_step,
+               gathered.is_plain AND greatest(bit_count(bits), bit_count(other_bits)) = events AND entries = 1
                AND coalesce(recorded_at = also_recorded_at, true)
-               AND (gathered.steps = 0 OR coalesce(
-                    journey.steps = gathered.steps AND is_expected AND first_step.kind <> 'move_in'
-                    AND first_step.on_day >= entered_on AND first_step.place_no = home
-                    AND (died_on IS NULL OR last_on IS NULL OR last_on < died_on), false))
-               AND subject NOT IN (FROM changed_nik) AS is_plain
-        FROM gathered LEFT JOIN journey USING (subject))
+               AND CASE WHEN journey.subject IS NULL THEN true
+                        ELSE is_expected AND first_step.kind <> 'move_in'
+                            AND first_step.on_day >= entered_on AND first_step.place_no = home
+                            AND coalesce(last_on < died_on, true) END
+               AND gathered.subject NOT IN (FROM changed_nik) AS is_plain
+        FROM gathered LEFT JOIN journey ON journey.subject = gathered.subject)
     SELECT CASE WHEN NOT is_plain THEN subject END AS subject, is_plain, sex, home, recorded_at,
            -- "TRANSIT is counted under ID-transit": place 0
            CASE WHEN entered_on > getvariable('as_of') THEN NULL
@@ -213,12 +226,9 @@ CREATE OR REPLACE TEMP TABLE life AS
                 WHEN last_step.on_day + CAST(getvariable('transit_expiry_days') AS INTEGER) <= getvariable('as_of')
                     THEN last_step.place_no
                 ELSE 0 END AS place_no,
-           coalesce(least(seventeenth_birthday(born_on), married_on) <= getvariable('as_of'), false) AS is_obliged,
-           coalesce(recorded_on <= getvariable('as_of'), false) AS is_recorded,
-           coalesce(print_ready_on <= getvariable('as_of'), false) AS is_print_ready,
-           coalesce(issued_on <= getvariable('as_of'), false) AS is_issued,
-           count(*) AS people
+           coalesce(is_obliged, false) AS is_obliged, coalesce(card, 0) AS card, count(*) AS people
     FROM judged GROUP BY ALL;
+RESET disabled_optimizers;
 
 -- "Counted at home, not where served, while obliged; otherwise recorded_early. print_ready and issued likewise only while
 -- obliged"; by the codes of hierarchy_of.
@@ -226,10 +236,10 @@ CREATE OR REPLACE TEMP TABLE plain_figure AS
     SELECT CASE WHEN place_no = 0 THEN 'ID-transit' ELSE coalesce(code_then.code, plain_code.region) END AS shown_code,
            coalesce(sex, 'unknown') AS sex, sum(people) AS population,
            sum(CASE WHEN is_obliged THEN people ELSE 0 END) AS obliged,
-           sum(CASE WHEN is_obliged AND is_recorded THEN people ELSE 0 END) AS recorded,
-           sum(CASE WHEN is_recorded AND NOT is_obliged THEN people ELSE 0 END) AS recorded_early,
-           sum(CASE WHEN is_obliged AND is_print_ready THEN people ELSE 0 END) AS print_ready,
-           sum(CASE WHEN is_obliged AND is_issued THEN people ELSE 0 END) AS issued
+           sum(CASE WHEN is_obliged AND card >= 1 THEN people ELSE 0 END) AS recorded,
+           sum(CASE WHEN card >= 1 AND NOT is_obliged THEN people ELSE 0 END) AS recorded_early,
+           sum(CASE WHEN is_obliged AND card >= 2 THEN people ELSE 0 END) AS print_ready,
+           sum(CASE WHEN is_obliged AND card >= 3 THEN people ELSE 0 END) AS issued
     FROM life LEFT JOIN plain_code USING (place_no)
     LEFT JOIN code_then ON code_then.place = plain_code.region AND code_then.era = era_of(getvariable('hierarchy_of'))
     WHERE is_plain AND place_no IS NOT NULL GROUP BY ALL;

@@ -17,16 +17,11 @@ FROM (FROM read_parquet({files}) WHERE raw_value IS NULL{those})
 """
 _REST: Final = "from_json(CASE WHEN rest = '}}}}' THEN '{{}}' ELSE '{{' || rest[2:-2] END, '{types}')"
 
-# The `rest` of most register entries is one of a few texts with days in them: which, its length says. Any other is not brief.
+# The `rest` of most register entries is one of eight texts with days in them: which, its length says. Any other is not brief.
+# As a number of three binary digits: with sex, with ever_married_on, with recorded_on; all begin with birth_date.
 _DAY: Final = "____-__-__"
 _FORMS: Final = tuple(
-    {
-        "birth_date": f',"person":{{"birth_date":"{_DAY}"',
-        "sex": sex,
-        "ever_married_on": married,
-        "recorded_on": recorded,
-        "end": "}}}",
-    }
+    f',"person":{{"birth_date":"{_DAY}"{sex}{married}{recorded}}}}}}}'
     for sex in ("", ',"sex":"_"')
     for married in ("", f',"ever_married_on":"{_DAY}"')
     for recorded in ("", f',"recorded_on":"{_DAY}"')
@@ -37,10 +32,12 @@ SELECT subject, source, id, type, occurred_on, region,
        type = 'lampit.move_out.v1' AND contains(rest, '"destination":"abroad"') AS goes_abroad,
        CASE WHEN type = 'lampit.recording.v1' AND contains(rest, '"status"')
             THEN regexp_extract(rest, '"status":"([a-z_]+)"', 1) ELSE 'captured' END AS status,
-       {birth_date} AS birth_date,
-       CASE WHEN type <> 'lampit.birth.v1' THEN {sex}
+       CASE WHEN form IS NOT NULL THEN CAST(rest[26:35] AS DATE) END AS birth_date,
+       CASE WHEN form >= 4 THEN rest[45:45] WHEN type <> 'lampit.birth.v1' THEN NULL
             WHEN rest = ',"sex":"F"}}}}' THEN 'F' WHEN rest = ',"sex":"M"}}}}' THEN 'M' END AS sex,
-       {ever_married_on} AS ever_married_on, {recorded_on} AS recorded_on,
+       CASE WHEN form >= 6 THEN CAST(rest[67:76] AS DATE)
+            WHEN form BETWEEN 2 AND 3 THEN CAST(rest[57:66] AS DATE) END AS ever_married_on,
+       CASE WHEN form % 2 = 1 THEN CAST(rest[-14:-5] AS DATE) END AS recorded_on,
        CASE WHEN contains(source, '\\') OR contains(id, '\\') THEN true
             WHEN rest = '}}}}' THEN false
             WHEN type = 'lampit.register.v1' THEN form IS NULL
@@ -62,29 +59,6 @@ def records(files: str, types: str, those: str = "") -> str:
 def brief(files: str) -> str:
     """What is brief of every record taken apart, without parsing."""
     whens = " ".join(
-        f"WHEN {len(text)} THEN CASE WHEN rest LIKE '{text}' THEN {number} END" for number, text in enumerate(_texts())
+        f"WHEN {len(form)} THEN CASE WHEN rest LIKE '{form}' THEN {number} END" for number, form in enumerate(_FORMS)
     )
-    return _BRIEF.format(
-        files=files,
-        form=f"CASE strlen(rest) {whens} END",
-        birth_date=_said("birth_date", "DATE"),
-        sex=_said("sex", "VARCHAR"),
-        ever_married_on=_said("ever_married_on", "DATE"),
-        recorded_on=_said("recorded_on", "DATE"),
-    )
-
-
-def _texts() -> list[str]:
-    """Each form as a pattern of LIKE."""
-    return ["".join(form.values()) for form in _FORMS]
-
-
-def _said(name: str, kind: str) -> str:
-    """A field, from where it stands in each form that has it."""
-    blank = "_" if name == "sex" else _DAY
-    whens = []
-    for number, (form, text) in enumerate(zip(_FORMS, _texts(), strict=True)):
-        if form[name]:
-            first = text.index(form[name]) + form[name].index(f'"{blank}"') + 2
-            whens.append(f"WHEN {number} THEN CAST(rest[{first}:{first + len(blank) - 1}] AS {kind})")
-    return f"CASE form {' '.join(whens)} END"
+    return _BRIEF.format(files=files, form=f"CASE strlen(rest) {whens} END")
