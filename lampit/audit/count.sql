@@ -124,19 +124,16 @@ CREATE OR REPLACE TEMP TABLE stated_code AS
     UNION
     SELECT code_then.code FROM sent JOIN place_run ON place_run.code = sent.code JOIN code_then USING (place);
 
--- What may be named: places that in no era have a code inside one of these.
+-- What may be named: places that in no era have a code inside one of these. (Lengths of codes: of a province to of a village.)
 CREATE OR REPLACE TEMP TABLE plain_code AS
-    WITH named AS (
-        SELECT steady_code.* FROM steady_code
-        SEMI JOIN (SELECT DISTINCT region AS code FROM brief_record WHERE getvariable('plain_apart')) USING (code)),
-    coded AS (
-        SELECT code AS place, code FROM named
-        UNION ALL
-        SELECT place, code_then.code FROM code_then WHERE place IN (SELECT code FROM named)),
+    WITH coded AS (SELECT code AS place, code FROM steady_code UNION ALL SELECT place, code FROM code_then),
     stated AS (
-        SELECT place FROM (SELECT place, unnest(lineage(code)) AS code FROM coded WHERE EXISTS (FROM stated_code))
-        WHERE code IN (FROM stated_code))
-    SELECT row_number() OVER () AS place_no, code AS region, since, until FROM named WHERE code NOT IN (FROM stated);
+        SELECT place FROM coded, (VALUES (2), (5), (8), (13)) AS lengths (length)
+        WHERE left(code, length) IN (FROM stated_code)
+        UNION ALL
+        SELECT code FROM steady_code WHERE 'ID' IN (FROM stated_code))
+    SELECT CAST(row_number() OVER () AS INTEGER) AS place_no, code AS region, since, until
+    FROM steady_code WHERE code NOT IN (FROM stated) AND getvariable('plain_apart');
 
 CREATE OR REPLACE TEMP TABLE changed_nik AS
     SELECT unnest([subject, data.new_subject]) AS subject FROM ledger_record
