@@ -84,7 +84,9 @@ def sql_counts(
     counts = []
     with opened(events, regions, region_changes, machine or Machine()) as connection:
         for as_of, hierarchy_of in days:
-            count_day(connection, as_of, settings or CountSettings(), hierarchy_of=hierarchy_of, plain_apart=plain_apart)
+            count_day(
+                connection, as_of, settings or CountSettings(), hierarchy_of=hierarchy_of, plain_apart=plain_apart
+            )
             run(connection, "anomalies.sql")
             counts.append(SqlCount(regions=_coverage(connection), anomalies=_anomalies(connection)))
     return counts
