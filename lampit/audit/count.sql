@@ -110,7 +110,7 @@ CREATE OR REPLACE TEMP TABLE state_table AS
 --   b  every region named is a code that one place alone ever had, in force on that day, and no balance has to do with it;
 --   c  there is one register or birth, before all other residence facts, and it says the birth date; from there on every fact
 --      finds what the state table expects: a move_out names the home, a move_in follows on a move_out, death is the last and
---      names the home if there is one. No two facts are of one kind and day;
+--      names the home if there is one;
 --   d  recordings and marriages are before a death; no recording failed or is a duplicate; those that name a region all name
 --      the same.
 -- Such a life has no anomaly. Its facts fold in the order of day and rank alone, each where the state table goes on without
@@ -142,11 +142,11 @@ CREATE OR REPLACE TEMP TABLE changed_nik AS
 -- Moves and deaths, each beside the fact before it: "expired": back home since, by transit_expiry_days.
 CREATE OR REPLACE TEMP TABLE journey_step AS
     SELECT subject, kind, on_day, rank, place_no, goes_abroad,
-           lag(kind) OVER before AS kind_before, lag(on_day) OVER before AS day_before, lag(rank) OVER before AS rank_before,
+           lag(kind) OVER before AS kind_before, lag(on_day) OVER before AS day_before,
            lag(place_no) OVER before AS place_before,
            coalesce(kind_before = 'move_out' AND NOT lag(goes_abroad) OVER before
                AND on_day > day_before + CAST(getvariable('transit_expiry_days') AS INTEGER), false) AS expired,
-           CASE WHEN (on_day, rank) = (day_before, rank_before) OR expired THEN false
+           CASE WHEN expired THEN false
                 WHEN kind_before IS NULL THEN true
                 WHEN kind = 'move_in' THEN kind_before = 'move_out'
                 WHEN kind = 'death' AND kind_before = 'move_out' THEN true

@@ -29,9 +29,13 @@ from tests.property import lives, test_regions
 from tests.property.lives import Json
 from tests.property.test_search import SECONDS, seed_of_search, smaller
 
-PEOPLE = 80
+PEOPLE = 300
+_CODES = sorted(code for code in reference.load().names if len(code) == 13)
 # Mostly codes that stay; one is in no reference, some change.
-VILLAGES = (*lives.VILLAGES[:5] * 6, lives.VILLAGES[5], *test_regions.VILLAGES[:6])
+_STAY = [code for code in _CODES if code.startswith("16.05.01.")][:6]
+VILLAGES = (*_STAY * 6, *lives.VILLAGES, *test_regions.VILLAGES[:6])
+# Each named by hardly anybody: that it is listed is seen.
+RARE = [code for code in _CODES if code.startswith("61.")]
 FIRST = date(2018, 1, 1)
 LAST = 1100
 Chance = random.Random
@@ -75,7 +79,7 @@ def plain_life(nik: str, chance: Chance) -> list[Json]:
         told = [event(chance, nik, "register", day, region=home, person=person)]
     else:
         told = [event(chance, nik, "birth", day, region=home, sex=chance.choice("MF"))]
-    for _ in range(chance.choice((0, 0, 1, 1, 2))):
+    for _ in range(chance.choice((0, 0, 1, 1, 2, 3))):
         day, goal = on(chance, day), chance.choice((*VILLAGES, "15.03", "abroad", None))
         told.append(event(chance, nik, "move_out", day, region=home, destination=goal, letter='474/"2"'))
         if chance.randrange(4) == 0:
@@ -83,7 +87,7 @@ def plain_life(nik: str, chance: Chance) -> list[Json]:
         origin, home = home, goal if goal in VILLAGES else chance.choice(VILLAGES)
         day = on(chance, day) if chance.randrange(4) else day
         told.append(event(chance, nik, "move_in", day, region=home, origin=chance.choice((origin, "abroad", None))))
-    served = chance.choice(VILLAGES)
+    served = chance.choice(RARE if chance.randrange(8) == 0 else VILLAGES)
     for _ in range(chance.choice((0, 1, 1, 2))):
         status = chance.choice(("captured", "captured", "sent", "print_ready", "printed", "delivered"))
         told.append(event(chance, nik, "recording", on(chance), region=served, status=status, service_point="16.05"))
@@ -108,7 +112,7 @@ def odd_life(nik: str, chance: Chance) -> list[Json]:
         lambda: one["data"].update(region=chance.choice(VILLAGES)),
         lambda: one["data"].update(occurred_on=str(FIRST + timedelta(days=on(chance)))),
         lambda: one["data"].update(occurred_on=chance.choice(told)["data"]["occurred_on"]),
-        lambda: one["data"].update(person={**data.get("person", {}), "citizen": chance.choice((True, False))}),
+        lambda: told[0]["data"].update(person={**told[0]["data"].get("person", {}), "citizen": chance.choice((True, False))}),
         lambda: one["data"].update(person={**data.get("person", {}), "birth_date": born(chance), "sex": "M"}),
         lambda: one.update(id=chance.choice(told)["id"], source=chance.choice(told)["source"]),
         lambda: told.remove(one),
@@ -129,14 +133,19 @@ def odd_life(nik: str, chance: Chance) -> list[Json]:
         lambda: told.append(
             event(chance, nik, "nik_change", on(chance), new_nik=f"16090241018{chance.randrange(PEOPLE):05}")
         ),
+        lambda: told.append(event(chance, nik, "recording", on(chance), region=chance.choice(RARE))),
+        lambda: told.append(
+            event(chance, nik, chance.choice(("move_in", "move_out")), on(chance), region=data.get("region", VILLAGES[0]))
+        ),
     ]  # fmt: skip
-    chance.choice(ways)()
+    # Some find more than others: a life that is plain but for one place or day.
+    chance.choice([*ways, *ways[2:6] * 4, *ways[-2:] * 4])()
     return told
 
 
 def balance(chance: Chance, number: int) -> Json:
     """A total of a region in which some of the villages are, or were, or are not."""
-    region = chance.choice(("16.09.01", "16.09.01.2001", "51.71", *test_regions.REGIONS[1:]))
+    region = chance.choice(("16.05.01", _STAY[0], "51.71", *test_regions.REGIONS[1:]))
     made = event(chance, "", "opening_balance", on(chance), region=region, counts={"population": 90, "obliged": 60})
     del made["data"]["nik"]
     return made | {"id": f"balance-{number}"}
@@ -146,8 +155,7 @@ def drawn(number: int) -> tuple[list[Json], Rules, date]:
     """People and balances, the rules and a day; the same for the same number."""
     chance = Chance(number)
     people = [
-        (odd_life if chance.randrange(3) == 0 else plain_life)(f"16090241018{person:05}", chance)
-        for person in range(PEOPLE)
+        (odd_life if chance.randrange(2) else plain_life)(f"16090241018{person:05}", chance) for person in range(PEOPLE)
     ]
     events = [one for told in people for one in told]
     events += [balance(chance, one) for one in range(chance.choice((0, 0, 1, 3)))]
