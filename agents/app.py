@@ -91,6 +91,8 @@ class App(faust.App):
         self.health.set("assigned", True)
 
     async def _tell_assigned(self, _: Any, assigned: set[TP], **__: Any) -> None:
+        if not assigned:  # Faust seeks nothing then
+            self.began(frozenset())
         if self.on_assigned is not None:
             await self.on_assigned(frozenset(TP(*tp) for tp in assigned))
 

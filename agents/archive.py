@@ -84,6 +84,7 @@ class ArchiveAgent:
             self.writers[tp] = PartitionWriter(books, self.settings.archive_segment_records)
             self.trees[tp] = tree
             metrics.archive_position(tp.topic, tp.partition, books.next_offset)
+            metrics.archive_tree(tp.topic, tp.partition, tree.next_offset)
             logger.info("%s-%d: the archive goes on at %d", tp.topic, tp.partition, books.next_offset)
             head = tree.last_day(books.entries)
             if head is not None:
@@ -126,6 +127,8 @@ class ArchiveAgent:
                     break
                 # In a thread: hashing a segment holds up neither heartbeats nor pages.
                 heads = await asyncio.to_thread(tree.grow, entries, TREE_SEGMENTS)
+                if self.trees.get(tp) is tree:
+                    metrics.archive_tree(tp.topic, tp.partition, tree.next_offset)
                 if heads:
                     self._heads += heads
                     self._courier.wake()
@@ -150,7 +153,8 @@ class ArchiveAgent:
 
 
 def _head_record(head: Statement) -> Record:
-    return Record(HEADS, 0, f"{head.topic}|{head.partition}|{head.next_offset}".encode(), encode_line(head))
+    key = f"{head.ledger_id}|{head.topic}|{head.partition}|{head.next_offset}"
+    return Record(HEADS, 0, key.encode(), encode_line(head))
 
 
 def build(settings: Settings, identity: LedgerIdentity) -> App:

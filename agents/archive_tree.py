@@ -59,6 +59,11 @@ class TreeBooks:
                 logger.warning("%s is made again: %s", self._path, error)
 
     @property
+    def next_offset(self) -> int:
+        """The offset from which on nothing is in the tree."""
+        return self.lines[-1].next_offset if self.lines else 0
+
+    @property
     def _path(self) -> str:
         return tree_path(self.header.topic, self.header.partition)
 

@@ -3,9 +3,8 @@
 In: fetches of `lampit.ledger`, in order. Out: a store written in one batch, then partials, anomalies and a head published
 in one transaction. Called by `agents.ledger`, which owns one desk per assigned partition.
 
-Order matters: store, then publication. The group's offset is for lag tools; the store says where to begin.
-What a kill leaves unpublished is marked as due in the store; partials
-are absolute, so that publishing one twice is harmless.
+Order matters: store, then publication. The group's offset is for lag tools; the store says where to begin. What a kill leaves
+unpublished is marked as due in the store; partials are absolute, so that publishing one twice is harmless.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -54,7 +54,8 @@ class Desk:
 
     caught_up_at: end of the log when the partition was taken over; before that nothing is published.
     book: the balances taken in. linked: the subjects of several NIKs. due_columns, due_subjects: changed and not yet
-    published; of a subject, its present list. outbox: copies for other partitions that are not yet sent.
+    published; of a subject, its present list. outbox: copies for other partitions that are not yet sent. given_out: whom a list
+    of anomalies was ever given out for; needed of a store behind its log only, until it has caught up.
     """
 
     partition: int
@@ -65,6 +66,7 @@ class Desk:
     reference: Reference
     worker: str
     caught_up_at: int
+    given_out: AbstractSet[str] = frozenset()
     meta: Meta = field(init=False)
     book: Book = field(init=False)
     linked: set[str] = field(init=False)
@@ -96,6 +98,11 @@ class Desk:
         """Whether everything that was in the log at the takeover is applied."""
         return self.meta.next_offset >= self.caught_up_at
 
+    def pass_through(self, offset: int) -> None:
+        """Every record before `offset` is applied; between the last one and there are markers, which bring no fetch."""
+        if offset >= self.caught_up_at:
+            self.caught_up_at = min(self.caught_up_at, self.meta.next_offset)
+
     @property
     def due(self) -> bool:
         """Whether something is to be published."""
@@ -106,6 +113,8 @@ class Desk:
         """Apply a fetch and write the store; the number of events in it."""
         draft = self._draft()
         epoch, events = self._fill(draft, fetch)
+        if not self.caught_up:
+            draft.doubt(self.given_out)
         last = fetch.records[-1] if fetch.records else None
         meta = msgspec.structs.replace(
             self.meta,
@@ -128,6 +137,7 @@ class Desk:
         self.linked |= draft.copies.keys()
         self.outbox |= dict.fromkeys(draft.outbox)
         if self.caught_up:
+            self.given_out = frozenset()
             self.require_epoch()
         return events
 

@@ -73,6 +73,11 @@ class Consumer(stock.Consumer):
             generation_id=self.app.consumer_generation_id,
         )
 
+    async def _wait_next_records(self, timeout: float) -> Any:
+        """A member without partitions is at work too, though Faust asks for no records then."""
+        self._thread.say_at_work()
+        return await super()._wait_next_records(timeout)
+
     def highwater(self, tp: TP) -> int:
         """Only Faust's monitor asks, and asking for a partition just lost kills the worker."""
         return 0
@@ -99,8 +104,12 @@ class Consumer(stock.Consumer):
         return dict.fromkeys(positions)
 
     def current(self, fetch: Fetch) -> bool:
-        """False for what was fetched before the last seek, or reaches an agent while a rebalance is under way."""
-        return self.flow_active and self._thread.seeks.get(TopicPartition(*fetch.tp), 0) == fetch.seek
+        """False for what was fetched before the last seek, or reaches an agent while a rebalance is under way.
+
+        Faust lets the flow go on before a partition that is assigned again has begun again: that one is in nobody's `done`.
+        """
+        is_sought = self._thread.seeks.get(TopicPartition(*fetch.tp), 0) == fetch.seek
+        return self.flow_active and is_sought and fetch.tp in self.done
 
     def take_in_hand(self, fetch: Fetch) -> None:
         expected = self.done.get(fetch.tp)
@@ -195,13 +204,27 @@ async def lag(app: faust.App) -> dict[TP, int]:
     """
     consumer = _consumer(app)
     thread = consumer._thread
+    ends = await thread.in_thread(thread.ends())
+    through = await passed(app)
+    return {tp: max(0, end - through.get(tp, consumer.done.get(tp, 0))) for tp, end in ends.items()}
+
+
+async def passed(app: faust.App) -> dict[TP, int]:
+    """Per begun partition the offset before which every committed record is done.
+
+    It can be beyond what the last fetch said: markers and records of aborted transactions bring no fetch, and with nothing
+    handed out and not done the position counts.
+    """
+    consumer = _consumer(app)
+    thread = consumer._thread
+    places = await thread.in_thread(thread.places())
+    if consumer._seeking.locked():  # nobody knows yet where it will go on
+        return {}
     found = {}
-    for tp, (end, position) in (await thread.in_thread(thread.ends_and_positions())).items():
-        done = consumer.done.get(tp, 0)
-        # Markers behind the last record bring no fetch: with nothing handed out and not done, the position counts.
-        if done == thread.delivered.get(TopicPartition(*tp)):
-            done = max(done, position)
-        found[tp] = max(0, end - done)
+    for tp, place in places.items():
+        done = consumer.done.get(tp)
+        if done is not None and place.seek == thread.seeks.get(TopicPartition(*tp), 0):
+            found[tp] = max(done, place.position) if done == place.delivered else done
     return found
 
 

@@ -65,6 +65,16 @@ class Fetch:
                 )
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a partition stands: its position, the one behind the last fetch, the number of its seek, the end as last told."""
+
+    position: int
+    delivered: int
+    seek: int
+    end: int | None
+
+
 class ConsumerThread(stock.AIOKafkaConsumerThread):
     """Owns the aiokafka consumer. What touches positions runs in this thread, without awaiting between read and use."""
 
@@ -150,6 +160,17 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             fetches[tp] = [Fetch(tp.topic, tp.partition, begin, next_offset, tuple(records), seek, undecodable, behind)]
         return fetches
 
+    def say_at_work(self) -> None:
+        """aiokafka takes a member that asks for no records for hung: after the poll interval it leaves its group, for good."""
+
+        def say() -> None:
+            if self._consumer is not None:
+                with self._consumer._subscription.fetch_context():
+                    pass
+
+        if not self.thread_loop.is_closed():  # in the thread, where fetches say the same
+            self.thread_loop.call_soon_threadsafe(say)
+
     async def begin_at(self, wanted: Positions) -> dict[TP, int]:
         """Seek every partition: to the offset wanted, else to the committed one, else to the beginning."""
         consumer = self._ensure_consumer()
@@ -192,23 +213,29 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             return False
         return True
 
-    async def ends_and_positions(self) -> dict[TP, tuple[int, int]]:
-        """Per begun partition: the end of the committed log, and the position."""
+    async def places(self) -> dict[TP, Place]:
+        """Where each begun partition stands, as of one moment."""
+        subscription = self._ensure_consumer()._subscription.subscription
+        if subscription is None or subscription.assignment is None:
+            return {}
+        found = {}
+        for tp, state in subscription.assignment._tp_state.items():
+            # Reading it is no await: `consumer.position()` would wait for a seek that a rebalance may never make.
+            if state.has_valid_position and tp in self.delivered:
+                found[TP(*tp)] = Place(state.position, self.delivered[tp], self.seeks.get(tp, 0), state.lso)
+        return found
+
+    async def ends(self) -> dict[TP, int]:
+        """Per begun partition: the end of the committed log."""
         consumer = self._ensure_consumer()
         partitions = sorted(consumer.assignment())
         if not partitions:
             return {}
         ends = await consumer.end_offsets(partitions)
-        subscription = consumer._subscription.subscription
-        if subscription is None or subscription.assignment is None:
-            return {}
-        found = {}
-        for tp in partitions:
-            # Reading it is no await: `consumer.position()` would wait for a seek that a rebalance may never make.
-            state = subscription.assignment._tp_state.get(tp)
-            if state is None or not state.has_valid_position or tp not in self.delivered:
-                continue
-            if state.lso is None and not self.settings.transactions:
-                continue  # the embedded broker tells the true end only with a fetch
-            found[TP(*tp)] = (max(ends[tp], state.lso or 0), state.position)
-        return found
+        # The embedded broker tells the true end only with a fetch.
+        known = {
+            tp: place
+            for tp, place in (await self.places()).items()
+            if place.end is not None or self.settings.transactions
+        }
+        return {TP(*tp): max(ends[tp], known[TP(*tp)].end or 0) for tp in partitions if TP(*tp) in known}

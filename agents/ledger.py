@@ -26,7 +26,7 @@ from agents.barrier import LedgerIdentity, day_record, today
 from agents.courier import Courier
 from agents.damage import is_damage, is_damaged, noting_damage, set_aside
 from agents.desk import Desk, record_digest, store_path
-from agents.driver import Positions, commit, fetches, lag
+from agents.driver import Positions, commit, fetches, lag, passed
 from agents.errors import StoreFailed
 from agents.health import Web
 from agents.other_days import add_route
@@ -105,9 +105,11 @@ class LedgerAgent:
         store: Store | None = None
         try:
             store = await self._store(partition)
-            if store.meta is None:
-                store.mark_due(await self._with_lists(partition))
             end = await end_offset(self.settings, LEDGER, partition)
+            stands_at = 0 if store.meta is None else store.meta.next_offset
+            lists = await self._lists(partition) if stands_at < end else {}
+            if store.meta is None:
+                store.mark_due(subject for subject, is_any in lists.items() if is_any)
         except BaseException:  # also when the next rebalance comes first
             if store is not None:
                 store.close()
@@ -115,7 +117,7 @@ class LedgerAgent:
             raise
         rules, name = self.identity.rules, self.settings.reached_at
         with noting_damage(store.path):
-            desk = Desk(partition, store, producer, self.identity, rules, self.reference, name, end)
+            desk = Desk(partition, store, producer, self.identity, rules, self.reference, name, end, lists.keys())
         logger.info("partition %d: begins at %d of %d", partition, desk.meta.next_offset, end)
         return desk
 
@@ -144,13 +146,12 @@ class LedgerAgent:
     def _path(self, partition: int) -> Path:
         return store_path(self.settings.data_dir, partition)
 
-    async def _with_lists(self, partition: int) -> set[str]:
-        """The people of whom anomalies are given out: a new store clears those lists that are not so any more."""
-        found: set[str] = set()
+    async def _lists(self, partition: int) -> dict[str, bool]:
+        """The people whose anomalies were given out, and whether there are any now: others' stores may have been further."""
+        found: dict[str, bool] = {}
         async for record in newest(self.settings, ANOMALIES, partition):
             if record.key is not None and record.value is not None:
-                lists = found.add if msgspec.json.decode(record.value)["anomalies"] else found.discard
-                lists(record.key.decode())
+                found[record.key.decode()] = bool(msgspec.json.decode(record.value)["anomalies"])
         return found
 
     async def _misfit(self, store: Store, partition: int) -> str | None:
@@ -184,6 +185,10 @@ class LedgerAgent:
 
     async def _deliver(self) -> None:
         """Publish what is due, all partitions at once; commit and measure from time to time."""
+        if not all(desk.caught_up for desk in self.desks.values()):
+            through = await passed(self.app)
+            for number, desk in self.desks.items():
+                desk.pass_through(through.get(TP(LEDGER, number), 0))
         now = time.monotonic()
         if not self._waiting or now - self._published >= PUBLISH_SECONDS_MAX:
             self._published = now

@@ -51,6 +51,11 @@ SEGMENTS = Counter("lampit_archive_segments", "Archive segments written.", ("top
 ARCHIVE_POSITION = Gauge(
     "lampit_archive_position", "Next offset to archive: all before it is safe.", ("topic", "partition")
 )
+ARCHIVE_TREE = Gauge(
+    "lampit_archive_tree_position",
+    "Next offset for the Merkle tree: all before it is signed.",
+    ("topic", "partition"),
+)
 CLOSINGS = Counter("lampit_closings", "Closings of months published, first ones and revisions.", ("kind",))
 BUILD_INFO = Gauge("lampit_build_info", "Version of this process.", ("version",))
 
@@ -164,10 +169,16 @@ def archive_position(topic: str, number: int, next_offset: int) -> None:
     ARCHIVE_POSITION.labels(topic, number).set(next_offset)
 
 
+def archive_tree(topic: str, number: int, next_offset: int) -> None:
+    """How far the tree over an archived partition has grown."""
+    ARCHIVE_TREE.labels(topic, number).set(next_offset)
+
+
 def forget_archive(topic: str, number: int) -> None:
     """The partition is archived elsewhere now."""
     forget_position(topic, number)
-    ARCHIVE_POSITION.remove_by_labels({"topic": topic, "partition": str(number)})
+    for gauge in (ARCHIVE_POSITION, ARCHIVE_TREE):
+        gauge.remove_by_labels({"topic": topic, "partition": str(number)})
 
 
 def closings(revisions: Iterable[int]) -> None:

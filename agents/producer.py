@@ -84,6 +84,9 @@ class Producer:
                     "or use Apache Kafka."
                 ) from error
             raise LostWrite(f"no connection to {self._settings.bootstrap_servers}: {type(error).__name__}") from error
+        except asyncio.CancelledError:  # the next rebalance comes first
+            await self.stop()
+            raise
         return self
 
     async def stop(self) -> None:

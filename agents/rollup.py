@@ -25,7 +25,7 @@ from agents.app import App, create_app
 from agents.barrier import LedgerIdentity
 from agents.closings import Closings, TakenOver
 from agents.courier import Courier
-from agents.driver import Fetch, Positions, commit, fetches, lag
+from agents.driver import Fetch, Positions, commit, fetches, lag, passed
 from agents.other_days import ask
 from agents.producer import FencedProducer, Record
 from agents.reading import end_offset
@@ -111,6 +111,8 @@ class RollupAgent:
             await asyncio.sleep(0)  # let the courier have its turn between two long batches
 
     async def _deliver(self) -> None:
+        if not self.caught_up and (await passed(self.app)).get(TP(PARTIALS, 0), 0) >= self._caught_up_at:
+            self._caught_up_at = self._next_offset  # behind the last record are markers, which bring no fetch
         async with self._delivery:
             await self._give_out()
         if time.monotonic() - self._measured >= MEASURE_SECONDS:

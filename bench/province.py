@@ -1,8 +1,8 @@
 """The archive of a province: a register, and a year of births, deaths, moves, recordings and marriages on it.
 
-In: how many people and events, a folder. Out: an archive as the archive worker lays it out, made by DuckDB column by column,
-because made one by one, twenty million events take an hour. Its heads are empty: it is for reading, not for verifying. The same
-numbers give the same rows.
+In: how many people and events, a folder. Out: an archive as the archive worker lays it out, the epoch first in each partition,
+made by DuckDB column by column, because made one by one, twenty million events take an hour. Its heads are empty: it is for
+reading, not for verifying. The same numbers give the same rows.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from agents.segments import SCHEMA
 from agents.topics import LEDGER
 from lampit.reference import load
 from stream.archive import Entry, Header, file_name, write_manifest
+from stream.ledger import Epoch, EpochSettings, encode_control
+from stream.rules import RULES_VERSION
 
 PROVINCE: Final = "16"
 PARTITIONS: Final = 4
@@ -71,11 +73,14 @@ CREATE TEMP VIEW log AS
     FROM (FROM register UNION ALL FROM year);
 """
 _PARTITION_SQL: Final = """
-SELECT row_number() OVER () - 1 AS "offset", epoch_ms(moment) AS timestamp_ms, subject,
-       'lampit.' || kind || '.v1' AS type, '/siak/' || left(coalesce(region, '16'), 5) AS source,
-       kind || '-' || id AS id, moment AS time, on_day AS occurred_on, region,
-       moment + INTERVAL 2 SECOND AS receivedat, rest, CAST(NULL AS BLOB) AS raw_key, CAST(NULL AS BLOB) AS raw_value
-FROM (SELECT * FROM log WHERE partition = {partition} ORDER BY moment, id, kind)
+SELECT row_number() OVER () - 1 AS "offset", * FROM (
+    SELECT 0 AS timestamp_ms, NULL AS subject, 'lampit.epoch.v1' AS type, NULL AS source, NULL AS id, NULL AS time,
+           NULL AS occurred_on, NULL AS region, NULL AS receivedat, NULL AS rest,
+           encode('control|epoch') AS raw_key, encode(getvariable('epoch')) AS raw_value
+    UNION ALL
+    (SELECT epoch_ms(moment), subject, 'lampit.' || kind || '.v1', '/siak/' || left(coalesce(region, '16'), 5),
+            kind || '-' || id, moment, on_day, region, moment + INTERVAL 2 SECOND, rest, NULL, NULL
+     FROM log WHERE partition = {partition} ORDER BY moment, id, kind))
 """
 
 
@@ -91,6 +96,8 @@ def make(folder: Path, people: int, events: int) -> int:
             connection.execute(f"SET VARIABLE {name} = {value}")
         for kind, share in _SHARES.items():
             connection.execute(f"SET VARIABLE {kind} = {int(events * share)}")
+        epoch = Epoch(1, RULES_VERSION, EpochSettings(), load().digest)
+        connection.execute("SET VARIABLE epoch = $1", [encode_control(epoch, 0).decode()])
         connection.execute(_SQL)
         for number in range(PARTITIONS):
             made += _partition(connection, folder, number)

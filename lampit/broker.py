@@ -150,16 +150,18 @@ def spawn(command: list[str], *, log: Path | None) -> subprocess.Popen[bytes]:
             output.close()
 
 
-def wait_until_answers(bootstrap_servers: str, processes: list[subprocess.Popen[bytes]]) -> None:
-    """Wait until every address answers; BrokerError when a process ends or START_SECONDS_MAX pass."""
-    deadline = time.monotonic() + START_SECONDS_MAX
+def wait_until_answers(
+    bootstrap_servers: str, processes: list[subprocess.Popen[bytes]], seconds_max: float = START_SECONDS_MAX
+) -> None:
+    """Wait until every address answers; BrokerError when a process ends or `seconds_max` pass."""
+    deadline = time.monotonic() + seconds_max
     for address in bootstrap_servers.split(","):
         while not _answers(address):
             ended = [process.returncode for process in processes if process.poll() is not None]
             if ended:
                 raise BrokerError(f"The broker on {address} ended at once, with exit code {ended[0]}.")
             if time.monotonic() > deadline:
-                raise BrokerError(f"The broker on {address} did not answer within {START_SECONDS_MAX:.0f} seconds.")
+                raise BrokerError(f"The broker on {address} did not answer within {seconds_max:.0f} seconds.")
 
 
 def stop_process(process: subprocess.Popen[bytes], *, stop_signal: signal.Signals = signal.SIGTERM) -> None:

@@ -32,8 +32,8 @@ class CoverageRecord(Output):
     """Region code at any level, `ID` or `ID-transit`."""
     level: Literal["country", "province", "regency", "district", "village", "transit"]
     """Level of the region."""
-    name: str
-    """Its name on that day; empty for a code the reference does not know."""
+    name: str | None
+    """Its name on that day; null for a code the reference does not know."""
     as_of: Day
     """Day the figures are of."""
     population: Figures

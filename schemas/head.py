@@ -21,7 +21,10 @@ Signature = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}$")]
 
 
 class HeadRecord(Output):
-    """What a partition of the archive held when a business day began. The record's key is `topic|partition|next_offset`."""
+    """What a partition of the archive held when a business day began.
+
+    The record's key is `ledger_id|topic|partition|next_offset`.
+    """
 
     format: Literal[1]
     """Version of the archive's format."""

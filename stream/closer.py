@@ -159,8 +159,10 @@ class Closer:
     def months(self, work: Work, published: Published) -> Iterator[list[Json]]:
         """Period by period the closings that are new, in order; IdentityError when one does not add up."""
         lived_in = {column for (_, column), change in self._sums.items() if "@" not in column and any(change)}
-        # Also a region closed by a balance alone is left, when another one under the balance's id takes its place.
-        left = ({column for _, column in self._sums if "@" not in column} | self._stated) - lived_in
+        # Also a region closed by a balance alone is left, when another one under the balance's id takes its place; and one of
+        # which a roll-up that takes over reads only that nobody is in it.
+        named = {column for _, (_, column) in self._held if "@" not in column}
+        left = (named | self._stated) - lived_in
         context = Context(self._rules, self._reference, self._book)
         stamp = self._stamp(work.known_day)
         for index, by_event, by_report in self._sums_of(work):

@@ -111,11 +111,12 @@ def count(groups: Groups, context: Context) -> Part:
     anomalies = standing.anomalies + _unknown_regions(standing.events, context.reference)
     places = context.reference.places
     plain = fold(parts, attributes(standing.events, parts.entry, parts.corrections), context.rules, places)
-    if not context.book or not _concerns(context.book, standing.accepted, places):
+    named = by_pseudonym(groups, standing.accepted) if context.book else {}
+    if not any(_concerns(context.book, of_one, places) for of_one in named.values()):
         return Part(plain, (), anomalies + plain.anomalies, standing.events, parts.entry)
     presumed_at = presumed_home(standing.accepted, context.book.is_governed, places)
     presumed = _presumed(standing.accepted, parts, presumed_at, context)
-    now = view(plain, presumed, presumed_at, by_pseudonym(groups, standing.accepted), context.book)
+    now = view(plain, presumed, presumed_at, named, context.book)
     postings, inside = held(standing, now, context.rules, context.book)
     timeline = Spliced(now.spans, now.eras)
     return Part(timeline, postings, [*anomalies, *now.anomalies], standing.events, parts.entry, inside)

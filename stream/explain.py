@@ -137,7 +137,7 @@ class _Walk:
             for key, moved in self._moved.items()
             for kind, day, subject, number in (key,)
         ]
-        return sorted((one for one in found if any(map(any, one.rows()))), key=shown_order)
+        return sorted((one for one in found if one.moves()), key=shown_order)
 
     def learn_balances(self) -> None:
         """What each balance that became known makes of the figure of the first day."""

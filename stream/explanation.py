@@ -56,6 +56,10 @@ class Cause(NamedTuple):
     moved: int
     stated: Extra = NOTHING
 
+    def moves(self) -> bool:
+        """Whether it moved anything."""
+        return any(map(any, self.rows()))
+
     def rows(self) -> tuple[Row, ...]:
         """Per measure (M, F, unknown, total)."""
         return _people(self.moved) if self.stated is NOTHING else self.stated.rows(unpack(self.moved))
@@ -87,6 +91,23 @@ class Explanation(NamedTuple):
     def unexplained(self) -> tuple[Row, ...]:
         """The difference less the sum of the causes: zero, or None where the difference is."""
         return less(Extra(self.difference), Extra(self.explained())).counts
+
+
+def joined(first: Explanation, second: Explanation) -> Explanation:
+    """The explanation of all people from those of two parts of them; the second says nothing of what balances state."""
+    of_nobody: dict[tuple[str, int, Event | OpeningBalance | None], Cause] = {}
+    causes: list[Cause] = []
+    # What came from another process equals NOTHING, but is not it.
+    for cause in (*first.causes, *(one._replace(stated=NOTHING) for one in second.causes)):
+        if cause.subject is not None:
+            causes.append(cause)
+            continue
+        key = (cause.kind, cause.day, cause.event)
+        before = of_nobody.get(key)
+        of_nobody[key] = cause if before is None else before._replace(moved=before.moved + cause.moved)
+    causes += (cause for cause in of_nobody.values() if cause.moves())
+    difference = plus(Extra(first.difference), Extra(second.difference)).counts
+    return Explanation(sorted(causes, key=shown_order), difference)
 
 
 def shown_order(cause: Cause) -> tuple[int, int, str, str, str]:

@@ -140,6 +140,15 @@ class Draft:
         """The present lists of anomalies that are given out for a subject: of all its NIKs, or of none if another does."""
         return self._hold(subject).anomalies(Context(self._rules, self._reference, self.book))
 
+    def doubt(self, given_out: AbstractSet[str]) -> None:
+        """Give the lists of these subjects out again, as far as this batch may have changed them, even where it did not.
+
+        Another store, that has since been further than this one, may have given out what it knew between two of the events.
+        """
+        touched = given_out if self.balances else given_out & self.persons.keys()
+        for subject in touched:
+            self.anomalies.setdefault(subject, None)
+
     def add_balances(self, events: Iterable[OpeningBalance]) -> None:
         """Take balances into the book and fold everybody again, once for all of them: a book is opened with thousands."""
         arrived = self.book.news(events)

@@ -128,7 +128,8 @@ def held(standing: Standing, now: View, rules: Rules, book: Book) -> Held:
     found: list[tuple[str, int, int]] = []
     columns: set[str] = set()
     places = book.places
-    named = places_named(standing.accepted, places)
+    # Also by an event that lost a conflict when NIKs were found to be one: a balance from before knew them apart.
+    named = places_named((event for events in now.groups.values() for event in events), places)
     concerned = {balance.column: balance for place in named for balance in book.touching(place)}
     for _, balance in sorted(concerned.items()):
         befores = [_before(events, standing, balance, rules, book, now) for events in _apart(now.groups, balance)]

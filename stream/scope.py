@@ -118,6 +118,8 @@ class Scope:
 
     def begins(self, place: str, day: int) -> Balance | None:
         """The one of them that a place lies in."""
+        if not self.book:
+            return None
         inside = self.book.places.inside
         return next((one for one in self.beginning(day) if place and inside(place, one.region, day)), None)
 

@@ -566,17 +566,18 @@ CREATE OR REPLACE TEMP VIEW presumable AS
     FROM earliest
     WHERE home IN (SELECT place FROM governed);
 
--- The persons to be looked at as a balance knew them: for its figures, those with an event in its region; and those who may be presumed inside, if a register or birth of theirs may be in time.
+-- The persons to be looked at as a balance knew them: for its figures, those with an event in its region; and those who may be
+-- presumed inside, if a register or birth of theirs may be in time. An event that lost a conflict after merging stood before it.
 CREATE OR REPLACE TEMP TABLE variant_person AS
     SELECT DISTINCT balance_no, person_now
-    FROM (SELECT person_now, unnest([region, origin]) AS place FROM person_event WHERE EXISTS (FROM balance))
+    FROM (SELECT person_now, unnest([region, origin]) AS place FROM person_event WHERE EXISTS (FROM balance)
+          UNION ALL SELECT person_now, unnest([region, origin]) FROM merged_now WHERE EXISTS (FROM balance))
     JOIN governed USING (place) JOIN folded_balance USING (balance_no)
     UNION
     SELECT balance_no, person_now
     FROM presumable, balance
     WHERE person_now IN (SELECT person_now FROM person_event WHERE kind IN ('register', 'birth') AND NOT flow_only
-                         -- one that lost a conflict after merging stood before it
-                         UNION SELECT person FROM merged_now WHERE kind IN ('register', 'birth') AND NOT flow_only);
+                         UNION SELECT person_now FROM merged_now WHERE kind IN ('register', 'birth') AND NOT flow_only);
 
 -- The same events once more for each of them. in_time: "those whose time is by the end of D0 …; plus a register entry
 -- with in_opening whatever its time".

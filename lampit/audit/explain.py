@@ -7,8 +7,10 @@ and that the difference is the one between two figures of the SQL count. Only ps
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Literal
 
 import click
@@ -16,13 +18,14 @@ import click
 from agents.errors import ConfigurationError, LampitError
 from lampit import reference
 from lampit.audit import explain_shown as shown
+from lampit.audit.halves import FIRST, second_half
 from lampit.audit.options import Instant, with_rules
-from lampit.audit.sources import Source, notice_rejected, open_source
+from lampit.audit.sources import EVERYBODY, Source, notice_rejected, open_source
 from lampit.collecting import no_collection
 from lampit.words import Day, region_code
 from stream.events import Event, NikChange
 from stream.explain import explain
-from stream.explanation import Explanation, Heard, Question
+from stream.explanation import Explanation, Heard, Question, joined
 from stream.identity import persons
 from stream.opening_figures import Row
 from stream.rules import Rules
@@ -43,12 +46,27 @@ class Answer:
     faults: list[str]
 
 
-def answer(source: Source, question: Question, rules: Rules, *, person: str | None, recount: bool) -> Answer:
-    """Explain, and check it."""
+def explained(source: Source, question: Question, rules: Rules, person: str | None = None) -> Explanation:
+    """Explain what the source tells."""
     heard = source.heard(question, person, rules)
     if person is not None:
         heard = only_person(heard, person)
-    explanation = explain(heard, question, rules, reference.load())
+    return explain(heard, question, rules, reference.load())
+
+
+def answer(
+    source: Source,
+    question: Question,
+    rules: Rules,
+    *,
+    person: str | None,
+    recount: bool,
+    other: Future[Explanation] | None = None,
+) -> Answer:
+    """Explain, and check it. other: what is found of the people whom the source leaves out."""
+    explanation = explained(source, question, rules, person)
+    if other is not None:
+        explanation = joined(explanation, other.result())
     faults = _faults("the causes add up to", explanation.difference, explanation.explained())
     figures = None
     if recount and person is None:
@@ -150,14 +168,27 @@ def command(
       lampit audit explain ID --from 2019-01-31 --to 2019-12-31 --person 1f0c…(32 digits) ledger.jsonl
     """
     question = _question(region, begin, end, known_from, known_to, person)
-    with no_collection(), open_source(source, need_instants=None if known_from is None else "--known-from") as opened:
-        rules = opened.rules(transit_expiry_days, leap_birthday)
-        found = answer(opened, question, rules, person=person, recount=recount)
+    asked = (transit_expiry_days, leap_birthday)
+    instants = None if known_from is None else "--known-from"
+    with (
+        no_collection(),
+        second_half(source, question, partial(_by_rules, asked)) as other,
+        open_source(source, need_instants=instants, share=EVERYBODY if other is None else FIRST) as opened,
+    ):
+        rules = opened.rules(*asked)
+        found = answer(opened, question, rules, person=person, recount=recount, other=other)
         notice_rejected(opened)
     form = "json" if as_json else form
     shown.show(form, found.question, found.explanation, found.figures, limit)
     if found.faults:
         raise LampitError("It does not add up: " + "; ".join(found.faults) + ".")
+
+
+def _by_rules(
+    asked: tuple[int | None, Literal["mar1", "feb28"] | None], source: Source, question: Question
+) -> Explanation:
+    """Explain by the rules that are asked for, else those of the source."""
+    return explained(source, question, source.rules(*asked))
 
 
 def _question(

@@ -119,7 +119,10 @@ CREATE OR REPLACE TEMP TABLE happening AS
     FROM effective
     WHERE variant = 0 AND kind = 'recording' AND status = 'captured'
         AND (person IN (SELECT person FROM placed WHERE variant = 0)
-             OR person IN (SELECT person FROM presumed_person));
+             -- "a flow goes by the fold in force on its occurred_on: whether there is one"
+             OR EXISTS (FROM counting JOIN fold USING (fold_no, person)
+                        WHERE counting.person = effective.person AND presumed
+                            AND counting.since <= effective.occurred_on AND effective.occurred_on < counting.until));
 
 -- "By event date a flow counts on its occurred_on, by report date on the day of its event's time, in the zone of
 -- data.region (of service_point for a recording that names one; WIB where there is none)."

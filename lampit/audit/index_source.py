@@ -14,6 +14,7 @@ from agents.errors import ConfigurationError
 from lampit.audit import conditions
 from lampit.audit.duck_source import BALANCE, DuckSource
 from lampit.audit.record_sql import RECORD
+from lampit.audit.sources import EVERYBODY, Share
 from stream.regions import COUNTRY, TRANSIT
 
 FORMAT: Final = 2
@@ -24,8 +25,9 @@ _RECORD: Final = RECORD.format()
 class IndexSource(DuckSource):
     """An index as a source."""
 
-    def __init__(self, path: str) -> None:
-        """Open it; ConfigurationError for a database that is none of ours."""
+    def __init__(self, path: str, share: Share = EVERYBODY) -> None:
+        """Open it; ConfigurationError for a database that is none of ours. share: whom `heard` tells of."""
+        self._share = share
         try:
             super().__init__(path)
             (found,) = self._duckdb.execute("SELECT format FROM about").fetchone() or (None,)
@@ -49,7 +51,8 @@ class IndexSource(DuckSource):
         """
         place = _place(region)
         self.run(
-            f"CREATE OR REPLACE TEMP TABLE turned AS SELECT DISTINCT person FROM event WHERE {place} AND ({turns})"
+            "CREATE OR REPLACE TEMP TABLE turned AS"
+            f" SELECT DISTINCT person FROM event WHERE {place} AND ({turns}) AND {_of_share(self._share)}"
         )
         self.run(
             "CREATE OR REPLACE TEMP TABLE chosen AS"
@@ -83,6 +86,11 @@ def _place(region: str | None) -> str:
     whole = [code for code in regencies if len(code) < REGENCY]
     found = [f"starts_with(place, {conditions.text(code + '.')})" for code in whole]
     return "(" + " OR ".join([*found, f"place IN ({', '.join(map(conditions.text, regencies))})"]) + ")"
+
+
+def _of_share(share: Share) -> str:
+    """SQL: the persons of a share."""
+    return "true" if share == EVERYBODY else f"person % {share[1]} = {share[0]}"
 
 
 def number_of(person: str) -> str:

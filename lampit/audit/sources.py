@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from agents.errors import ConfigurationError
 from lampit import tables
@@ -19,6 +19,11 @@ from stream.rules import Rules
 
 Records = Path | list[Path] | Iterable[tuple[str | None, bytes]]
 """What `sql_count` takes: (person id, ledger record) pairs, or Parquet files of the records."""
+
+Share = tuple[int, int]
+"""(which, of how many): part of the people; who changed NIK is in one of them with all that was sent under either."""
+
+EVERYBODY: Final[Share] = (0, 1)
 
 
 class Source(Protocol):
@@ -43,9 +48,12 @@ class Source(Protocol):
 
 
 @contextmanager
-def open_source(words: tuple[str, ...], *, need_instants: str | None) -> Iterator[Source]:
-    """The source that the words name; need_instants: the option that asks what was known when."""
-    indexes = [word for word in words if _is_index(word)]
+def open_source(words: tuple[str, ...], *, need_instants: str | None, share: Share = EVERYBODY) -> Iterator[Source]:
+    """The source that the words name; need_instants: the option that asks what was known when.
+
+    share: whom the `heard` of an index tells of; no other source is shared out.
+    """
+    indexes = [word for word in words if is_index(word)]
     archives = [word for word in words if "://" in word or Path(word).is_dir()]
     if not archives and not indexes:
         from lampit.audit.file_source import FileSource
@@ -58,7 +66,7 @@ def open_source(words: tuple[str, ...], *, need_instants: str | None) -> Iterato
     if indexes:
         from lampit.audit.index_source import IndexSource
 
-        with IndexSource(words[0]) as source:
+        with IndexSource(words[0], share) as source:
             yield source
     else:
         from lampit.audit.archive_source import ArchiveSource
@@ -67,7 +75,7 @@ def open_source(words: tuple[str, ...], *, need_instants: str | None) -> Iterato
             yield source
 
 
-def _is_index(word: str) -> bool:
+def is_index(word: str) -> bool:
     """Whether it is a DuckDB file, by its first bytes."""
     try:
         with Path(word).open("rb") as file:

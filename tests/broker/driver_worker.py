@@ -49,6 +49,8 @@ def main(options: dict[str, Any]) -> int:
         return wanted
 
     app = create_app(options["group"], settings, begin=begin)
+    if "max_poll_seconds" in options:
+        app.conf.broker_max_poll_interval = options["max_poll_seconds"]
 
     @app.batch_agent(*options["topics"])
     async def worker(stream: Any) -> None:

@@ -104,4 +104,6 @@ def test_killed_while_it_writes_it_leaves_the_same_archive(kafka: Broker, tmp_pa
 
         live.wait_until(lambda: {(head.head, head.root) for head in published()} >= days, "heads")
         assert {(head.head, head.root) for head in published()} == days
+        keys = {record.key.decode().partition("|")[0] for record in live.read(HEADS)}
+        assert keys == {head.ledger_id for head in published()}, "another ledger's heads take no other's place"
         assert {head.key for head in published()} == {load_public(tmp_path / "archive.pub")}

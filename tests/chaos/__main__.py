@@ -56,7 +56,7 @@ HEADINGS = (
 @click.option(
     "--fault", "names", multiple=True, type=click.Choice(list(FAULTS)), help="Only this one; may be repeated."
 )
-@click.option("--events", default=1_500, show_default=True, help="Events of people in one run; stories come on top.")
+@click.option("--events", default=800, show_default=True, help="Events of people in one run; stories come on top.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
 @click.option("--list", "only_list", is_flag=True, help="Name the faults and end.")
 def main(seeds: int, first_seed: int, names: tuple[str, ...], events: int, as_json: bool, only_list: bool) -> None:

@@ -20,7 +20,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
 from lampit.broker import spawn, wait_until_answers
-from tests.brokers import KafkaCluster, _java
+from tests.brokers import START_SECONDS_MAX, KafkaCluster, _java
 
 NODES: Final = (1, 2, 3)
 STOP_SECONDS_MAX: Final = 60.0
@@ -51,7 +51,7 @@ class Cluster(KafkaCluster):
             self.kill(node)
             self._spawn(node)
         for node in nodes:
-            wait_until_answers(f"127.0.0.1:{self._ports[node]}", [self._processes[node]])
+            wait_until_answers(f"127.0.0.1:{self._ports[node]}", [self._processes[node]], START_SECONDS_MAX)
 
     def lose(self, node: int) -> None:
         """Kill one node and its disk."""

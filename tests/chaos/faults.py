@@ -36,7 +36,13 @@ def _crash(*points: str) -> Strike:
     return lambda live, chance: workers.crash(live, chance, points)
 
 
+def _nothing(live: Field, chance: Random) -> None:
+    live.at(1.0)
+
+
 _ALL: Final = (
+    Fault("none", "nothing: the measure of the others", _nothing),
+    Fault("short", "a worker killed in a transaction, a broker killed, a zombie", workers.crash_and_freeze_and_kill),
     Fault("kill", "any worker killed, five times", workers.kill_any),
     Fault(
         "crash-before-write",

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -38,7 +39,7 @@ from tests.live import KEY, Live, Process
 PARTITIONS: Final = 4
 SESSION_SECONDS: Final = 6
 RESTART_SECONDS: Final = 1.0
-WAIT_SECONDS_MAX: Final = 600.0
+WAIT_SECONDS_MAX: Final = 180.0
 DAYS: Final = (date(2019, 2, 20), date(2019, 3, 1), date(2019, 3, 29))
 """Before the flow, as it begins, after it: with months closed from January on, the second and third close some."""
 
@@ -147,8 +148,17 @@ class Field(Live):
             with suppress(KafkaError, AioKafkaError, OSError):
                 if condition():
                     return
-            assert time.monotonic() < deadline, f"waited {WAIT_SECONDS_MAX:.0f} s for {what}"
+            if time.monotonic() > deadline:
+                self._ask_where_they_are()
+                raise AssertionError(f"waited {WAIT_SECONDS_MAX:.0f} s for {what}")
             time.sleep(0.2)
+
+    def _ask_where_they_are(self) -> None:
+        """Every worker writes the stacks of its threads and tasks to its log."""
+        for process in self.current.values():
+            if process.popen.poll() is None:
+                process.popen.send_signal(signal.SIGUSR1)
+        time.sleep(1.0)
 
     def pause(self, seconds: float) -> None:
         """Let the fault last."""

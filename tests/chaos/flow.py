@@ -10,7 +10,7 @@ import asyncio
 import json
 import threading
 import time
-from contextlib import AsyncExitStack
+from contextlib import suppress
 from itertools import pairwise
 from random import Random
 from typing import Any, Final
@@ -27,6 +27,8 @@ CODECS: Final = (None, "gzip", "snappy", "lz4", "zstd")
 CHUNKS: Final = 25
 SENT_TWICE_OF: Final = 20
 FAMILY: Final = 5
+ACKNOWLEDGED_SECONDS_MAX: Final = 20.0
+STOP_SECONDS_MAX: Final = 2.0
 RECORD_BYTES_MAX: Final = 8 * 1024 * 1024
 
 Payload = bytes | None
@@ -112,19 +114,28 @@ class Flow:
 
     async def _send(self) -> None:
         size = len(self.sent) // CHUNKS + 1
-        async with AsyncExitStack() as stack:
-            producers = [await stack.enter_async_context(self._producer(codec)) for codec in CODECS]
+        producers: dict[str | None, Any] = {}
+        try:
             for number, begin in enumerate(range(0, len(self.sent), size)):
                 due = time.monotonic() + self._pause_seconds
                 waiting = self.sent[begin : begin + size]
+                codec = CODECS[number % len(CODECS)]
                 while waiting and not self._stopped.is_set():
-                    waiting = await self._send_chunk(producers[number % len(producers)], waiting)
+                    with suppress(KafkaError):  # no broker answers yet: try again
+                        if codec not in producers:
+                            producers[codec] = await self._producer(codec)
+                        waiting = await self._send_chunk(producers[codec], waiting)
+                    if waiting and codec in producers:
+                        await _stop(producers.pop(codec))
                 if self._stopped.is_set():
                     return
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
+        finally:
+            for producer in producers.values():
+                await _stop(producer)
 
-    def _producer(self, codec: str | None) -> Any:
-        return aiokafka.AIOKafkaProducer(
+    async def _producer(self, codec: str | None) -> Any:
+        producer = aiokafka.AIOKafkaProducer(
             bootstrap_servers=self._bootstrap_servers,
             compression_type=codec,
             acks="all",
@@ -132,6 +143,12 @@ class Flow:
             max_request_size=RECORD_BYTES_MAX,
             request_timeout_ms=10_000,
         )
+        try:
+            await producer.start()
+        except BaseException:
+            await _stop(producer)
+            raise
+        return producer
 
     async def _send_chunk(self, producer: Any, chunk: list[Payload]) -> list[Payload]:
         """Send; what was not acknowledged."""
@@ -140,14 +157,22 @@ class Flow:
             topic, partition = self._chance.choice(INTAKE_TOPICS), self._chance.randrange(self._partitions)
             # A key, because a record of a topic with neither key nor value is nothing aiokafka sends.
             futures.append(await producer.send(topic, payload, key=b"any", partition=partition))
-        outcomes = await asyncio.gather(*futures, return_exceptions=True)
+        await asyncio.wait(futures, timeout=ACKNOWLEDGED_SECONDS_MAX)
         lost: list[Payload] = []
-        for payload, outcome in zip(chunk, outcomes, strict=True):
-            if isinstance(outcome, KafkaError):
+        for payload, future in zip(chunk, futures, strict=True):
+            # An idempotent producer of aiokafka can wait for ever for a broker that lost its requests.
+            error = future.exception() if future.done() and not future.cancelled() else TimeoutError()
+            if isinstance(error, (KafkaError, TimeoutError)):
                 lost.append(payload)
-            elif isinstance(outcome, BaseException):
-                raise outcome
-            else:
-                self.acknowledged[outcome.topic, outcome.partition, outcome.offset] = payload
-                self._done += 1
+                continue
+            stored = future.result()
+            self.acknowledged[stored.topic, stored.partition, stored.offset] = payload
+            self._done += 1
         return lost
+
+
+async def _stop(producer: Any) -> None:
+    """Close it; what it still waits for is sent again by the next one."""
+    with suppress(KafkaError, TimeoutError):
+        async with asyncio.timeout(STOP_SECONDS_MAX):
+            await producer.stop()

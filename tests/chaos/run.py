@@ -12,6 +12,7 @@ import time
 import traceback
 import uuid
 from collections import Counter
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -49,7 +50,7 @@ class Outcome:
         return {**vars(self), "repeat": self.repeat}
 
 
-def run_fault(cluster: Cluster, fault: Fault, seed: int, *, people_events: int = 1_500) -> Outcome:
+def run_fault(cluster: Cluster, fault: Fault, seed: int, *, people_events: int = 800) -> Outcome:
     """Put a fault to the agents; the cluster has all its nodes before and after it."""
     outcome = Outcome(fault.name, seed)
     began = time.monotonic()
@@ -66,7 +67,8 @@ def run_fault(cluster: Cluster, fault: Fault, seed: int, *, people_events: int =
         settings=dict(fault.settings),
     )
     try:
-        with live:
+        # What a run that fails tells of its workers goes beside their logs.
+        with (folder / "workers.txt").open("w") as told, redirect_stdout(told), live:
             live.begin()
             fault.strike(live, chance)
             found = check(live, live.finish())

@@ -7,6 +7,8 @@ knows nothing of it: functions are wrapped here, before they are used.
 
 from __future__ import annotations
 
+import asyncio
+import faulthandler
 import os
 import resource
 import signal
@@ -16,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, Final
 
-from agents import barrier, intake, ledger
+from agents import barrier, intake, ledger, producer
 from agents.errors import ConfigurationError
 from agents.producer import FencedProducer, Producer
 from agents.settings import load_settings
@@ -121,10 +123,27 @@ def put_clock_ahead(days: float) -> None:
     time.time = lambda: real() + ahead
     today = barrier.today
     ledger.today = lambda: today() + timedelta(days=days)  # type: ignore[attr-defined]
+    append = producer._append
+    # aiokafka asks the system for the time of a record, not Python.
+    producer._append = lambda batch, record: append(batch, record._replace(timestamp_ms=int(time.time() * 1000)))
+
+
+def tell_tasks_on(number: signal.Signals) -> None:
+    """On that signal write to the log where every thread and every task of every loop is: a run that waits for ever asks."""
+
+    def tell(*_: object) -> None:
+        faulthandler.dump_traceback(all_threads=True)
+        for task in list(asyncio.tasks._all_tasks):  # type: ignore[attr-defined]
+            if not task.done():
+                task.print_stack(limit=6, file=sys.stderr)
+        sys.stderr.flush()
+
+    signal.signal(number, tell)
 
 
 def main() -> int:
     """Run the agent named by the first argument."""
+    tell_tasks_on(signal.SIGUSR1)
     if crash := os.environ.get("CHAOS_CRASH"):
         point, count = crash.split(":")
         arm(point, int(count))

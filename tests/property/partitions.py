@@ -177,7 +177,7 @@ class Cluster:
     def close(self) -> None:
         """Give the folders back."""
         for desk in self.desks:
-            desk.store.close()
+            desk.close()
 
     @property
     def is_quiet(self) -> bool:
@@ -213,7 +213,8 @@ class Desk:
         self.cluster = cluster
         self.number = number
         self.caught_up_at = 0
-        self._open(self._new_store())
+        self._other: Any = None
+        self._take_over(self._new_store())
 
     def _new_store(self) -> Any:
         return self.cluster.make_store(Path(tempfile.mkdtemp(dir=self.cluster.folder)))
@@ -229,16 +230,33 @@ class Desk:
 
     def restart(self) -> None:
         """A kill: all that is not in the store is lost."""
-        self.caught_up_at = len(self.cluster.logs[self.number])
-        self._open(self.store)
+        self._take_over(self.store)
 
     def lose_store(self) -> None:
         """A kill, and the store is gone."""
         self.store.close()
+        self._take_over(self._new_store())
+
+    def change_worker(self) -> None:
+        """Another worker takes the partition over, with the store it had before; the next change brings this one back."""
+        other = self._other or self._new_store()
+        self._other = self.store
+        self._take_over(other)
+
+    def close(self) -> None:
+        """Give the folders back."""
+        for store in (self.store, self._other):
+            if store is not None:
+                store.close()
+
+    def _take_over(self, store: Any) -> None:
+        """As a ledger worker opens a store."""
         self.caught_up_at = len(self.cluster.logs[self.number])
-        store = self._new_store()
-        lists = {subject for subject, found in self.cluster.lists.items() if found}
-        store.mark_due(one for one in lists if partition_of(one, self.cluster.partitions) == self.number)
+        lists = self.cluster.lists
+        mine = [one for one in lists if partition_of(one, self.cluster.partitions) == self.number]
+        self.given_out = frozenset(mine)
+        if store.meta is None:
+            store.mark_due(one for one in mine if lists[one])
         self._open(store)
 
     @property
@@ -263,18 +281,23 @@ class Desk:
             return
         draft = self._draft()
         balances: list[OpeningBalance] = []
+        run: list[tuple[str, Event]] = []
         for offset, arrival in enumerate(batch, self.next + 1):
             if isinstance(arrival, OpeningBalance):
                 balances.append(arrival)
             elif isinstance(arrival, date):
                 draft.add_balances(balances)
-                balances = []
+                draft.add_events(run)
+                run, balances = [], []
                 draft.advance(arrival.toordinal(), offset)
             elif arrival[0] == arrival[1] and not hasattr(arrival[2], "new_subject"):
-                draft.add_events([(arrival[1], arrival[2])])
+                run.append((arrival[1], arrival[2]))
             else:
                 draft.add_linked([arrival])
         draft.add_balances(balances)
+        draft.add_events(run)
+        if self.next < self.caught_up_at:
+            draft.doubt(self.given_out)
         self.next += len(batch)
         meta = Meta(FORMAT, "ledger", self.number, "settings", day=draft.day, next_offset=self.next)
         self.store.write(draft, meta, draft.columns - self.columns, self._barrier_records(draft))

@@ -24,7 +24,7 @@ from tests.property.partitions import Cluster, Desk, Lists
 LONG = int(os.environ.get("LAMPIT_FUZZ_MERGES", "1500"))
 DAY = date(2019, 3, 28)
 NIKS = tuple(f"160902410180000{number}" for number in range(6))
-STEPS = ("apply", "apply", "publish", "publish", "killed", "restart", "lose")
+STEPS = ("apply", "apply", "publish", "publish", "killed", "restart", "lose", "change")
 
 Json = dict[str, Any]
 
@@ -114,5 +114,7 @@ def step(desk: Desk, what: str, count: int) -> None:
             desk.publish(killed=True)
         case "restart":
             desk.restart()
+        case "change":
+            desk.change_worker()
         case _:
             desk.lose_store()

@@ -161,4 +161,4 @@ def test_keys_of_other_records_are_of_the_form_described() -> None:
     assert matches("lampit.coverage", "coverage", b"ID-transit")
     assert matches("lampit.rejected", "rejected", b"lampit.intake.move-out|3|1234")
     assert matches("lampit.anomalies", "anomalies", PSEUDONYMISE("a").encode())
-    assert matches("lampit.heads", "archiveHead", b"lampit.ledger|3|50000")
+    assert matches("lampit.heads", "archiveHead", b"00000000-0000-4000-8000-000000000001|lampit.ledger|3|50000")

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 
 import duckdb
+import msgspec
 import pytest
 
 from agents.errors import ConfigurationError
 from lampit import reference
 from lampit.audit.archive_source import ArchiveSource
 from lampit.audit.coverage import by_core, by_sql
-from lampit.audit.explain import answer
+from lampit.audit.explain import answer, explained
+from lampit.audit.halves import FIRST, SECOND
 from lampit.audit.index import build
 from lampit.audit.sources import open_source
 from stream.calendar import end_of_day
 from stream.explain import explain
-from stream.explanation import Heard, Question
+from stream.explanation import Heard, Question, joined
 from stream.ledger import LedgerRecord, decode_record
 from stream.rules import Rules
 from tests import archives
@@ -86,10 +90,29 @@ def test_the_people_concerned_are_enough(
         with open_source((str(place),), need_instants=None) as source:
             found = answer(source, question, Rules(30), person=None, recount=False)
             chosen = source.heard(question, None, Rules(30))
-        assert found.explanation.difference == expected.difference
-        assert found.explanation.causes == expected.causes
+        assert found.explanation == expected
         assert not found.faults
         assert len(chosen) <= len(heard)
+    halves = []
+    for share in (FIRST, SECOND):
+        with open_source((str(index),), need_instants=None, share=share) as source:
+            asked_of = msgspec.structs.replace(question, people_only=share == SECOND)
+            halves.append(explained(source, asked_of, Rules(30)))
+    assert joined(*halves) == expected
+    assert not expected.causes or max(len(half.causes) for half in halves) <= len(expected.causes)
+
+
+def test_the_command_asks_two_processes_and_says_the_same(folder: Path, index: Path) -> None:
+    """A process of its own, because in one with threads nothing is forked."""
+    words = ("audit", "explain", "16.05", "--from", "2019-03-01", "--to", "2019-03-31", "--json", "--no-recount")
+    said = [
+        subprocess.run(
+            [sys.executable, "-m", "lampit", *words, str(place)], capture_output=True, check=True, timeout=120
+        )
+        for place in (folder, index)
+    ]
+    assert said[0].stdout == said[1].stdout
+    assert b'"causes_left_out":0' in said[0].stdout
 
 
 @pytest.mark.parametrize("region", ["16.05.02", "16", "ID"])

@@ -215,3 +215,34 @@ def test_a_region_closed_by_a_balance_that_another_takes_the_place_of_is_closed_
             add(of, _through(partition, Barrier(ordinal(day), 7, {}, balances, book), "now"))
         close_all(of, published)
     assert (closed("16.05"), closed("16.09")) == ([9, 0], [9])
+
+
+def test_a_region_that_everybody_left_before_a_takeover_goes_on_under_its_balances() -> None:
+    """Of the cells who takes over reads only that nobody is there, while what the closing stands on has changed."""
+    of, published = closer(), Published()
+    nation = msgspec.structs.replace(BALANCE, region="ID", time=1)
+    earlier = msgspec.structs.replace(BALANCE, region="16.09")
+    first = [
+        _through(partition, Barrier(ordinal("2019-01-28"), 7, cells, [nation], Book([nation])), "now")
+        for partition, cells in ((0, people(1)), (1, {}))
+    ]
+    add(of, *first)
+    close_all(of, published)
+    add(of, barrier(0, "2019-01-29", people(0)), barrier(1, "2019-01-29", {}))
+    work = of.begin(ordinal("2019-01-29"))
+    published.records += [record for month in of.months(work, published) for record in month]
+    closed, superseded = of.finish(work)
+    kept = [
+        part for batch in (*first, barrier(0, "2019-01-29", people(0))) for part in batch if part.key not in superseded
+    ]
+    later = closer()
+    add(later, kept, [closed])
+    later.take_over(None)
+    for partition in (0, 1):
+        said = Barrier(ordinal("2019-01-30"), 8, {}, [earlier], Book([nation, earlier]))
+        add(later, _through(partition, said, "now"))
+    close_all(later, published)
+    bases = [
+        record["basis"] for record in published.records if (record["region"], record["period"]) == (HOME, "2019-01")
+    ]
+    assert bases == ["parent", "parent", "register"]

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from lampit.reference import load
 from schemas.anomaly import AnomalyRecord
 from schemas.coverage import CoverageRecord
 from schemas.events import FAMILIES, TYPES, IntakeEvent, PersonIntakeEvent
@@ -15,6 +16,9 @@ from schemas.export import FOLDER, documents
 from schemas.fields import Measure
 from schemas.partial import AnyPartialRecord, HeadRecord, PartialRecord
 from schemas.rejection import EXPLANATIONS, Reason, RejectionRecord
+from stream import coverage
+from stream.calendar import ordinal
+from stream.rollup import Figure
 from stream.tally import MEASURES
 from tests.wire import DATA, PSEUDONYMISE, event
 
@@ -92,6 +96,15 @@ def test_a_coverage_record_goes_there_and_back(absent: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("region", ["ID", "ID-transit", "16", "16.05.02.2001"])
 def test_regions_of_coverage(region: str) -> None:
     CoverageRecord.model_validate_json(json.dumps({**COVERAGE, "region": region}))
+
+
+@pytest.mark.parametrize("region", ["16.05.02.2001", "16.99.02.2001"])
+def test_what_is_counted_is_a_coverage_record(region: str) -> None:
+    """Also of a code that the reference does not know: it has no name."""
+    figure = Figure(((1, 2, 0, 3),) * len(MEASURES), "register", False)
+    made = coverage.record(region, figure, coverage.Names(load(), ordinal("2019-03-28")))
+    read = CoverageRecord.model_validate_json(json.dumps(made))
+    assert (read.name is None) == (region == "16.99.02.2001")
 
 
 @pytest.mark.parametrize(
