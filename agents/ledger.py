@@ -122,7 +122,7 @@ class LedgerAgent:
 
     async def _open(self, partition: int, until: Until) -> Desk:
         """Fence older owners first; then nobody else can publish what the store is opened for."""
-        producer = FencedProducer(self.settings, transactional_id=f"{self.identity.ledger_id}-{partition}")
+        producer = self._producer(partition)
         await producer.start()
         store: Store | None = None
         try:
@@ -143,6 +143,9 @@ class LedgerAgent:
         logger.info("partition %d: begins at %d of %d", partition, desk.meta.next_offset, end)
         return desk
 
+    def _producer(self, partition: int) -> FencedProducer:
+        return FencedProducer(self.settings, transactional_id=f"{self.identity.ledger_id}-{partition}")
+
     def _desk(self, partition: int, store: Store, producer: FencedProducer, end: int, **more: Any) -> Desk:
         rules, name = self.identity.rules, self.settings.reached_at
         with noting_damage(store.path):
@@ -150,7 +153,7 @@ class LedgerAgent:
 
     def _copy(self, partition: int, store: Store) -> Desk:
         """A desk that applies and never publishes: its producer is not started, and it never has caught up."""
-        producer = FencedProducer(self.settings, transactional_id=f"{self.identity.ledger_id}-{partition}")
+        producer = self._producer(partition)
         return self._desk(partition, store, producer, NEVER, is_copy=True)
 
     def _is_free(self) -> bool:
