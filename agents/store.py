@@ -28,16 +28,12 @@ from typing import Any
 import msgspec
 from rocksdict import (
     AccessType,
-    BlockBasedOptions,
-    Cache,
     Checkpoint,
-    DBCompressionType,
-    Options,
     Rdict,
     WriteBatch,
-    WriteBufferManager,
 )
 
+from agents.store_options import store_options
 from stream import tally
 from stream.contribution import Change, PeriodCell
 from stream.events import Event, OpeningBalance, PersonEvent
@@ -46,11 +42,6 @@ from stream.partition import Cell, Draft
 
 FORMAT = 2
 """Raised whenever a key or value changes its form; a store of another format is set aside and rebuilt."""
-
-_CACHE_BYTES, _WRITE_BUFFER_BYTES = 24 * 2**20, 48 * 2**20
-_cache = Cache(_CACHE_BYTES)
-_write_buffers = WriteBufferManager(_WRITE_BUFFER_BYTES, allow_stall=False)
-"""One of each for all stores of a process: what a worker needs does not grow with its partitions."""
 
 _PERSON, _CELL, _TOTAL, _BALANCE, _COLUMN_DUE, _SUBJECT_DUE, _META = b"p", b"c", b"t", b"b", b"d", b"x", b"m"
 _COPIES, _OUTBOX = b"f", b"o"
@@ -97,7 +88,7 @@ _meta = msgspec.msgpack.Decoder(Meta)
 
 def read_meta(path: Path, notes: Path) -> Meta | None:
     """Where a store stands, read beside a worker that may have it open; RocksDB's own log of it goes to the folder `notes`."""
-    options = _options()
+    options = store_options()
     options.create_if_missing(False)
     options.set_db_log_dir(str(notes))
     database: Any = Rdict(str(path), options, access_type=AccessType.read_only())
@@ -115,7 +106,7 @@ class Store:
         """Open or make the store in a folder of its own; another process with the folder open is refused by RocksDB."""
         path.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._db: Any = Rdict(str(path), _options())
+        self._db: Any = Rdict(str(path), store_options())
         raw = self._db.get(_META)
         self.meta: Meta | None = _meta.decode(raw) if raw is not None else None
 
@@ -335,22 +326,3 @@ def _period_key(cell: PeriodCell) -> bytes:
 def _cell_key(cell: Cell) -> bytes:
     day, column = cell
     return _CELL + day.to_bytes(4) + column.encode()
-
-
-def _options() -> Options:
-    options = Options(raw_mode=True)
-    options.create_if_missing(True)
-    options.set_compression_type(DBCompressionType.zstd())
-    options.set_write_buffer_size(32 * 1024 * 1024)
-    options.set_max_write_buffer_number(3)
-    options.set_write_buffer_manager(_write_buffers)
-    options.increase_parallelism(2)
-    # Most persons and cells that a batch asks for are new, and most of the others are in one file of many: filters say so
-    # without a search, in memory and on disk.
-    options.set_memtable_prefix_bloom_ratio(0.05)
-    options.set_memtable_whole_key_filtering(True)
-    blocks = BlockBasedOptions()
-    blocks.set_bloom_filter(10, False)
-    blocks.set_block_cache(_cache)
-    options.set_block_based_table_factory(blocks)
-    return options

@@ -257,7 +257,7 @@ class World:
             "agents.barrier.ensure_topics": lambda settings: None,
             "agents.store.Rdict": self.disks.open,
             "agents.store.WriteBatch": WriteBatch,
-            "agents.store._options": lambda: None,
+            "agents.store.store_options": lambda: None,
             "agents.desk.FORWARDS_MAX": few,
             "agents.desk.BARRIER_RECORDS_MAX": few,
             "agents.closings.RECORDS_MAX": few,
