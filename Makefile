@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest -m "not chaos and not fuzz"
 # ARGS goes to pytest: make test ARGS="tests/unit -k calendar"
 ARGS ?=
 
-.PHONY: system-packages help setup setup-dev demo test lint format scenarios mutations fuzz chaos bench lock clean
+.PHONY: system-packages help setup setup-dev demo test lint format scenarios mutations fuzz chaos simulate bench lock clean
 
 help: ## This list
 	awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -63,6 +63,10 @@ chaos: system-packages setup-dev ## Faults put to the live agents on three broke
 	scripts/kafka-distribution
 	$(BIN)/python -m pytest -q -m chaos
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+# ARGS: --seeds N, --first-seed N, --processes N, --trace FILE, --json
+simulate: setup-dev ## The agents on a Kafka in memory, by seeds: crashes, zombies, late sends; about 15 minutes
+	$(BIN)/python -m tests.simulation $(or $(ARGS),--seeds 2000 --processes 2)
 
 bench: system-packages setup-dev ## Benchmarks; results are added to bench/results.jsonl
 	scripts/kafka-distribution

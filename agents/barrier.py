@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 from aiokafka.structs import ConsumerRecord
 
-from agents.errors import ConfigurationError, Fenced
+from agents.errors import ConfigurationError, Fenced, LostWrite
 from agents.producer import FencedProducer, Record
 from agents.settings import Settings
 from agents.topics import LEDGER, PARTIALS, ensure_topics, first_record, is_partition_empty
@@ -82,7 +82,11 @@ async def ensure_ledger(settings: Settings, fingerprint: str, reference: Referen
         with suppress(Fenced):
             await _begin(settings, fingerprint, reference)
         found = await _wait_for_genesis(settings)
-    genesis = checked_genesis(None if found is None else found.value, settings, fingerprint)
+        if found is None:  # the one that writes it has ended, or is slow: that is no setting, and a restart mends it
+            raise LostWrite(
+                f"the genesis record of the ledger is not there after {GENESIS_SECONDS_MAX:.0f} s: starting again"
+            )
+    genesis = checked_genesis(found.value, settings, fingerprint)
     return LedgerIdentity(genesis.ledger_id, settings.partitions, rules_of(settings), reference.digest)
 
 

@@ -30,6 +30,7 @@ from rocksdict import (
     AccessType,
     BlockBasedOptions,
     Cache,
+    Checkpoint,
     DBCompressionType,
     Options,
     Rdict,
@@ -73,7 +74,8 @@ class Meta(msgspec.Struct, frozen=True):
     next_offset: of the log. last_offset, last_digest: the last record applied, to prove that the log is still the one
     it was read from. published_through: next offset of the last batch whose partials are known to be written.
     settings_digest: of the rules and the region reference the figures were made with. day: ordinal, None before the first.
-    epoch_differs: those are not the ones of the ledger's epoch; such figures are not to be published.
+    epoch_differs: those are not the ones of the ledger's epoch; such figures are not to be published. copied: the last batch
+    was applied while another worker counted the partition.
     """
 
     format: int
@@ -87,6 +89,7 @@ class Meta(msgspec.Struct, frozen=True):
     published_through: int = 0
     day: int | None = None
     epoch_differs: bool = False
+    copied: bool = False
 
 
 _meta = msgspec.msgpack.Decoder(Meta)
@@ -119,6 +122,15 @@ class Store:
     def close(self) -> None:
         """Give the folder back."""
         self._db.close()
+
+    def checkpoint(self, path: Path) -> None:
+        """A copy as of one moment, in a folder that is not there yet on the same disk; tables are linked, not copied.
+
+        May run in a thread beside the one that writes. The flush does not hold up that one, a checkpoint with much in
+        memory would.
+        """
+        self._db.flush(True)
+        Checkpoint(self._db).create_checkpoint(str(path))
 
     # What a draft reads.
 
@@ -218,6 +230,14 @@ class Store:
         batch = WriteBatch(raw_mode=True)
         for forward in forwards:
             batch.delete(_OUTBOX + _encode(forward))
+        self._db.write(batch)
+
+    def go_on_at(self, next_offset: int) -> None:
+        """Note that the log holds no record between where the store stands and an offset."""
+        assert self.meta is not None
+        self.meta = msgspec.structs.replace(self.meta, next_offset=next_offset)
+        batch = WriteBatch(raw_mode=True)
+        batch.put(_META, _encode(self.meta))
         self._db.write(batch)
 
     def published(self, columns: Iterable[str], subjects: Iterable[str], through: int) -> None:

@@ -15,7 +15,7 @@ from stream import closing_cells
 from stream.closing_cells import ClosingCells
 from stream.count import Context, Nowhere, Part, count, post
 from stream.engine import partial
-from stream.events import Event, MoveIn, MoveOut, OpeningBalance, Placed
+from stream.events import Cancellation, Event, MoveIn, MoveOut, OpeningBalance, Placed
 from stream.excess import excess
 from stream.merging import Copy, Forward, Hold, to_send
 from stream.opening import Book
@@ -102,7 +102,7 @@ class Draft:
             if not new:
                 continue
             events = [*held, *new]
-            self._name(new)
+            self._name(events if _may_stand_again(new) else new)
             before = count({subject: held}, context) if held else NO_PART
             after = count({subject: events}, context)
             self.persons[subject] = events
@@ -122,12 +122,13 @@ class Draft:
         for holder, arrived in by_holder.items():
             before = self._hold(holder)
             after = before.with_more(arrived)
-            if not after.is_given_up:
-                # Also when all of it was held before: whoever sent it has stopped giving out the lists of the family.
-                self.anomalies[holder] = None
+            # Also when all of it was held before: whoever sent it has stopped giving out the lists of the family. Also when
+            # another gives them out from now on: the list of this person alone that may be due is not to come after those.
+            self.anomalies[holder] = None
             if self._is_linked(holder) and len(after.own) + len(after.copies) == len(before.own) + len(before.copies):
                 continue
-            self._name(event for _, event in arrived)
+            news = [event for _, event in arrived]
+            self._name(_all_of(after) if _may_stand_again(news) else news)
             self.outbox += to_send(before, after)
             if after.own:
                 self.persons[holder] = list(after.own)
@@ -309,6 +310,17 @@ def on_day(
 
 
 NO_PART = Part(Nowhere(), (), [], ())
+
+
+def _may_stand_again(news: Iterable[Event]) -> bool:
+    """Whether something that came long ago may have counted, or not, between two of these: cancelled, and that cancelled."""
+    return any(isinstance(event, Cancellation) for event in news)
+
+
+def _all_of(hold: Hold) -> Iterator[Event]:
+    """Everything held under a subject."""
+    yield from hold.own
+    yield from (copy.event for copy in hold.copies)
 
 
 def _unlike(events: Sequence[Event]) -> list[Event]:

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,21 +58,26 @@ def run(mutation: Mutation | None) -> Caught:
     """Run the tests against a copy with the fault, or without any."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
-        for package in PACKAGES:
-            shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "pyproject.toml", copy)
-        if mutation is not None:
-            path = copy / mutation.file
-            source = path.read_text(encoding="utf-8")
-            if source.count(mutation.text) != 1:
-                raise click.ClickException(f"{mutation.name}: its text is not once in {mutation.file}.")
-            path.write_text(source.replace(mutation.text, mutation.replacement), encoding="utf-8")
+        make_copy(copy, mutation, PACKAGES)
         command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider", "-k", CHOICE, *TESTS]
         environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "1000"}
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
     failed = [(test.rpartition("::")[2], why) for test, why in _FAILED.findall(done.stdout)]
     tests = [test for test, why in failed if why.startswith(("assert ", "AssertionError"))]
     return Caught(mutation, tests, done.returncode == 0, done.stdout + done.stderr)
+
+
+def make_copy(folder: Path, mutation: Mutation | None, packages: Iterable[str]) -> None:
+    """The packages with the fault in them, or without any."""
+    for package in packages:
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    if mutation is not None:
+        path = folder / mutation.file
+        source = path.read_text(encoding="utf-8")
+        if source.count(mutation.text) != 1:
+            raise click.ClickException(f"{mutation.name}: its text is not once in {mutation.file}.")
+        path.write_text(source.replace(mutation.text, mutation.replacement), encoding="utf-8")
 
 
 @contextmanager

@@ -1,0 +1,253 @@
+"""What is between Faust and the agents' code, over the simulated Kafka: the stand-in for `agents.app.App` and for Faust.
+
+In: what an agent registers (`create_app(begin=…, revoked=…)`, `batch_agent`, `task`). Out: calls as Faust makes them, in its
+order: revoked when the agent has let go of its batch, `begin` after every rebalance and sometimes twice, cancelled by the next
+one; whole fetches in between. Faust itself runs a second loop in a second thread and reads the wall clock, so it cannot be run
+deterministically; what lies above it (agents) and beside it (the logic of `agents.driver` and `agents.driver_thread`: seeks,
+positions, what is in hand, commits, lag) is the real code. Called by `tests.simulation.world`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from random import Random
+from types import SimpleNamespace
+from typing import Any, Final
+
+from aiohttp import web
+from aiokafka.errors import IllegalStateError
+from aiokafka.structs import TopicPartition
+from faust.types import TP
+
+from agents import app as real
+from agents import driver
+from agents.driver_thread import ConsumerThread, Fetch
+from agents.health import Health
+from tests.simulation.clients import Position, SimulatedConsumer
+from tests.simulation.loop import OWNER, Owner
+from tests.simulation.network import Network
+
+HEARTBEAT_SECONDS: Final = 1.0
+STREAM_FETCHES_MAX: Final = 8
+IDLE_SECONDS: Final = 0.2
+
+
+class Thread(ConsumerThread):
+    """The driver's side of the consumer. Its calls cross to another thread and back: two places to be interrupted at."""
+
+    def __init__(self, app: App, consumer: SimulatedConsumer) -> None:
+        """Without Faust's."""
+        self.app = app  # type: ignore[assignment]
+        self.log = logging.getLogger("simulated")  # type: ignore[assignment]
+        self.settings = app.settings
+        self.seeks: dict[TopicPartition, int] = {}
+        self.delivered: dict[TopicPartition, int] = {}
+        self._simulated = consumer
+
+    def _ensure_consumer(self) -> Any:
+        return self._simulated
+
+    async def in_thread(self, call: Coroutine[Any, Any, Any]) -> Any:
+        """As one step of the other thread."""
+        await asyncio.sleep(0)
+        result = await call
+        await asyncio.sleep(0)
+        return result
+
+    async def fetch(self, records_max: int) -> list[Fetch]:
+        """As `_fetch_records` of the real one makes them: positions are read without an await behind the records."""
+        consumer = self._simulated
+        fetches = []
+        for tp, records in (await consumer.getmany(max_records=records_max)).items():
+            state = consumer.states[tp]
+            begin = self.delivered.get(tp, records[0].offset)
+            self.delivered[tp] = state.position
+            behind = max(0, (state.lso or 0) - state.position)
+            seek = self.seeks.get(tp, 0)
+            fetches.append(Fetch(tp.topic, tp.partition, begin, state.position, tuple(records), seek, False, behind))
+        return fetches
+
+
+class Consumer(driver.Consumer):
+    """The driver's side of the app: the real checks of what is current, in hand and done."""
+
+    def __init__(self, app: App, consumer: SimulatedConsumer) -> None:
+        """Without Faust's."""
+        self.app = app  # type: ignore[assignment]
+        self.flow_active = False
+        self.done: dict[TP, int] = {}
+        self._seeking = asyncio.Lock()
+        self._in_hand: set[TP] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._thread = Thread(app, consumer)
+        self._simulated = consumer
+
+    def assignment(self) -> set[TP]:
+        """Faust's kind of them."""
+        return {TP(*tp) for tp in self._simulated.assignment()}
+
+
+class Stream:
+    """What an agent iterates over: fetches that wait to be processed."""
+
+    def __init__(self, app: App) -> None:
+        """Empty."""
+        self._app = app
+        self.waiting: asyncio.Queue[Fetch] = asyncio.Queue(STREAM_FETCHES_MAX)
+
+    def noack(self) -> Stream:
+        """Faust's way to say that it is not to keep account."""
+        return self
+
+    async def events(self) -> AsyncIterator[Any]:
+        """One fetch after the other."""
+        while True:
+            yield SimpleNamespace(app=self._app, value=await self.waiting.get())
+
+    def clear(self) -> None:
+        """At a rebalance what waits is thrown away."""
+        while not self.waiting.empty():
+            self.waiting.get_nowait()
+
+
+class App:
+    """What the agents use of `agents.app.App`, made by `create_app` of the world."""
+
+    begin = real.App.begin
+    began = real.App.began
+    _tell_assigned = real.App._tell_assigned
+    _tell_revoked = real.App._tell_revoked
+
+    def __init__(
+        self,
+        name: str,
+        settings: Any,
+        *,
+        network: Network,
+        end: Callable[[Owner, BaseException | None], None],
+        begin: Callable[[frozenset[TP]], Awaitable[Any]] | None = None,
+        assigned: Callable[[frozenset[TP]], Awaitable[None]] | None = None,
+        revoked: Callable[[frozenset[TP]], Awaitable[None]] | None = None,
+    ) -> None:
+        """Not running."""
+        self.settings = settings
+        self.health = Health()
+        self.on_begin, self.on_assigned, self.on_revoked = begin, assigned, revoked
+        self.conf = SimpleNamespace(broker_request_timeout=60.0)
+        self.web = SimpleNamespace(web_app=SimpleNamespace(router=web.UrlDispatcher()))
+        self.should_stop = False
+        self._end = end
+        self._network = network
+        self._chance: Random = network.loop.chance
+        self._group = f"{settings.group_prefix}.{name}"
+        self._simulated = SimulatedConsumer(network, group_id=self._group)
+        self._simulated.member = OWNER.get().name
+        self.consumer = Consumer(self, self._simulated)
+        self._stream = Stream(self)
+        self._topics: tuple[str, ...] = ()
+        self._work: Callable[[Any], Awaitable[None]] | None = None
+        self._tasks: list[Callable[[], Awaitable[None]]] = []
+
+    # What an agent calls.
+
+    def batch_agent(self, *topics: str) -> Callable[[Callable[[Any], Awaitable[None]]], Any]:
+        """Register the agent."""
+        self._topics = topics
+
+        def register(work: Callable[[Any], Awaitable[None]]) -> None:
+            self._work = work
+
+        return register
+
+    def task(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Run beside the agent."""
+        self._tasks.append(run)
+
+    async def crash(self, error: BaseException) -> None:
+        """End the process, here and now."""
+        self.end(error)
+        await self._network.silence()
+
+    def end(self, error: BaseException | None) -> None:
+        """The process is no more."""
+        self._end(OWNER.get(), error)
+
+    # What Faust does.
+
+    async def run(self) -> None:
+        """Until it is stopped."""
+        assert self._work is not None
+        await self._simulated.start()
+        for call in (self._work(self._stream), *(run() for run in self._tasks), self._fetch(), self._stay_a_member()):
+            asyncio.get_running_loop().create_task(self._guarded(call))
+
+    async def _guarded(self, call: Awaitable[Any]) -> None:
+        try:
+            await call
+        except Exception as error:
+            self.end(error)
+
+    async def stop(self) -> None:
+        """As at a SIGTERM: let go of everything, leave the group, end."""
+        self.should_stop = True
+        await self._let_go()
+        group, member = self._network.broker.group(self._group), self._simulated.member
+        await self._network.ask("LeaveGroup", lambda: group.leave(member, self._network.loop.now))
+        self.end(None)
+
+    async def _let_go(self) -> None:
+        """Faust's order: stop the flow, wait for what is in hand, tell the app, tell the consumer."""
+        self.consumer.flow_active = False
+        assigned = self.consumer.assignment()
+        self._stream.clear()
+        await self.consumer.wait_empty()
+        if assigned:
+            await self._tell_revoked(self, assigned)
+        for tp in assigned:
+            self.consumer.done.pop(tp, None)
+        self.consumer._thread.delivered.clear()
+
+    async def _stay_a_member(self) -> None:
+        member, group, now = self._simulated.member, self._network.broker.group(self._group), self._network.loop.time
+        while not self.should_stop:
+            await self._let_go()
+            await self._network.ask("JoinGroup", lambda: group.join(member, now()))
+            while (said := await self._network.ask("SyncGroup", lambda: group.assigned(member, now()))) is None:
+                await asyncio.sleep(0.1)
+            if self.should_stop:
+                return
+            generation, partitions = said
+            self._simulated.generation = generation
+            self._simulated.states = {tp: Position() for tp in partitions}
+            await self._tell_assigned(self, {TP(*tp) for tp in partitions})
+            beginning = asyncio.get_running_loop().create_task(self._guarded(self._begin()))
+            while await self._network.ask("Heartbeat", lambda n=generation: group.heartbeat(member, n, now())):
+                await asyncio.sleep(HEARTBEAT_SECONDS)
+                if self.should_stop:
+                    return
+            beginning.cancel()
+
+    async def _begin(self) -> None:
+        """Ask where to begin; at times both of Faust's callers do, and at times Faust lets the flow go on before the answer."""
+        self.consumer.flow_active = self._chance.random() < 0.2
+        calls = [self.consumer.seek_to_committed() for _ in range(1 + (self._chance.random() < 0.2))]
+        try:
+            await asyncio.gather(*calls)
+        except IllegalStateError:
+            return  # the next assignment is on its way
+        self.consumer.flow_active = True
+
+    async def _fetch(self) -> None:
+        while not self.should_stop:
+            if not self.consumer.flow_active:
+                await asyncio.sleep(IDLE_SECONDS)
+                continue
+            fetches = await self.consumer._thread.fetch(self._chance.choice((1, 3, 20, 200)))
+            await asyncio.sleep(0)  # from the consumer's thread to the app's
+            for fetch in fetches:
+                await self._stream.waiting.put(fetch)
+            if not fetches:
+                await asyncio.sleep(IDLE_SECONDS)

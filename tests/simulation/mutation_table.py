@@ -1,0 +1,109 @@
+"""The table of faults of the agents: each of `tests/simulation/mutations.py`, and the seed of the simulation that finds it.
+
+In: the packages as they are. Out: fault → seed and finding, on standard output; exit code 1 when a fault is found by no seed.
+Each fault is put into a copy of the packages of its own, by the mechanics of `tests/mutation_table.py`; the simulation runs
+against the copy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from lampit.tables import notice
+from tests.mutation_table import PACKAGES, make_copy, progress
+from tests.mutations import Mutation
+from tests.simulation.mutations import MUTATIONS
+
+FINDING_CHARACTERS_MAX: Final = 110
+
+
+class Found(NamedTuple):
+    """The first seed that fails, and what it says; none: seed is None, and output is what was said otherwise."""
+
+    mutation: Mutation
+    seed: int | None
+    finding: str
+    output: str
+
+    def as_json(self) -> dict[str, Any]:
+        """For a program."""
+        name, file = self.mutation.name, self.mutation.file
+        return {"fault": name, "file": file, "seed": self.seed, "finding": self.finding}
+
+
+def search(mutation: Mutation, seeds: int) -> Found:
+    """Run seeds against a copy with the fault until one fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        make_copy(Path(folder), mutation, (*PACKAGES, "bench"))
+        command = [sys.executable, "-m", "tests.simulation", "--seeds", str(seeds), "--stop-at-first", "--json"]
+        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": folder}
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    try:
+        failed = [one for one in json.loads(done.stdout)["seeds"] if one["findings"]]
+    except json.JSONDecodeError:
+        failed = []
+    if not failed:
+        return Found(mutation, None, "nothing", done.stdout[-2000:] + done.stderr[-2000:])
+    return Found(mutation, failed[0]["seed"], failed[0]["findings"][0], "")
+
+
+def print_table(found: list[Found]) -> None:
+    """Fault → seed, finding."""
+    console = Console()
+    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
+    for column in ("fault", "file", "seed", "what it says"):
+        table.add_column(column, no_wrap=not console.is_terminal, justify="right" if column == "seed" else "left")
+    for one in found:
+        seed = "–" if one.seed is None else str(one.seed)
+        row = (one.mutation.name, one.mutation.file, seed, one.finding[:FINDING_CHARACTERS_MAX])
+        table.add_row(*row, style="bold red" if one.seed is None else "")
+    Console(width=None if console.is_terminal else 240, markup=False).print(table)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--seeds", default=400, show_default=True, type=click.IntRange(1), help="Seeds that are tried for each fault."
+)
+@click.option("--processes", default=2, show_default=True, type=click.IntRange(1), help="Faults looked for at once.")
+@click.option("--only", default="", metavar="TEXT", help="Only faults with TEXT in their name or file.")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+def main(seeds: int, processes: int, only: str, as_json: bool) -> None:
+    """Make every fault in a copy of the packages and print which seed of the simulation finds it; exit code 1 when none does.
+
+    Example: python -m tests.simulation.mutation_table --only fence
+    """
+    chosen = [mutation for mutation in MUTATIONS if only in mutation.name or only in mutation.file]
+    if not chosen:
+        raise click.UsageError(f"No fault has {only!r} in its name or file: leave --only out to make all.")
+    found = []
+    with progress() as shown, ThreadPoolExecutor(processes) as pool:
+        task = shown.add_task("faults", total=len(chosen))
+        for one in pool.map(partial(search, seeds=seeds), chosen):
+            found.append(one)
+            shown.update(task, advance=1)
+    if as_json:
+        click.echo(json.dumps([one.as_json() for one in found], indent=2, ensure_ascii=False))
+    else:
+        print_table(found)
+    missed = [one for one in found if one.seed is None]
+    for one in missed:
+        notice(f"{one.mutation.name}: found by no seed\n{one.output}")
+    notice(f"{len(found)} faults, {len(found) - len(missed)} found, {len(missed)} not found")
+    sys.exit(bool(missed))
+
+
+if __name__ == "__main__":
+    main()

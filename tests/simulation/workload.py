@@ -1,0 +1,78 @@
+"""What one seed sends: a few people of the stories in whole, lives, families whose NIKs change, balances, repeats, bad input.
+
+In: a source of chance. Out: payloads in the order in which they reach the intake topics, and the days that turn meanwhile.
+Few people and few partitions, so that a fault meets the events that matter in a run of a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from functools import lru_cache
+from itertools import pairwise
+from random import Random
+from typing import Any, Final
+
+from bench.people import events as lives
+from tests.bad_input import ALL as BAD
+from tests.broker.test_live import case_events, scenario_events
+
+TURNS: Final = tuple(
+    map(date.fromisoformat, ("2019-01-27", "2019-01-29", "2019-03-01", "2019-03-02", "2019-03-29", "2019-05-01"))
+)
+PEOPLE_MAX: Final = 14
+REPEATED_SHARE: Final = 0.15
+FAMILY: Final = 4
+
+
+def payloads(chance: Random) -> list[bytes | None]:
+    """Records for the intake topics."""
+    people, balances = _stories()
+    chosen = chance.sample(people, chance.randint(4, PEOPLE_MAX))
+    found: list[bytes | None] = [line for person in chosen for line in person]
+    found += chance.sample(balances, chance.choice((0, 0, 1, 3)))
+    own = list(lives(chance.randint(10, 40), chance.randrange(1_000_000)))
+    found += own
+    if chance.random() < 0.6:
+        found += _changes_of_nik(own, chance)
+    found += [bad.payload for bad in chance.sample(BAD, 3)]
+    found += [line for line in found if chance.random() < REPEATED_SHARE]
+    chance.shuffle(found)
+    return found
+
+
+def days(chance: Random) -> list[date]:
+    """The days that turn, the last one when everything that was sent is counted."""
+    return sorted(chance.sample(TURNS, chance.randint(2, 4)))
+
+
+@lru_cache(maxsize=1)
+def _stories() -> tuple[list[list[bytes]], list[bytes]]:
+    """The events of each person of the stories, and the balances among them."""
+    people: dict[str, list[bytes]] = {}
+    balances = []
+    for event in case_events() + scenario_events():
+        line = json.dumps(event).encode()
+        if "nik" in event["data"]:
+            people.setdefault(event["data"]["nik"], []).append(line)
+        else:
+            balances.append(line)
+    return list(people.values()), balances
+
+
+def _changes_of_nik(lines: list[bytes], chance: Random) -> list[bytes | None]:
+    """Some people under several NIKs, chained together."""
+    niks = sorted({json.loads(line)["data"]["nik"] for line in lines})
+    changes: list[bytes | None] = []
+    for number, (old, new) in enumerate(pairwise(niks[: chance.randint(2, 8)])):
+        if number % FAMILY != FAMILY - 1:
+            change: dict[str, Any] = {
+                "specversion": "1.0",
+                "id": f"n{number}",
+                "source": "/siak/1605",
+                "type": "lampit.nik_change.v1",
+                "time": "2019-03-20T09:12:00+07:00",
+                "data": {"nik": old, "new_nik": new, "occurred_on": "2019-01-02"},
+            }
+            changes.append(json.dumps(change).encode())
+    return changes

@@ -1,0 +1,297 @@
+"""One run: processes on the simulated Kafka, what is done to them, and the wait until everything is at rest.
+
+In: a seed. Out: `World`, with the broker's logs as they are in the end. The agents' modules run as they are; put in their place
+for the time of a run are aiokafka's two clients, Faust's app, the clock, chance, and RocksDB's two classes. Called by
+`tests.simulation.run`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from random import Random
+from types import SimpleNamespace
+from typing import Any, Final
+from unittest.mock import patch
+
+import aiokafka
+
+from agents import intake, ledger, rollup
+from agents.barrier import day_record, ensure_ledger
+from agents.errors import Fenced, LostWrite
+from agents.settings import Settings
+from agents.topics import CLOSINGS, COVERAGE, INTAKE_TOPICS, LEDGER, PARTIALS, topics_of
+from lampit import reference
+from stream.pseudonym import Pseudonymiser
+from tests.live import KEY
+from tests.simulation import app as simulated
+from tests.simulation import workload
+from tests.simulation.broker import FIRST_SECOND, Broker, timestamp
+from tests.simulation.clients import SimulatedConsumer, SimulatedProducer
+from tests.simulation.disk import Disks, WriteBatch
+from tests.simulation.faults import NEVER, Faults, steps
+from tests.simulation.loop import OWNER, Died, Loop, Owner, Trace
+from tests.simulation.network import Network, Weather
+
+NAMES: Final = ("intake-a", "intake-b", "ledger-a", "ledger-b", "rollup-a", "rollup-b")
+FAULT_SECONDS: Final = 30.0
+"""Events, days and faults come in this time."""
+
+REST_SECONDS_MAX: Final = 300.0
+"""After it, in fair weather, everything has to come to rest in this time: longer than every timeout there is."""
+
+TICK_SECONDS: Final = 0.25
+RULES: Final = {"LAMPIT_FIRST_PERIOD": "2019-01"}
+EXPECTED: Final = (Fenced, LostWrite, TimeoutError)
+"""What a process may end by when its network fails it; anything else is a defect."""
+
+
+class World:
+    """The processes of one seed."""
+
+    def __init__(self, seed: int, folder: Path, *, faults: Faults | None = None, keep_trace: bool = False) -> None:
+        """Nothing started."""
+        self.chance = Random(seed)
+        self.trace = Trace(keep_trace)
+        self.loop = Loop(self.chance, self.trace)
+        self.loop.on_end = self._ended
+        self.faults = Faults.chosen(self.chance) if faults is None else faults
+        self.partitions = self.chance.choice((1, 2, 3))
+        self.folder = folder
+        self.defects: list[str] = []
+        self.lives: dict[str, int] = dict.fromkeys(NAMES, 0)
+        self.running: dict[str, Owner] = {}
+        self.apps: dict[Owner, simulated.App] = {}
+        self.disks = Disks(self._maybe_end_here, OWNER.get)
+        self.fair = False
+        weather = Weather(self.faults.slow_share, self.faults.slow_seconds_max)
+        self.broker = Broker({topic.name: topic.partitions for topic in topics_of(self._settings("any"))})
+        self.network = Network(self.loop, self.broker, weather)
+        self.days = workload.days(self.chance)
+        self.sent: dict[tuple[str, int, int], bytes | None] = {}
+
+    def _settings(self, name: str) -> Settings:
+        return Settings(
+            partitions=self.partitions,
+            data_dir=self.folder / name,
+            day_source="manual",
+            first_period=RULES["LAMPIT_FIRST_PERIOD"],
+            closing_day=28,
+        )
+
+    # Processes.
+
+    def start(self, name: str) -> None:
+        """A new life of a process."""
+        self.lives[name] += 1
+        owner = self.running[name] = self.loop.owner(f"{name}.{self.lives[name]}")
+        owner.dies_at = NEVER if self.fair else steps(self.chance, self.faults.crash_share)
+        owner.freezes_at = NEVER if self.fair else steps(self.chance, self.faults.freeze_share)
+        owner.stops_at = NEVER if self.fair else steps(self.chance, self.faults.stop_share)
+        self.loop.start(owner, self._guarded(self._main(name)))
+
+    async def _guarded(self, call: Any) -> None:
+        try:
+            await call
+        except Exception as error:
+            self._end(OWNER.get(), error)
+
+    async def _main(self, name: str) -> None:
+        """As `lampit run` does it."""
+        settings, places = self._settings(name), reference.load()
+        pseudonymise = Pseudonymiser(KEY.encode())
+        identity = await ensure_ledger(settings, pseudonymise.fingerprint, places)
+        kind = name.partition("-")[0]
+        if kind == "intake":
+            intake.build(settings, identity, pseudonymise)
+        elif kind == "ledger":
+            ledger.build(settings, identity, places)
+        else:
+            rollup.build(settings, identity, places)
+        await self.apps[OWNER.get()].run()
+
+    def _create_app(self, name: str, settings: Settings, **callbacks: Any) -> simulated.App:
+        app = simulated.App(name, settings, network=self.network, end=self._end, **callbacks)
+        self.apps[OWNER.get()] = app
+        return app
+
+    def _end(self, owner: Owner, error: BaseException | None) -> None:
+        if not owner.alive:
+            return
+        self.trace.note(self.loop.now, owner.name, f"ends: {type(error).__name__} {error}")
+        if error is not None and not isinstance(error, (*EXPECTED, Crash)):
+            self.defects.append(f"{owner.name} ended by {type(error).__name__}: {error}")
+        self.loop.end(owner)
+
+    def _ended(self, owner: Owner) -> None:
+        name = owner.name.partition(".")[0]
+        data = self.folder / name
+        if not self.fair and self.chance.random() < self.faults.power_share:
+            for disk in self.disks.under(data):
+                disk.lose(int(1.5 ** self.chance.uniform(0, 12)))
+        if not self.fair and self.chance.random() < self.faults.delete_share:
+            shutil.rmtree(data, ignore_errors=True)
+        self.loop.at(self.chance.uniform(0.2, 4.0), lambda: self.start(name))
+
+    def _maybe_end_here(self) -> None:
+        """Around each write of a store."""
+        if not self.fair and self.chance.random() < self.faults.write_crash_share:
+            self._end(OWNER.get(), Crash())
+            raise Died
+
+    def die(self, error: BaseException) -> None:
+        """In the place of `agents.app.die`: nothing after it runs."""
+        self._end(OWNER.get(), error)
+        raise Died from error
+
+    def _disturb(self, owner: Owner) -> None:
+        """After a callback of a process, what its seed has in store for it there."""
+        if owner.steps >= owner.dies_at:
+            self._end(owner, Crash())
+        elif owner.steps >= owner.freezes_at:
+            owner.freezes_at = NEVER
+            owner.frozen_until = self.loop.now + self.chance.random() * self.faults.freeze_seconds_max
+            self.trace.note(self.loop.now, owner.name, f"frozen until {owner.frozen_until:.3f}")
+        elif owner.steps >= owner.stops_at:
+            owner.stops_at = NEVER
+            if owner in self.apps:
+                self.loop.start(owner, self._guarded(self.apps[owner].stop()))
+
+    # What happens to all of them.
+
+    def schedule(self) -> None:
+        """Events, days and faults of the whole cluster, each at a moment of its own."""
+        chance, faults = self.chance, self.faults
+        for payload in workload.payloads(chance):
+            self.loop.at(chance.uniform(0.0, FAULT_SECONDS * 0.8), lambda payload=payload: self._send(payload))
+        moments = sorted(chance.uniform(0.0, FAULT_SECONDS) for _ in self.days[:-1])
+        for day, moment in zip(self.days[:-1], moments, strict=True):
+            for partition in range(self.partitions):
+                late = chance.choice((0.0, 0.1, 3.0)) * chance.random()
+                self.loop.at(moment + late, lambda p=partition, d=day: self._turn(p, d))
+        for _ in range(faults.rebalances):
+            self.loop.at(chance.uniform(0.0, FAULT_SECONDS), self._rebalance)
+        for _ in range(faults.outages):
+            self.loop.at(chance.uniform(0.0, FAULT_SECONDS), self._outage)
+        for _ in range(faults.compactions):
+            self.loop.at(chance.uniform(0.0, FAULT_SECONDS), self._compact)
+        self.loop.at(0.0, self._tick)
+
+    def _send(self, payload: bytes | None) -> None:
+        topic, partition = self.chance.choice(INTAKE_TOPICS), self.chance.randrange(self.partitions)
+        log = self.broker.log(topic, partition)
+        self.sent[topic, partition, log.end_offset] = payload
+        log.append([(b"any", payload)], timestamp(self.loop.now))
+
+    def _turn(self, partition: int, day: Any) -> None:
+        log = self.broker.log(LEDGER, partition)
+        if not any(True for _ in log.committed(0)):  # the ledger is not begun yet
+            self.loop.at(0.5, lambda: self._turn(partition, day))
+            return
+        record = day_record(partition, day)
+        log.append([(record.key, record.value)], timestamp(self.loop.now))
+
+    def _rebalance(self) -> None:
+        for name in sorted(self.broker.groups):
+            if self.chance.random() < 0.5:
+                self.broker.groups[name].rebalance(self.loop.now)
+
+    def _outage(self) -> None:
+        self.network.weather.outage_until = self.loop.now + self.chance.random() * self.faults.outage_seconds_max
+
+    def _compact(self) -> None:
+        log = self.broker.log(self.chance.choice((PARTIALS, COVERAGE, CLOSINGS)))
+        log.compact(int(self.chance.random() * (log.end_offset + 1)))
+
+    def _tick(self) -> None:
+        """The broker's own clock."""
+        self.broker.expire(self.loop.now)
+        for name, known in self.broker.transactions.items():
+            if known.state in ("committed", "aborted"):
+                self.network.complete(name)
+        for name, group in self.broker.groups.items():
+            topics = {"intake": INTAKE_TOPICS, "ledger": (LEDGER,), "rollup": (PARTIALS,)}[name.rpartition(".")[2]]
+            group.advance(self.loop.now, [tp for topic in topics for tp in self.broker.partitions(topic)], self.chance)
+        self.loop.at(TICK_SECONDS, self._tick)
+
+    def calm_down(self) -> None:
+        """From now on nothing fails any more."""
+        self.fair = True
+        self.network.weather = Weather()
+        for owner in self.loop.owners:
+            owner.dies_at = owner.freezes_at = owner.stops_at = NEVER
+            owner.frozen_until = min(owner.frozen_until, self.loop.now + 15.0)
+
+    def turn_last_day(self) -> None:
+        """In every partition."""
+        for partition in range(self.partitions):
+            self._turn(partition, self.days[-1])
+
+    def run_until(self, until: float) -> None:
+        """Let virtual time pass."""
+        while self.loop.now < until:
+            owner = self.loop.step()
+            if owner is not None and owner.alive:
+                self._disturb(owner)
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """With everything in its place, and put back afterwards."""
+        clock = SimpleNamespace(
+            time=lambda: FIRST_SECOND + self.loop.now,
+            monotonic=lambda: self.loop.now,
+            perf_counter=lambda: self.loop.now,
+        )
+        few = self.chance.choice((2, 5_000))
+        batch_records_max = self.chance.choice((1, 4, 1_000))
+        replaced: dict[str, Any] = {
+            "agents.courier.die": self.die,
+            "agents.barrier.datetime": _dates(self.loop),
+            "agents.barrier.uuid": SimpleNamespace(uuid4=lambda: uuid.UUID(int=self.chance.getrandbits(128))),
+            "agents.barrier.ensure_topics": lambda settings: None,
+            "agents.store.Rdict": self.disks.open,
+            "agents.store.WriteBatch": WriteBatch,
+            "agents.store._options": lambda: None,
+            "agents.desk.FORWARDS_MAX": few,
+            "agents.desk.BARRIER_RECORDS_MAX": few,
+            "agents.closings.RECORDS_MAX": few,
+            **{f"agents.{name}.create_app": self._create_app for name in ("intake", "ledger", "rollup")},
+            **{f"agents.{name}.time": clock for name in ("intake", "ledger", "rollup", "desk", "closings", "metrics")},
+        }
+        with ExitStack() as stack:
+            for name, value in replaced.items():
+                stack.enter_context(patch(name, value))
+            producer = lambda **options: SimulatedProducer(self.network, batch_records_max, **options)  # noqa: E731
+            consumer = lambda **options: SimulatedConsumer(self.network, **options)  # noqa: E731
+            stack.enter_context(patch.object(aiokafka, "AIOKafkaProducer", producer))
+            stack.enter_context(patch.object(aiokafka, "AIOKafkaConsumer", consumer))
+            asyncio._set_running_loop(self.loop)
+            logging.disable(logging.CRITICAL)
+            try:
+                yield
+            finally:
+                self.fair = True
+                self.loop.close()
+                asyncio._set_running_loop(None)
+                logging.disable(logging.NOTSET)
+
+
+class Crash(Exception):
+    """SIGKILL."""
+
+
+def _dates(loop: Loop) -> Any:
+    """datetime with the virtual clock's now()."""
+
+    class Now(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return datetime.fromtimestamp(FIRST_SECOND + loop.now, tz or UTC)
+
+    return Now

@@ -1,0 +1,106 @@
+"""The simulation of `tests/simulation` in short: some seeds, the same seed twice, and the moments it found, by hand.
+
+`make simulate` runs thousands. The command runs in a process of its own, since a seed is only the same under one hash seed.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.topics import LEDGER, PARTIALS
+from tests.brokers import ROOT
+from tests.simulation import judge
+from tests.simulation.faults import Faults
+from tests.simulation.mutations import MUTATIONS
+from tests.simulation.world import NAMES, World
+
+SEEDS = 16
+
+
+def simulate(*options: str) -> dict[str, Any]:
+    """What the command says; the test fails with it where it found something."""
+    command = [sys.executable, "-m", "tests.simulation", "--json", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+@pytest.mark.timeout(600)
+def test_some_seeds_come_to_what_the_count_says_and_a_seed_is_the_same_twice() -> None:
+    found = simulate("--seeds", str(SEEDS))["seeds"]
+    assert [one["seed"] for one in found] == list(range(1, SEEDS + 1))
+    assert sum(one["lives"] for one in found) > SEEDS * len(NAMES)  # some were ended and started again
+    again = simulate("--first-seed", str(SEEDS), "--seeds", "1")["seeds"]
+    assert again == found[-1:]
+    assert len({one["trace"] for one in found}) == SEEDS
+
+
+@contextmanager
+def at_rest(folder: Path) -> Iterator[World]:
+    """A world in fair weather that has counted everything."""
+    world = World(7, folder, faults=Faults.none())
+    with world.installed():
+        world.schedule()
+        world.calm_down()
+        for name in NAMES:
+            world.start(name)
+        wait(world)
+        yield world
+
+
+def wait(world: World, day: int = -2) -> None:
+    """Until everything is counted; fails after 300 virtual seconds."""
+    until = world.loop.now + 300.0
+    while (missing := judge.at_rest(world, day)) is not None:
+        assert world.loop.now < until, missing
+        world.run_until(world.loop.now + 0.5)
+
+
+def restart(world: World) -> None:
+    """End every process, and start it again."""
+    for name in NAMES:
+        world._end(world.running[name], None)
+    world.run_until(world.loop.now + 30.0)
+
+
+@pytest.mark.timeout(300)
+def test_an_aborted_transaction_at_the_end_of_the_log_does_not_hold_up_a_takeover(tmp_path: Path) -> None:
+    """Its marker comes as no fetch: who took over waited for the offset behind it, and published and showed nothing."""
+    with at_rest(tmp_path) as world:
+        for topic in (LEDGER, PARTIALS):
+            for tp in world.broker.partitions(topic):
+                world.broker.logs[tp].append([(b"key", b"never to be seen")], 0, producer=999, transactional=True)
+                world.broker.logs[tp].end(999, "aborted")
+        restart(world)
+        wait(world)
+        world.turn_last_day()
+        wait(world, -1)
+        assert judge.findings(world) == []
+
+
+def test_a_process_that_ends_in_the_middle_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The simulation itself: what a dead process would have done on its way out is not done."""
+    with at_rest(tmp_path) as world:
+        before = {tp: log.end_offset for tp, log in world.broker.logs.items()}
+        for name in NAMES:
+            world.loop.end(world.running[name])
+        world.loop.on_end = lambda owner: None
+        assert all(not world.running[name].ready for name in NAMES)
+        world.loop.close()
+        assert {tp: log.end_offset for tp, log in world.broker.logs.items()} == before
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_the_text_of_a_fault_stands_in_its_file_once(mutation: Any) -> None:
+    source = (ROOT / mutation.file).read_text(encoding="utf-8")
+    assert source.count(mutation.text) == 1
+    compile(source.replace(mutation.text, mutation.replacement), mutation.file, "exec")
