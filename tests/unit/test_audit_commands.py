@@ -73,6 +73,12 @@ def test_what_was_known(known_at: str | None, population: int | None, engine: st
     assert (record["population"]["total"] if record else None) == population
 
 
+def test_memory_is_bounded_and_changes_no_figure() -> None:
+    said = ("--as-of", "2019-03-28", LEDGER)
+    assert coverage(*said, "--memory", "500MiB") == coverage(*said)
+    assert "write it as 8GiB" in audit("coverage", *said, "--memory", "plenty", exit_code=2).output
+
+
 def test_the_forms_of_coverage_say_the_same(tmp_path: Path) -> None:
     said = ("coverage", "--as-of", "2019-03-28", "--known-at", "2019-03-28", LEDGER)
     records = json.loads(audit(*said, "--format", "json").stdout)["regions"]
