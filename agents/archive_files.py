@@ -1,13 +1,16 @@
-"""Where an archive lies: a directory or an S3-compatible store, behind the few things that are done to its files.
+"""Where an archive or snapshots lie: a directory or an S3-compatible store, behind the few things that are done to its files.
 
-In: LAMPIT_ARCHIVE_URL: a path, file:// or s3://bucket/prefix (with ?endpoint_override=…&scheme=http for other stores than
-Amazon's). Out: `put`, `get`, `names`. A file is there whole or not at all: in a directory by a temporary name, fsync and
-rename; in an object store by one upload, which shows nothing before it is complete. Called by agent and audit.
+In: LAMPIT_ARCHIVE_URL or LAMPIT_SNAPSHOT_URL: a path, file:// or s3://bucket/prefix (with ?endpoint_override=…&scheme=http for
+other stores than Amazon's). Out: `put`, `get`, `names`; piece by piece, `copy_in` and `copy_out`.
+A file is there whole or not at all: in a directory by a temporary name, fsync and rename; in an object store by one upload,
+which shows nothing before it is complete. Called by agents and audit.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,19 +19,20 @@ from pyarrow import ArrowInvalid, fs
 from agents.errors import ConfigurationError
 
 _TEMPORARY: Final = ".tmp"
+_PIECE_BYTES: Final = 4 * 2**20
 
 
 class Files:
     """The files of one archive. Paths are relative to it, with slashes."""
 
-    def __init__(self, url: str) -> None:
-        """Nothing is made or read yet."""
+    def __init__(self, url: str, setting: str = "LAMPIT_ARCHIVE_URL") -> None:
+        """Nothing is made or read yet. setting: where the URL was named, for errors."""
         self.url = url
         try:
             self.filesystem, self.root = _resolve(url)
         except (ArrowInvalid, OSError, ValueError) as error:
             raise ConfigurationError(
-                f"LAMPIT_ARCHIVE_URL cannot be used: give a directory, or s3://BUCKET/PREFIX ({type(error).__name__})."
+                f"{setting} cannot be used: give a directory, or s3://BUCKET/PREFIX ({type(error).__name__})."
             ) from None
         self.is_local = isinstance(self.filesystem, fs.LocalFileSystem)
 
@@ -58,6 +62,35 @@ class Files:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def copy_in(self, name: str, path: Path, seen: Callable[[bytes], None]) -> None:
+        """Write the file at `path`, piece by piece; `seen` gets each, and ends it by raising: then a part may be there."""
+        with path.open("rb") as source:
+            pieces = iter(lambda: source.read(_PIECE_BYTES), b"")
+            if self.is_local:
+                _write_locally(Path(self.path(name)), _telling(pieces, seen))
+                return
+            with self.filesystem.open_output_stream(self.path(name), compression=None) as stream:
+                for piece in _telling(pieces, seen):
+                    stream.write(piece)
+
+    def copy_out(self, name: str, path: Path, seen: Callable[[bytes], None]) -> None:
+        """Read a file into `path`, piece by piece; `seen` gets each, and ends it by raising. Raises FileNotFoundError."""
+        with (
+            closing(self.filesystem.open_input_stream(self.path(name), compression=None)) as source,
+            path.open("wb") as to,
+        ):
+            while piece := bytes(source.read(_PIECE_BYTES)):
+                seen(piece)
+                to.write(piece)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, or a folder with all that is in it; nothing where there is none."""
+        info = self.filesystem.get_file_info(self.path(name))
+        if info.type == fs.FileType.File:
+            self.filesystem.delete_file(self.path(name))
+        elif info.type == fs.FileType.Directory:
+            self.filesystem.delete_dir(self.path(name))
+
     def names(self, folder: str) -> list[str]:
         """The names directly in a folder, sorted; nothing where there is no such folder. Temporary files are left out."""
         found = self.filesystem.get_file_info(fs.FileSelector(self.path(folder), allow_not_found=True))
@@ -77,11 +110,21 @@ def _resolve(url: str) -> tuple[Any, str]:
     return filesystem, root.rstrip("/")
 
 
+def _telling(pieces: Iterator[bytes], seen: Callable[[bytes], None]) -> Iterator[bytes]:
+    for piece in pieces:
+        seen(piece)
+        yield piece
+
+
 def _put_locally(path: Path, content: bytes) -> None:
+    _write_locally(path, iter((content,)))
+
+
+def _write_locally(path: Path, pieces: Iterator[bytes]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with temporary.open("wb") as file:
-        file.write(content)
+        file.writelines(pieces)
         file.flush()
         os.fsync(file.fileno())
     temporary.rename(path)

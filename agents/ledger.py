@@ -1,10 +1,10 @@
 """The ledger worker: folds accepted events into figures, one desk per assigned partition.
 
-In: `lampit.ledger`. Out: stores, `lampit.partials`, `lampit.anomalies`. Started by `lampit run ledger`, as often as there
-are partitions; Kafka shares them out.
+In: `lampit.ledger`. Out: stores, snapshots of them, `lampit.partials`, `lampit.anomalies`. Started by `lampit run ledger`,
+as often as there are partitions; Kafka shares them out.
 
-A partition begins where its store stands. Until it has applied what was in the log when it was taken over it publishes
-nothing; then it publishes what changed, once, and goes on live.
+A partition begins where its store stands; without one, where a snapshot does (`agents.stores`). Until it has applied what was
+in the log when it was taken over it publishes nothing; then it publishes what changed, once, and goes on live.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import asyncio
 import logging
 import time
 from datetime import date
-from pathlib import Path
 from typing import Any, Final, cast
 
 import msgspec
@@ -24,16 +23,19 @@ from agents import metrics
 from agents.app import App, create_app
 from agents.barrier import LedgerIdentity, day_record, today
 from agents.courier import Courier
-from agents.damage import is_damage, is_damaged, noting_damage, set_aside
-from agents.desk import Desk, record_digest, store_path
+from agents.damage import noting_damage
+from agents.desk import Desk
 from agents.driver import Positions, commit, fetches, lag, passed
-from agents.errors import StoreFailed
 from agents.health import Web
 from agents.other_days import add_route
 from agents.producer import FencedProducer
-from agents.reading import end_offset, newest, record_at
+from agents.reading import end_offset, newest
+from agents.saving import Saver
 from agents.settings import Settings
-from agents.store import FORMAT, Store
+from agents.snapshots import Until
+from agents.standby import Standby
+from agents.store import Store
+from agents.stores import Stores
 from agents.topics import ANOMALIES, LEDGER
 from stream.reference import Reference
 
@@ -50,6 +52,12 @@ BEHIND_RECORDS: Final = 1_000
 """With that many waiting in a partition, the figures of now matter less than those of soon."""
 
 LATE_SECONDS: Final = 30.0
+
+FETCH_SECONDS_MAX: Final = 180.0
+"""Of snapshots at a takeover: the group waits for this worker's next fetch of records for 300 s (`agents.app`)."""
+
+NEVER: Final = 2**62
+"""No log has so many records."""
 
 MEASURE_SECONDS: Final = 1.0
 """Also of commits: the group's offsets are for lag tools, the store says where to begin."""
@@ -70,19 +78,28 @@ class LedgerAgent:
         self._published = 0.0
         self._measured = 0.0
         self._day_sent: dict[int, int] = {}
-        self.app: App = create_app("ledger", settings, begin=self.begin, revoked=self.revoked)
+        self.app: App = create_app("ledger", settings, begin=self.begin, assigned=self.assigned, revoked=self.revoked)
         self.app.health.require("caught_up")
         metrics.build_info()
         self.app.batch_agent(LEDGER)(self.work)
         add_route(cast(Web, self.app.web).web_app.router, self._on_day)
         self._courier = Courier(self.app, self._deliver, TICK_SECONDS, PAUSE_SECONDS)
+        self._stores = Stores(settings, identity)
+        self._standby = Standby(self.app, settings, self._stores, self._copy, self._is_free)
+        if self._stores.snapshots is not None:
+            Saver(
+                self.app, self._stores.snapshots, settings.snapshot_seconds, self.desks, self._lock, self._stores.path
+            )
 
     async def begin(self, partitions: frozenset[TP]) -> Positions:
         """Open the stores of the partitions now ours; say where each goes on."""
-        await self._release(set(self.desks) - {tp.partition for tp in partitions})
+        numbers = {tp.partition for tp in partitions}
+        await self._release(set(self.desks) - numbers)
+        await self._standby.leave(numbers)
+        until = Until(time.monotonic() + FETCH_SECONDS_MAX)
         for tp in sorted(partitions):
             if tp.partition not in self.desks:
-                self.desks[tp.partition] = await self._open(tp.partition)
+                self.desks[tp.partition] = await self._open(tp.partition, until)
         if not self.desks.keys() >= {tp.partition for tp in partitions}:
             raise IllegalStateError("a partition was taken away while another one was opened")
         return {tp: self.desks[tp.partition].meta.next_offset for tp in partitions}
@@ -97,58 +114,51 @@ class LedgerAgent:
                 desk = self.desks.pop(partition)
                 await desk.close()
                 metrics.forget_partition(LEDGER, partition)
+                self._waiting = False  # what waits there is not ours
 
-    async def _open(self, partition: int) -> Desk:
+    async def assigned(self, partitions: frozenset[TP]) -> None:
+        """Keep copies of the others; of these no longer, `begin` comes for them."""
+        self._standby.live = {tp.partition for tp in partitions}
+
+    async def _open(self, partition: int, until: Until) -> Desk:
         """Fence older owners first; then nobody else can publish what the store is opened for."""
-        producer = FencedProducer(self.settings, transactional_id=f"{self.identity.ledger_id}-{partition}")
+        producer = self._producer(partition)
         await producer.start()
         store: Store | None = None
         try:
-            store = await self._store(partition)
+            store = await self._stores.open(partition, until)
             end = await end_offset(self.settings, LEDGER, partition)
             stands_at = 0 if store.meta is None else store.meta.next_offset
-            lists = await self._lists(partition) if stands_at < end else {}
-            if store.meta is None:
-                store.mark_due(subject for subject, is_any in lists.items() if is_any)
+            was_copy = store.meta is not None and store.meta.copied
+            lists = await self._lists(partition) if stands_at < end or was_copy else {}
+            if store.meta is None or was_copy:
+                # A copy may have passed over, within one batch, what the other worker gave out in between.
+                store.mark_due(subject for subject, is_any in lists.items() if is_any or was_copy)
         except BaseException:  # also when the next rebalance comes first
             if store is not None:
                 store.close()
             await producer.stop()
             raise
-        rules, name = self.identity.rules, self.settings.reached_at
-        with noting_damage(store.path):
-            desk = Desk(partition, store, producer, self.identity, rules, self.reference, name, end, lists.keys())
+        desk = self._desk(partition, store, producer, end, given_out=lists.keys())
         logger.info("partition %d: begins at %d of %d", partition, desk.meta.next_offset, end)
         return desk
 
-    async def _store(self, partition: int) -> Store:
-        """The partition's store, or an empty one where it does not fit the log."""
-        path = self._path(partition)
-        why: str | None = "a file of the store cannot be read"
-        if not is_damaged(path):
-            try:
-                store = Store(path)
-            except Exception as error:
-                if not is_damage(error):
-                    raise StoreFailed(
-                        f"the store in {path} cannot be opened: give each worker a LAMPIT_DATA_DIR of its own, "
-                        f"on a disk that can be written and is not full ({error})"
-                    ) from error
-            else:
-                try:
-                    why = await self._misfit(store, partition)
-                except BaseException:  # also when the next rebalance comes first
-                    store.close()
-                    raise
-                if why is None:
-                    return store
-                store.close()
-        logger.warning("partition %d: %s; the store is set aside and rebuilt from the log", partition, why)
-        set_aside(path)
-        return Store(path)
+    def _producer(self, partition: int) -> FencedProducer:
+        return FencedProducer(self.settings, transactional_id=f"{self.identity.ledger_id}-{partition}")
 
-    def _path(self, partition: int) -> Path:
-        return store_path(self.settings.data_dir, partition)
+    def _desk(self, partition: int, store: Store, producer: FencedProducer, end: int, **more: Any) -> Desk:
+        rules, name = self.identity.rules, self.settings.reached_at
+        with noting_damage(store.path):
+            return Desk(partition, store, producer, self.identity, rules, self.reference, name, end, **more)
+
+    def _copy(self, partition: int, store: Store) -> Desk:
+        """A desk that applies and never publishes: its producer is not started, and it never has caught up."""
+        producer = self._producer(partition)
+        return self._desk(partition, store, producer, NEVER, is_copy=True)
+
+    def _is_free(self) -> bool:
+        """Whether nothing of this worker's own partitions waits."""
+        return not self._waiting and all(desk.caught_up for desk in self.desks.values())
 
     async def _lists(self, partition: int) -> dict[str, bool]:
         """The people whose anomalies were given out, and whether there are any now: others' stores may have been further."""
@@ -157,21 +167,6 @@ class LedgerAgent:
             if record.key is not None and record.value is not None:
                 found[record.key.decode()] = bool(msgspec.json.decode(record.value)["anomalies"])
         return found
-
-    async def _misfit(self, store: Store, partition: int) -> str | None:
-        """Why a store cannot go on with this log, or None."""
-        meta = store.meta
-        if meta is None:
-            return None
-        ours = (FORMAT, self.identity.ledger_id, partition, self.identity.settings_digest)
-        if (meta.format, meta.ledger_id, meta.partition, meta.settings_digest) != ours:
-            return "the store is of another ledger, other settings or another format"
-        if meta.last_offset < 0:
-            return None
-        record = await record_at(self.settings, LEDGER, partition, meta.last_offset)
-        if record is None or record_digest(record.value) != meta.last_digest:
-            return "the log is not the one the store was made from"
-        return None
 
     async def work(self, stream: Any) -> None:
         """The agent: apply every fetch to its store; what that changed is published beside it."""

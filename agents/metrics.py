@@ -51,6 +51,16 @@ SEGMENTS = Counter("lampit_archive_segments", "Archive segments written.", ("top
 ARCHIVE_POSITION = Gauge(
     "lampit_archive_position", "Next offset to archive: all before it is safe.", ("topic", "partition")
 )
+SNAPSHOTS = Counter(
+    "lampit_snapshots", "Snapshots of stores, by outcome: written, failed; at a takeover used, refused.", ("outcome",)
+)
+SNAPSHOT_TIME = Gauge(
+    "lampit_snapshot_timestamp_seconds",
+    "When the newest snapshot of a partition was made, or last found to hold everything.",
+    ("partition",),
+)
+SNAPSHOT_POSITION = Gauge("lampit_snapshot_position", "Next offset of the newest snapshot.", ("partition",))
+STANDBY_LAG = Gauge("lampit_standby_lag_records", "Committed records not yet applied to a warm copy.", ("partition",))
 ARCHIVE_TREE = Gauge(
     "lampit_archive_tree_position",
     "Next offset for the Merkle tree: all before it is signed.",
@@ -181,6 +191,27 @@ def forget_archive(topic: str, number: int) -> None:
         gauge.remove_by_labels({"topic": topic, "partition": str(number)})
 
 
+def snapshot(outcome: str) -> None:
+    """A snapshot was written, used, …"""
+    SNAPSHOTS.labels(outcome).inc()
+
+
+def newest_snapshot(partition: int, current_at: float, next_offset: int) -> None:
+    """The newest snapshot of a partition held everything up to `next_offset` at that moment, seconds since 1970."""
+    SNAPSHOT_TIME.labels(partition).set(current_at)
+    SNAPSHOT_POSITION.labels(partition).set(next_offset)
+
+
+def standby(partition: int, behind: int) -> None:
+    """How far the copy of a partition is behind the log."""
+    STANDBY_LAG.labels(partition).set(behind)
+
+
+def forget_standby(partition: int) -> None:
+    """There is no copy of it any more."""
+    STANDBY_LAG.remove_by_labels({"partition": str(partition)})
+
+
 def closings(revisions: Iterable[int]) -> None:
     """Closings are published, each of this revision."""
     for revision in revisions:
@@ -196,5 +227,5 @@ def forget_position(topic: str, number: int) -> None:
 def forget_partition(topic: str, number: int) -> None:
     """The partition went to another worker: its series end here."""
     forget_position(topic, number)
-    for gauge in (BUSINESS_DAY, RECOVERY):
+    for gauge in (BUSINESS_DAY, RECOVERY, SNAPSHOT_TIME, SNAPSHOT_POSITION):
         gauge.remove_by_labels({"partition": str(number)})

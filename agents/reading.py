@@ -21,14 +21,17 @@ READ_SECONDS_MAX: Final = 30.0
 
 
 @asynccontextmanager
-async def reader(settings: Settings) -> AsyncIterator[Any]:
-    """A consumer of no group that reads committed records."""
+async def reader(settings: Settings, **options: Any) -> AsyncIterator[Any]:
+    """A consumer of no group that reads committed records. options: of aiokafka, besides or in place of these."""
     consumer = aiokafka.AIOKafkaConsumer(
         **for_aiokafka(settings),
-        enable_auto_commit=False,
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-        fetch_max_wait_ms=50,
+        **{
+            "enable_auto_commit": False,
+            "isolation_level": "read_committed",
+            "auto_offset_reset": "earliest",
+            "fetch_max_wait_ms": 50,
+            **options,
+        },
     )
     try:  # `async with` would leave one open that cannot start
         await consumer.start()

@@ -24,11 +24,11 @@ from pydantic_settings import (
 )
 
 from agents.errors import ConfigurationError
+from agents.keys import KEY_BYTES_MIN, read_key
 from stream.periods import month_of
 
 PREFIX: Final = "LAMPIT_"
 CONFIG: Final = "LAMPIT_CONFIG"
-KEY_BYTES_MIN: Final = 32
 
 Level = Literal["country", "province", "regency", "district", "village"]
 
@@ -155,6 +155,21 @@ class Settings(BaseSettings):
         le=10_000_000,
         description="offsets that one archive segment covers at most; so many records of each partition wait in memory",
     )
+    snapshot_url: str | None = Field(
+        None,
+        min_length=1,
+        description="where ledger workers keep snapshots of their stores, so that a new machine does not begin at the "
+        "first record: a directory, or s3://BUCKET/PREFIX",
+    )
+    snapshot_seconds: int = Field(
+        3600, ge=1, le=7 * 86_400, description="time between two snapshots of a partition's store"
+    )
+    standby_partitions: str | None = Field(
+        None,
+        pattern=r"^(all|\d{1,4}(,\d{1,4})*)$",
+        description="partitions of which a ledger worker keeps warm copies while others count them: all, or numbers "
+        "separated by commas",
+    )
     group_prefix: str = Field(
         "lampit", pattern=r"^[A-Za-z0-9._-]+$", max_length=100, description="beginning of the consumer groups' names"
     )
@@ -244,6 +259,21 @@ class Settings(BaseSettings):
             raise ValueError("LAMPIT_SSL_KEY_FILE is set: set LAMPIT_SSL_CERTIFICATE_FILE too")
         return self
 
+    @model_validator(mode="after")
+    def _standby(self) -> Self:
+        if any(number >= self.partitions for number in self.standby_numbers):
+            raise ValueError(
+                f"LAMPIT_STANDBY_PARTITIONS names a partition that is none: there are 0 to {self.partitions - 1}"
+            )
+        return self
+
+    @property
+    def standby_numbers(self) -> frozenset[int]:
+        """The partitions to keep copies of."""
+        if self.standby_partitions == "all":
+            return frozenset(range(self.partitions))
+        return frozenset(int(number) for number in (self.standby_partitions or "").split(",") if number)
+
     def sasl_password_text(self) -> str:
         """The Kafka user's password, without the end of line that editors put after it."""
         if self.sasl_password is not None:
@@ -277,23 +307,6 @@ class Settings(BaseSettings):
         if len(set(keys)) < len(keys):
             raise ConfigurationError("LAMPIT_PSEUDONYM_KEY_FILE names one key twice: name each key's file once.")
         return keys
-
-
-def read_key(path: Path, named: str) -> bytes:
-    """A pseudonym key, without the end of line that editors put after the last line of a file.
-
-    named: where the file was named, for errors.
-    """
-    try:
-        key = path.read_bytes().rstrip(b"\r\n")
-    except OSError as error:
-        raise ConfigurationError(
-            f"The file {named} cannot be read ({error.strerror}): "
-            f"name a file that this user may read, with {KEY_BYTES_MIN} bytes or more."
-        ) from None
-    if len(key) < KEY_BYTES_MIN:
-        raise ConfigurationError(f"The file {named} is too short: it should hold {KEY_BYTES_MIN} bytes or more.")
-    return key
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -30,6 +30,7 @@ from rocksdict import (
     AccessType,
     BlockBasedOptions,
     Cache,
+    Checkpoint,
     DBCompressionType,
     Options,
     Rdict,
@@ -73,7 +74,8 @@ class Meta(msgspec.Struct, frozen=True):
     next_offset: of the log. last_offset, last_digest: the last record applied, to prove that the log is still the one
     it was read from. published_through: next offset of the last batch whose partials are known to be written.
     settings_digest: of the rules and the region reference the figures were made with. day: ordinal, None before the first.
-    epoch_differs: those are not the ones of the ledger's epoch; such figures are not to be published.
+    epoch_differs: those are not the ones of the ledger's epoch; such figures are not to be published. copied: the last batch
+    was applied while another worker counted the partition.
     """
 
     format: int
@@ -87,6 +89,7 @@ class Meta(msgspec.Struct, frozen=True):
     published_through: int = 0
     day: int | None = None
     epoch_differs: bool = False
+    copied: bool = False
 
 
 _meta = msgspec.msgpack.Decoder(Meta)
@@ -119,6 +122,15 @@ class Store:
     def close(self) -> None:
         """Give the folder back."""
         self._db.close()
+
+    def checkpoint(self, path: Path) -> None:
+        """A copy as of one moment, in a folder that is not there yet on the same disk; tables are linked, not copied.
+
+        May run in a thread beside the one that writes. The flush does not hold up that one, a checkpoint with much in
+        memory would.
+        """
+        self._db.flush(True)
+        Checkpoint(self._db).create_checkpoint(str(path))
 
     # What a draft reads.
 

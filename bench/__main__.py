@@ -147,17 +147,22 @@ def explain(people: int, count: int, repeats: int) -> None:
 @click.option("--people", type=click.IntRange(1000), default=1_500_000, show_default=True, help="On the register.")
 @_events(500_000)
 @_repeats
-def sql_count(people: int, count: int, repeats: int) -> None:
+@click.option("--memory", default="8GiB", show_default=True, help="What the SQL count may take.")
+@click.option("--compare/--no-compare", default=True, show_default=True, help="Also run the agents' engine once.")
+def sql_count(people: int, count: int, repeats: int, memory: str, compare: bool) -> None:
     """The audit's SQL count over an archive, beside a bare DuckDB query over the same segments.
+
+    The agents' engine keeps all people in memory: with tens of millions of them, --no-compare.
 
     \b
     Examples:
       python -m bench sql_count
       python -m bench sql_count --people 300000 --events 100000 --repeats 1
+      python -m bench sql_count --people 37500000 --events 12500000 --repeats 1 --no-compare
     """
     from bench import sql_counting
 
-    _finish(sql_counting.measure(people, count, repeats))
+    _finish(sql_counting.measure(people, count, repeats, memory, compare))
 
 
 @main.command()

@@ -17,7 +17,8 @@ import msgspec
 
 from agents.archive_files import Files
 from agents.errors import ConfigurationError, LampitError
-from agents.settings import Settings, load_settings, read_key
+from agents.keys import read_key
+from agents.settings import Settings, load_settings
 from agents.signing import load_public, load_signer
 from lampit import tables
 from lampit.audit.archive import Archive, archive_url

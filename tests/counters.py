@@ -71,8 +71,8 @@ def by_core(events: Sequence[Json], rules: Rules, days: Sequence[Day], key: byte
     return counts
 
 
-def by_sql(events: Sequence[Json], rules: Rules, days: Sequence[Day]) -> list[Count]:
-    """By `lampit/audit/count.sql`."""
+def by_sql(events: Sequence[Json], rules: Rules, days: Sequence[Day], *, plain_apart: bool = True) -> list[Count]:
+    """By `lampit/audit/count.sql`; of people whose life is plain by its short way, or like all others."""
     accepted, rejected = accept(events)
     records = [(one.subject, encode_record(one.subject, one.event, 0)) for one in accepted]
     found = sql_counts(
@@ -82,6 +82,7 @@ def by_sql(events: Sequence[Json], rules: Rules, days: Sequence[Day]) -> list[Co
         region_changes=reference.DATA / "region_changes.csv",
         settings=CountSettings(transit_expiry_days=rules.transit_expiry_days, leap_birthday=rules.leap_birthday),
         machine=ONE_THREAD,
+        plain_apart=plain_apart,
     )
     counts = []
     for counted in found:

@@ -106,8 +106,13 @@ class ArchiveSource(DuckSource):
         self.rows(_CONCERNED_SQL.format(here=here, turns=turns))
         self.rows(_MEMBERS_SQL)
 
-    def records(self, known_at: int | None, region: str | None) -> Path:
-        """Ledger records accepted by an instant: of everybody whom an event places in the region, and all balances."""
+    def records(self, known_at: int | None, region: str | None) -> Path | list[Path]:
+        """Ledger records accepted by an instant: of everybody whom an event places in the region, and all balances.
+
+        The archive's own segments where all of it is asked for, else one that holds those alone.
+        """
+        if known_at is None and region in (None, COUNTRY):
+            return [Path(path) for path in self.archive.parquet_files()]
         wanted = "receivedat IS NOT NULL"
         if known_at is not None:
             wanted += f" AND receivedat <= make_timestamp({known_at})"
@@ -115,8 +120,6 @@ class ArchiveSource(DuckSource):
             self._choose(conditions.here(str(region)), "true")
             wanted += " AND (subject IS NULL OR subject IN (SELECT person FROM member))"
         path = Path(self._folder.name) / f"records-{known_at}-{region}.parquet"
-        self.rows(
-            f"COPY (SELECT record AS value FROM ({self.sql} WHERE {wanted})"
-            f' WHERE NOT contains(record, \'"forwardedfrom":"\')) TO {conditions.text(path)} (FORMAT parquet, COMPRESSION zstd)'
-        )
+        files = ", ".join(conditions.text(path) for path in self.archive.parquet_files())
+        self.rows(f"COPY (FROM read_parquet([{files}]) WHERE {wanted}) TO {conditions.text(path)} (COMPRESSION zstd)")
         return path

@@ -1,15 +1,17 @@
 -- The second count: section 2 of the contract ("Who is counted where, on day D") as SQL for DuckDB.
 --
--- In:  ledger_record (accepted events as the ledger holds them), the tables that regions.sql makes, and the variables
+-- In:  ledger_record (accepted events as the ledger holds them; two more views of them are used in section 1, see
+--      lampit/audit/sql_input.py), the tables that regions.sql makes, and the variables
 --      as_of, hierarchy_of (the day whose region codes are used: as_of, unless another is asked for), transit_expiry_days (or null), leap_birthday ('mar1' or 'feb28'), stale_after_days,
---      reported_by (a day: count what had been reported by its end; null: count everything), and
---      flows_from (the first day of the flows that flows.sql is to add up after this file; null: none).
+--      reported_by (a day: count what had been reported by its end; null: count everything),
+--      flows_from (the first day of the flows that flows.sql is to add up after this file; null: none), and
+--      plain_apart (true: section 1 counts the people whose life is plain; false: it counts nobody).
 --      lampit/audit/sql_count.py makes them and runs this file from top to bottom.
 -- Out: the table coverage (one row for each region).
 --
 -- Read it as a chain of small tables; each says which sentence of the contract it carries out:
---    1 events    2 openings   3 persons   4 cancellations   5 what stands   6 presumed inside   7 folds
---    8 homes     9 attributes 10 cards    11 one person's figures          12 regions
+--    1 plain lives   2 events        3 openings       4 persons   5 cancellations   6 what stands   7 presumed inside
+--    8 folds         9 homes        10 attributes    11 cards    12 one person's figures           13 regions
 -- What reads the tables made here, in files of their own: anomalies.sql, flows.sql, closings.sql, delays.sql.
 -- A place is called by its code; only of a code that several places had, the later ones have names of their own. Where
 -- places are compared, or counted under codes, docs/decisions/0007 ("reading 7.n") says how.
@@ -99,14 +101,169 @@ CREATE OR REPLACE TEMP TABLE state_table AS
         ('death',     'DEAD', 'STAYS', 'after_death')
     ) AS rows (fact, situation, becomes, anomaly);
 
--- ------------------------------------------------------------------------------------------------------- 1. events
+-- -------------------------------------------------------------------------------------------------- 1. plain lives
+
+-- Most people need no rule but the plainest, and are counted here; all that follows is for the others. A life is plain if
+--   a  every event is a register or birth, a move_out, move_in, death, recording or marriage, and says no more than
+--      brief_record does: nothing of citizenship, permits or openings, no birth that is a flow only, and of the person only
+--      what the register says; each came once; no nik_change names the NIK;
+--   b  every region named is a code that one place alone ever had, in force on that day, and no balance has to do with it;
+--   c  there is one register or birth, before all other residence facts, and it says the birth date; from there on every fact
+--      finds what the state table expects: a move_out names the home, a move_in follows on a move_out, death is the last and
+--      names the home if there is one;
+--   d  recordings and marriages are before a death; no recording failed or is a duplicate; those that name a region all name
+--      the same.
+-- Such a life has no anomaly. Its facts fold in the order of day and rank alone, each where the state table goes on without
+-- one; nothing is cancelled, corrected, in conflict, merged or presumed. So the last fact by the asked day says where the
+-- person is, the first birthday, marriage or word of one from when obliged, and each stage of a card counts once it is reached.
+
+-- Every code that a region with a balance ever had.
+CREATE OR REPLACE TEMP TABLE stated_code AS
+    WITH sent AS (SELECT DISTINCT region AS code FROM brief_record WHERE type = 'lampit.opening_balance.v1')
+    FROM sent
+    UNION
+    SELECT code_then.code FROM sent JOIN place_run ON place_run.code = sent.code JOIN code_then USING (place);
+
+-- What may be named: places that in no era have a code inside one of these. (Lengths of codes: of a province to of a village.)
+CREATE OR REPLACE TEMP TABLE plain_code AS
+    WITH coded AS (SELECT code AS place, code FROM steady_code UNION ALL SELECT place, code FROM code_then),
+    stated AS (
+        SELECT place FROM coded, (VALUES (2), (5), (8), (13)) AS lengths (length)
+        WHERE left(code, length) IN (FROM stated_code)
+        UNION ALL
+        SELECT code FROM steady_code WHERE 'ID' IN (FROM stated_code))
+    SELECT CAST(row_number() OVER () AS INTEGER) AS place_no, code AS region, since, until
+    FROM steady_code WHERE code NOT IN (FROM stated) AND getvariable('plain_apart');
+
+CREATE OR REPLACE TEMP TABLE changed_nik AS
+    SELECT unnest([subject, data.new_subject]) AS subject FROM ledger_record
+    WHERE type = 'lampit.nik_change.v1' AND getvariable('plain_apart');
+
+-- Moves and deaths, each beside the fact before it: "expired": back home since, by transit_expiry_days.
+CREATE OR REPLACE TEMP TABLE journey_step AS
+    SELECT subject, kind, on_day, rank, place_no, goes_abroad,
+           lag(kind) OVER before AS kind_before, lag(on_day) OVER before AS day_before,
+           lag(place_no) OVER before AS place_before,
+           coalesce(kind_before = 'move_out' AND NOT lag(goes_abroad) OVER before
+               AND on_day > day_before + CAST(getvariable('transit_expiry_days') AS INTEGER), false) AS expired,
+           CASE WHEN expired THEN false
+                WHEN kind_before IS NULL THEN true
+                WHEN kind = 'move_in' THEN kind_before = 'move_out'
+                WHEN kind = 'death' AND kind_before = 'move_out' THEN true
+                ELSE kind_before = 'move_in' AND place_no = place_before END AS is_expected
+    FROM (SELECT subject, type[8:-4] AS kind, occurred_on AS on_day, rank, place_no, goes_abroad
+          FROM brief_record JOIN fact_rank ON fact_rank.kind = type[8:-4] JOIN plain_code USING (region)
+          WHERE type IN ('lampit.move_out.v1', 'lampit.move_in.v1', 'lampit.death.v1') AND getvariable('plain_apart'))
+    WINDOW before AS (PARTITION BY subject ORDER BY on_day, rank);
+CREATE OR REPLACE TEMP TABLE journey AS
+    SELECT subject, bool_and(is_expected) AS is_expected,
+           max(CASE WHEN kind = 'death' THEN on_day END) AS died_on,
+           any_value({kind: kind, on_day: on_day, place_no: place_no}) FILTER (kind_before IS NULL) AS first_step,
+           arg_max({kind: kind, on_day: on_day, place_no: place_no, goes_abroad: goes_abroad},
+                   walk_position(on_day, rank, 0))
+               FILTER (on_day <= getvariable('as_of')) AS last_step
+    FROM journey_step GROUP BY subject;
+
+-- One row for people who are alike. That every (source, id) came once is sure where each sets a bit of its own, out of 64, by
+-- its hash; if two set the same bit, by another part of it; if then too, the person is left to the other sections.
+-- (DuckDB would put all people into memory beside their journeys, for it cannot guess how many they are.)
+-- Whoever was born by the day turned_17_by had turned 17 on the asked day.
+SET VARIABLE turned_17_by = (
+    SELECT max(day) FROM (SELECT CAST(getvariable('as_of') - INTERVAL 17 YEAR AS DATE) + CAST(unnest(range(-5, 5)) AS INTEGER) AS day)
+    WHERE seventeenth_birthday(day) <= getvariable('as_of'));
+CREATE OR REPLACE TEMP MACRO own_bit(number) AS CAST(1 AS UBIGINT) << CAST(number % 64 AS INTEGER);
+SET disabled_optimizers = 'build_side_probe_side';
+CREATE OR REPLACE TEMP TABLE life AS
+    WITH told AS (
+        SELECT subject, type, occurred_on, place_no, status, birth_date, sex, ever_married_on, recorded_on,
+               hash(source, id) AS name,
+               type IN ('lampit.register.v1', 'lampit.birth.v1') AS is_entry,
+               CASE WHEN type = 'lampit.birth.v1' THEN occurred_on ELSE birth_date END AS born_on,
+               type = 'lampit.recording.v1' AS is_recording, type = 'lampit.marriage.v1' AS is_marriage,
+               NOT says_more AND (occurred_on BETWEEN since AND until OR (brief_record.region IS NULL AND is_marriage))
+                   AND CASE WHEN is_entry THEN born_on IS NOT NULL
+                            WHEN is_recording THEN status NOT IN ('failed', 'duplicate')
+                            ELSE is_marriage OR type IN ('lampit.move_out.v1', 'lampit.move_in.v1', 'lampit.death.v1') END
+                   AS is_plain
+        FROM brief_record LEFT JOIN plain_code ON plain_code.region = brief_record.region
+        WHERE subject IS NOT NULL AND getvariable('plain_apart')),
+    gathered AS (
+        SELECT subject, count(*) AS events, bool_and(coalesce(is_plain, false)) AS is_plain,
+               bit_or(own_bit(name)) AS bits, bit_or(own_bit(name >> 6)) AS other_bits,
+               count(CASE WHEN is_entry THEN 1 END) AS entries,
+               max(CASE WHEN is_entry THEN occurred_on END) AS entered_on, max(CASE WHEN is_entry THEN place_no END) AS home,
+               max(sex) AS sex,
+               bool_or(born_on <= getvariable('turned_17_by')
+                       OR CASE WHEN is_marriage THEN occurred_on ELSE ever_married_on END <= getvariable('as_of'))
+                   AS is_obliged,
+               -- 1 recorded, 2 print_ready, 3 issued
+               max(CASE WHEN is_recording AND occurred_on <= getvariable('as_of')
+                        THEN CASE status WHEN 'captured' THEN 1 WHEN 'sent' THEN 1 WHEN 'delivered' THEN 3 ELSE 2 END
+                        WHEN recorded_on <= getvariable('as_of') THEN 1 END) AS card,
+               max(CASE WHEN is_recording OR is_marriage THEN occurred_on END) AS last_on,
+               min(CASE WHEN is_recording OR is_marriage THEN place_no END) AS recorded_at,
+               max(CASE WHEN is_recording OR is_marriage THEN place_no END) AS also_recorded_at
+        FROM told GROUP BY subject),
+    judged AS (
+        SELECT gathered.* EXCLUDE (is_plain), last_step,
+               gathered.is_plain AND greatest(bit_count(bits), bit_count(other_bits)) = events AND entries = 1
+               AND coalesce(recorded_at = also_recorded_at, true)
+               AND CASE WHEN journey.subject IS NULL THEN true
+                        ELSE is_expected AND first_step.kind <> 'move_in'
+                            AND first_step.on_day >= entered_on AND first_step.place_no = home
+                            AND coalesce(last_on < died_on, true) END
+               AND gathered.subject NOT IN (FROM changed_nik) AS is_plain
+        FROM gathered LEFT JOIN journey ON journey.subject = gathered.subject)
+    SELECT CASE WHEN NOT is_plain THEN subject END AS subject, is_plain, sex, home, recorded_at,
+           -- "TRANSIT is counted under ID-transit": place 0
+           CASE WHEN entered_on > getvariable('as_of') THEN NULL
+                WHEN last_step IS NULL THEN home
+                WHEN last_step.kind = 'move_in' THEN last_step.place_no
+                WHEN last_step.kind = 'death' OR last_step.goes_abroad THEN NULL
+                WHEN last_step.on_day + CAST(getvariable('transit_expiry_days') AS INTEGER) <= getvariable('as_of')
+                    THEN last_step.place_no
+                ELSE 0 END AS place_no,
+           coalesce(is_obliged, false) AS is_obliged, coalesce(card, 0) AS card, count(*) AS people
+    FROM judged GROUP BY ALL;
+RESET disabled_optimizers;
+
+-- "Counted at home, not where served, while obliged; otherwise recorded_early. print_ready and issued likewise only while
+-- obliged"; by the codes of hierarchy_of.
+CREATE OR REPLACE TEMP TABLE plain_figure AS
+    SELECT CASE WHEN place_no = 0 THEN 'ID-transit' ELSE coalesce(code_then.code, plain_code.region) END AS shown_code,
+           coalesce(sex, 'unknown') AS sex, sum(people) AS population,
+           sum(CASE WHEN is_obliged THEN people ELSE 0 END) AS obliged,
+           sum(CASE WHEN is_obliged AND card >= 1 THEN people ELSE 0 END) AS recorded,
+           sum(CASE WHEN card >= 1 AND NOT is_obliged THEN people ELSE 0 END) AS recorded_early,
+           sum(CASE WHEN is_obliged AND card >= 2 THEN people ELSE 0 END) AS print_ready,
+           sum(CASE WHEN is_obliged AND card >= 3 THEN people ELSE 0 END) AS issued
+    FROM life LEFT JOIN plain_code USING (place_no)
+    LEFT JOIN code_then ON code_then.place = plain_code.region AND code_then.era = era_of(getvariable('hierarchy_of'))
+    WHERE is_plain AND place_no IS NOT NULL GROUP BY ALL;
+
+-- The places that plain lives name.
+CREATE OR REPLACE TEMP TABLE plain_place AS
+    WITH named AS (
+        SELECT DISTINCT unnest([home, recorded_at]) AS place_no FROM (SELECT DISTINCT home, recorded_at FROM life WHERE is_plain)
+        UNION
+        SELECT DISTINCT place_no FROM journey_step WHERE subject NOT IN (SELECT subject FROM life WHERE NOT is_plain))
+    SELECT region AS place FROM named JOIN plain_code USING (place_no);
+
+-- Whose life is not, with all that they and nobody sent.
+CREATE OR REPLACE TEMP TABLE not_plain AS SELECT subject FROM life WHERE NOT is_plain;
+CREATE OR REPLACE TEMP TABLE record_left AS
+    SELECT * FROM records_of('not_plain') WHERE getvariable('plain_apart')
+    UNION ALL
+    SELECT * FROM ledger_record WHERE NOT getvariable('plain_apart');
+
+-- ----------------------------------------------------------------------------------------------------------- 2. events
 
 -- Ledger records that are events; control records of the ledger (genesis, epoch, day) are not, nor copies of an event
 -- that is kept under another id of the person. "The stock by report date on D is the figure of D over the events whose
 -- time falls on a day up to D. Opening balances count from their D0 whatever their time."
 CREATE OR REPLACE TEMP VIEW accepted AS
     SELECT rowid AS record_no, coalesce(subject, '') AS subject, source, id, type[8:-4] AS kind, time, data
-    FROM ledger_record
+    FROM record_left
     WHERE forwardedfrom IS NULL
         AND (getvariable('reported_by') IS NULL OR type = 'lampit.opening_balance.v1'
              OR report_day(type[8:-4], time, data) <= getvariable('reported_by'))
@@ -219,7 +376,7 @@ CREATE OR REPLACE TEMP TABLE nik_event AS
            kind = 'birth' AND (coalesce(data.stillborn, false) OR coalesce(data.already_registered, false)) AS flow_only
     FROM uncontested JOIN event_number USING (record_no);
 
--- ----------------------------------------------------------------------------------------------------- 2. openings
+-- --------------------------------------------------------------------------------------------------------- 3. openings
 
 -- "A balance's region is a place: its code resolved on D0. At equal D0 the latest stands, if the two are the same on D0. The end
 -- of D0 (cutoff) goes by the zone of the code as sent" (reading 7.14).
@@ -346,7 +503,7 @@ CREATE OR REPLACE TEMP TABLE governed AS
     SELECT place, balance_no, code_d0, d0
     FROM coded JOIN balance ON balance.code_d0 = coded.code AND balance.era = coded.era;
 
--- ------------------------------------------------------------------------------------------------------ 3. persons
+-- ---------------------------------------------------------------------------------------------------------- 4. persons
 
 -- "nik_change: one person under two NIKs, for all events of both, earlier and later." For V0 only the changes known in
 -- time join: "two NIKs merged later were two people in B". The person id is the smallest id of those connected.
@@ -441,7 +598,7 @@ INSERT INTO added_event
     UNION ALL
     SELECT * EXCLUDE (place, same_content) FROM contest('merged_variant') WHERE place = 1;
 
--- ------------------------------------------------------------------------------------------------ 4. cancellations
+-- ---------------------------------------------------------------------------------------------------- 5. cancellations
 
 -- "cancellation: the named event of the same person counts as never sent". A cancellation names one event, so those of
 -- a variant form a forest, but for cycles.
@@ -490,7 +647,7 @@ CREATE OR REPLACE TEMP TABLE cancelled AS
     FROM cancellation JOIN decided USING (variant, event_no)
     WHERE has_effect AND target_no IS NOT NULL AND target_kind <> 'nik_change';
 
--- ---------------------------------------------------------------------------------------------- 5. what then stands
+-- ------------------------------------------------------------------------------------------------- 6. what then stands
 
 CREATE OR REPLACE TEMP VIEW standing AS
     FROM person_event ANTI JOIN cancelled USING (variant, event_no) WHERE in_time;
@@ -515,7 +672,7 @@ CREATE OR REPLACE TEMP TABLE placed AS
     UNION
     SELECT variant, person FROM standing WHERE kind IN ('move_in', 'found');
 
--- ----------------------------------------------------------------------------------------------- 6. presumed inside
+-- -------------------------------------------------------------------------------------------------- 7. presumed inside
 
 -- Whom a register or birth known in time keeps from being presumed, balance by balance.
 CREATE OR REPLACE TEMP TABLE entered_in_time AS
@@ -540,7 +697,7 @@ CREATE OR REPLACE TEMP TABLE home_reign AS
 CREATE OR REPLACE TEMP VIEW home_balance AS
     SELECT home, balance_no FROM home_reign WHERE since <= getvariable('as_of') AND getvariable('as_of') < until;
 
--- -------------------------------------------------------------------------------------------------------- 7. folds
+-- ------------------------------------------------------------------------------------------------------------ 8. folds
 
 -- What is folded, and on which days it is asked. A NIK first heard of after D0, of a person who was entered in time under
 -- another NIK, "is that person and adds nobody" to what B holds. "With a turning_17 schedule V0's obliged (only) is taken at D."
@@ -569,7 +726,7 @@ CREATE OR REPLACE TEMP TABLE fold AS
         WHERE presumed_in_time.home IS NOT NULL OR (variant, person) IN (SELECT (variant, person) FROM placed))
     SELECT row_number() OVER () AS fold_no, * FROM every;
 
--- -------------------------------------------------------------------------------------------------------- 8. homes
+-- ------------------------------------------------------------------------------------------------------------ 9. homes
 
 -- The facts of each fold, numbered in the order in which they fold; region_now and destination_now: the places on that day.
 CREATE OR REPLACE TEMP TABLE fact_of_fold AS
@@ -654,7 +811,7 @@ CREATE OR REPLACE TEMP TABLE place AS
     FROM last_step JOIN walk USING (fold_no, step) JOIN fold USING (fold_no)
     WHERE state IN ('HOME', 'TRANSIT');
 
--- --------------------------------------------------------------------------------------------------- 9. attributes
+-- ------------------------------------------------------------------------------------------------------ 10. attributes
 
 -- What an event says of the person: data.person, and a birth (flow-only ones too) its own day and sex.
 CREATE OR REPLACE TEMP VIEW saying AS
@@ -728,7 +885,7 @@ CREATE OR REPLACE TEMP TABLE obliged AS
                permit."from" <= on_day AND (permit."until" IS NULL OR on_day <= permit."until"), false)) AS obliged
     FROM person;
 
--- -------------------------------------------------------------------------------------------------------- 10. cards
+-- ----------------------------------------------------------------------------------------------------------- 11. cards
 
 -- "Recorded in V0 if … their first stage other than duplicate is sent, print_ready, printed or delivered": then they were
 -- recorded before everything known of them, in V and V0 (over all recordings that have effect in V).
@@ -772,7 +929,7 @@ CREATE OR REPLACE TEMP TABLE card AS
            coalesce(issued > coalesce(failed, -2), false) AS issued
     FROM last_of;
 
--- ------------------------------------------------------------------------------------- 11. one person's figures
+-- -------------------------------------------------------------------------------------------- 12. one person's figures
 
 -- "Counted at home, not where served, while obliged; otherwise recorded_early. print_ready and issued likewise only while
 -- obliged." Only obliged itself looks at obliged_on.
@@ -831,7 +988,7 @@ CREATE OR REPLACE TEMP TABLE moved AS
     FROM figure JOIN coded ON inner_code = figure.code
     JOIN asked ON balance_no = figure.variant AND code_d0 = coded.code WHERE d0 < getvariable('as_of');
 
--- --------------------------------------------------------------------------------------------------- 12. regions
+-- --------------------------------------------------------------------------------------------------------- 13. regions
 
 CREATE OR REPLACE TEMP TABLE measure AS
     FROM (VALUES ('population'), ('obliged'), ('recorded'), ('recorded_early'), ('print_ready'), ('issued'))
@@ -848,7 +1005,7 @@ CREATE OR REPLACE TEMP MACRO by_measure(rows) AS TABLE
 CREATE OR REPLACE TEMP TABLE known_row AS
     SELECT shown_code AS node, sex, sum(population) AS population, sum(obliged) AS obliged, sum(recorded) AS recorded,
            sum(recorded_early) AS recorded_early, sum(print_ready) AS print_ready, sum(issued) AS issued
-    FROM known GROUP BY shown_code, sex;
+    FROM (FROM known UNION ALL BY NAME FROM plain_figure) GROUP BY shown_code, sex;
 CREATE OR REPLACE TEMP TABLE moved_row AS
     SELECT balance_no AS node, sex, sum(sign * population) AS population, sum(sign * obliged) AS obliged,
            sum(sign * recorded) AS recorded, sum(sign * recorded_early) AS recorded_early,
@@ -934,7 +1091,8 @@ CREATE OR REPLACE TEMP TABLE part AS
 CREATE OR REPLACE TEMP TABLE shown AS
     WITH named AS (
         SELECT coalesce(code_then.code, place) AS code
-        FROM (SELECT DISTINCT region AS place FROM standing WHERE variant = 0 AND region IS NOT NULL) AS named
+        FROM (SELECT DISTINCT region AS place FROM standing WHERE variant = 0 AND region IS NOT NULL
+              UNION FROM plain_place) AS named
         LEFT JOIN (FROM code_then WHERE era = era_of(getvariable('hierarchy_of'))) AS code_then USING (place)
         UNION SELECT node FROM known_row
         UNION SELECT code FROM balance_then WHERE era = era_of(getvariable('hierarchy_of')))

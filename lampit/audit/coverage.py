@@ -19,7 +19,7 @@ import msgspec
 
 from agents.errors import ConfigurationError
 from lampit import reference, tables
-from lampit.audit.options import Instant, known_text, shown_instant, with_rules
+from lampit.audit.options import Instant, Memory, known_text, shown_instant, with_rules
 from lampit.audit.sources import Source, notice_rejected, open_source
 from lampit.count import select
 from lampit.words import Day, region_code
@@ -36,9 +36,17 @@ COLUMNS: Final = (
 """The columns of CSV and Parquet: every number of a coverage record."""
 
 
-def by_sql(source: Source, as_of: date, known_at: int | None, rules: Rules, region: str | None) -> list[dict[str, Any]]:
+def by_sql(
+    source: Source,
+    as_of: date,
+    known_at: int | None,
+    rules: Rules,
+    region: str | None,
+    memory_limit: str | None = None,
+) -> list[dict[str, Any]]:
     """The coverage records of the audit's second count; of a region and what lies in it, all else being left unread."""
     from lampit.audit.sql_count import CountSettings, sql_count
+    from lampit.audit.sql_regions import Machine
 
     counted = sql_count(
         source.records(known_at, region),
@@ -46,6 +54,7 @@ def by_sql(source: Source, as_of: date, known_at: int | None, rules: Rules, regi
         regions=reference.DATA / "regions",
         region_changes=reference.DATA / "region_changes.csv",
         settings=CountSettings(rules.transit_expiry_days, rules.leap_birthday, rules.stale_after_days),
+        machine=Machine(memory_limit=memory_limit),
     )
     return select(counted.regions, region, None)
 
@@ -63,7 +72,7 @@ def by_core(
     return select(engine.count(as_of).regions, region, None)
 
 
-ENGINES: Final = {"sql": by_sql, "core": by_core}
+ENGINES: Final = ("sql", "core")
 
 
 def flat(record: dict[str, Any], known_at: int | None) -> list[Any]:
@@ -127,7 +136,13 @@ def _put(content: bytes, output: Path | None) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file instead.")
-@click.option("--engine", type=click.Choice(list(ENGINES)), default="sql", show_default=True, help="What counts.")
+@click.option("--engine", type=click.Choice(ENGINES), default="sql", show_default=True, help="What counts.")
+@click.option(
+    "--memory",
+    type=Memory(),
+    help="What the SQL count may take of memory, as 8GiB; beyond that it writes to the temporary folder (TMPDIR). "
+    "Default: 80 % of the machine's.",
+)
 @with_rules
 def command(
     source: tuple[str, ...],
@@ -139,6 +154,7 @@ def command(
     as_json: bool,
     output: Path | None,
     engine: str,
+    memory: str | None,
     transit_expiry_days: int | None,
     leap_birthday: Literal["mar1", "feb28"] | None,
 ) -> None:
@@ -159,7 +175,11 @@ def command(
         raise click.UsageError("A table goes to the terminal: choose --format csv, parquet or json for --output.")
     with open_source(source, need_instants=None if known_at is None else "--known-at") as opened:
         rules = opened.rules(transit_expiry_days, leap_birthday)
-        records = select(ENGINES[engine](opened, as_of, known_at, rules, region), None, level)
+        if engine == "sql":
+            counted = by_sql(opened, as_of, known_at, rules, region, memory)
+        else:
+            counted = by_core(opened, as_of, known_at, rules, region)
+        records = select(counted, None, level)
         notice_rejected(opened)
     if form == "table":
         click.echo(f"Coverage at the end of {as_of.isoformat()}{known_text(known_at)}")

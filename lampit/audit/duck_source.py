@@ -53,7 +53,7 @@ class DuckSource(ABC):
         """The records of all persons of whom one event is here, and one turns. region: where here is, if that is a region."""
 
     @abstractmethod
-    def records(self, known_at: int | None, region: str | None) -> Path:
+    def records(self, known_at: int | None, region: str | None) -> Path | list[Path]:
         """See `Source`."""
 
     def is_person(self, person: str) -> str:

@@ -16,6 +16,7 @@ from stream.calendar import day_of, end_of_day, format_instant, iso_day, parse_i
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
+_MEMORY: Final = re.compile(r"[1-9]\d*(MiB|GiB)", re.ASCII)
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
@@ -39,6 +40,18 @@ class Instant(click.ParamType):
                 param,
                 ctx,
             )
+
+
+class Memory(click.ParamType):
+    """An amount of memory as DuckDB takes it: 8GiB, 500MiB."""
+
+    name = "memory"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The same text."""
+        if not _MEMORY.fullmatch(value):
+            self.fail(f"{value!r} is no amount of memory: write it as 8GiB or 500MiB.", param, ctx)
+        return value
 
 
 def microseconds(moment: datetime) -> int:

@@ -2,7 +2,7 @@
 --
 -- In:  region_reference (the codes in force today) and region_change (dated changes), as shipped.
 -- Out: the tables in_force, place_of, later_place, place_then, code_then and name_then, which say something of codes that changed
---      only: any other code is one place for ever, called by its code.
+--      only: any other code is one place for ever, called by its code; and steady_code, of those that are one place at all times.
 -- Run once in a process; region_words.sql has the words by which count.sql asks them.
 --
 -- An era is the time between two change days: era 0 until the first, era n from the nth on. A place is called by its code; of
@@ -63,6 +63,16 @@ CREATE TABLE place_run AS
     run AS (SELECT code, number, min(era) AS first_era, max(era) AS last_era FROM numbered GROUP BY code, number)
     SELECT code || CASE WHEN number = 1 THEN '' ELSE '~' || change_day.on_day END AS place, code, first_era, last_era
     FROM run LEFT JOIN change_day ON change_day.era = first_era;
+
+-- Codes of the reference, or once of it, that only one place ever had, with the first and last day on which they are in force.
+CREATE TABLE steady_code AS
+    SELECT code, DATE '-infinity' AS since, DATE 'infinity' AS until
+    FROM region_reference WHERE code NOT IN (SELECT code FROM turn)
+    UNION ALL
+    SELECT code, coalesce(begun.on_day, DATE '-infinity'), coalesce(CAST(ended.on_day - 1 AS DATE), DATE 'infinity')
+    FROM place_run
+    LEFT JOIN change_day AS begun ON begun.era = first_era LEFT JOIN change_day AS ended ON ended.era = last_era + 1
+    WHERE code IN (SELECT code FROM place_run GROUP BY code HAVING count(*) = 1);
 
 -- "By recode, move, status and merge the place of the old code becomes the place of the new code that begins that day."
 CREATE TABLE became AS

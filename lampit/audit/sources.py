@@ -17,8 +17,8 @@ from lampit import tables
 from stream.explanation import Heard, Question
 from stream.rules import Rules
 
-Records = Path | Iterable[tuple[str | None, bytes]]
-"""What `sql_count` takes: (person id, ledger record) pairs, or a Parquet file of the records."""
+Records = Path | list[Path] | Iterable[tuple[str | None, bytes]]
+"""What `sql_count` takes: (person id, ledger record) pairs, or Parquet files of the records."""
 
 Share = tuple[int, int]
 """(which, of how many): part of the people; who changed NIK is in one of them with all that was sent under either."""

@@ -103,21 +103,22 @@ def period_days(period: str, closing_day: int = 28) -> tuple[date, date]:
 
 
 def _flow(connection: duckdb.DuckDBPyConnection, first_day: date, last_day: date, settings: CountSettings) -> None:
-    """The table flow_of_days; `ledger_record` is the same afterwards."""
+    """The table flow_of_days; afterwards count.sql reads the same records as before."""
     count_day(connection, last_day, settings, flows_from=first_day)
     run(connection, "flows.sql")
     connection.execute("CREATE TEMP TABLE flow_of_days AS FROM flow")
     # 17th birthdays by report date: the same once more, of what was known on each.
-    connection.execute("ALTER TABLE ledger_record RENAME TO whole_ledger_record")
-    connection.execute("CREATE TEMP TABLE ledger_record AS FROM known_by")
+    connection.execute("CREATE TEMP TABLE known_by_record AS FROM known_by")
+    connection.execute("ALTER VIEW ledger_record RENAME TO whole_ledger_record")
+    connection.execute("CREATE TEMP VIEW ledger_record AS FROM known_by_record")
     count_day(connection, last_day, settings, flows_from=first_day)
     run(connection, "flows.sql")
     connection.execute(
         "INSERT INTO flow_of_days SELECT * REPLACE ('report' AS dating) FROM flow"
         " WHERE kind = 'turned_17' AND dating = 'event'"
     )
-    connection.execute("DROP TABLE ledger_record")
-    connection.execute("ALTER TABLE whole_ledger_record RENAME TO ledger_record")
+    connection.execute("DROP VIEW ledger_record")
+    connection.execute("ALTER VIEW whole_ledger_record RENAME TO ledger_record")
 
 
 def _stocks(connection: duckdb.DuckDBPyConnection, opened_on: date, closed_on: date, settings: CountSettings) -> None:

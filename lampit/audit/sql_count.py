@@ -46,8 +46,8 @@ def sql_count(
     regions: Path,
     region_changes: Path | None = None,
     settings: CountSettings | None = None,
-    threads: int | None = None,
-    memory_limit: str | None = None,
+    machine: Machine | None = None,
+    plain_apart: bool = True,
 ) -> SqlCount:
     """The figures of every region at the end of `as_of`, under its codes or those of `hierarchy_of`, and the anomalies.
 
@@ -60,7 +60,8 @@ def sql_count(
         regions=regions,
         region_changes=region_changes,
         settings=settings,
-        machine=Machine(threads, memory_limit),
+        machine=machine,
+        plain_apart=plain_apart,
     )
     return counted
 
@@ -73,12 +74,19 @@ def sql_counts(
     region_changes: Path | None = None,
     settings: CountSettings | None = None,
     machine: Machine | None = None,
+    plain_apart: bool = True,
 ) -> list[SqlCount]:
-    """The same for several days, each with the day whose region codes are used; the events are read once."""
+    """The same for several days, each with the day whose region codes are used.
+
+    `plain_apart`: whether people whose life is plain are counted by the short way of count.sql's first section, or like all
+    others; it changes the time that takes, and nothing else.
+    """
     counts = []
     with opened(events, regions, region_changes, machine or Machine()) as connection:
         for as_of, hierarchy_of in days:
-            count_day(connection, as_of, settings or CountSettings(), hierarchy_of=hierarchy_of)
+            count_day(
+                connection, as_of, settings or CountSettings(), hierarchy_of=hierarchy_of, plain_apart=plain_apart
+            )
             run(connection, "anomalies.sql")
             counts.append(SqlCount(regions=_coverage(connection), anomalies=_anomalies(connection)))
     return counts
@@ -92,9 +100,10 @@ def count_day(
     hierarchy_of: date | None = None,
     reported_by: date | None = None,
     flows_from: date | None = None,
+    plain_apart: bool = False,
 ) -> None:
     """Run count.sql: under the region codes of `hierarchy_of` (`as_of`), of what had been reported by the end of
-    `reported_by` (everything), and ready for flows from a day on.
+    `reported_by` (everything), and ready for flows from a day on. Neither of these can be asked with `plain_apart`.
     """
     variables = {
         "as_of": ("DATE", as_of),
@@ -104,6 +113,7 @@ def count_day(
         "transit_expiry_days": ("INTEGER", settings.transit_expiry_days),
         "leap_birthday": ("VARCHAR", settings.leap_birthday),
         "stale_after_days": ("INTEGER", settings.stale_after_days),
+        "plain_apart": ("BOOLEAN", plain_apart),
     }
     for name, (kind, value) in variables.items():
         connection.execute(f"SET VARIABLE {name} = $1::{kind}", [value])

@@ -1,9 +1,16 @@
 """What the second count reads, given to DuckDB: accepted events, beside the region tables of `sql_regions`.
 
 In: ledger records (an iterable of (person id, record as JSON), or files of them: NDJSON as it is, Parquet with a column
-`value` that holds the record as text or bytes, segments of an archive, a folder of either). Out: the table
-`ledger_record`. Nothing is judged here: control records and copies are left out by count.sql. Called by `sql_count` and
-`sql_closings`.
+`value` that holds the record as text or bytes, segments of an archive, a folder of either). Out, for count.sql:
+
+| view | |
+| --- | --- |
+| ledger_record | every record |
+| records_of(people) | those of the persons whom a table names in its column `subject`, and those of nobody |
+| brief_record | of every record but copies the little that most of them say, and whether one says more: `_BRIEF` |
+
+The segments of an archive are not kept anywhere: little of them says most, and reading that again takes less than keeping it.
+Nothing is judged here: control records and copies are left out by count.sql. Called by `sql_count` and `sql_closings`.
 """
 
 from __future__ import annotations
@@ -17,6 +24,7 @@ from typing import Any, Final, TypeAlias
 
 import duckdb
 
+from lampit.audit import sql_segments
 from lampit.audit.sql_regions import Machine, connected, quoted
 
 Events: TypeAlias = Path | Sequence[Path] | Iterable[tuple[str | None, bytes]]
@@ -40,25 +48,61 @@ _RECORD: Final[Mapping[str, _Kind]] = {
     "time": "VARCHAR", "data": _DATA,
 }  # fmt: skip
 
+# birth_date, ever_married_on and recorded_on are those of a register entry's person, sex is that of its person or a birth's.
+# says_more: there is something else by which a figure may change. By letter, origin and service_point none does, of a person
+# with whom no balance has to do.
+_BRIEF: Final = """
+SELECT subject, source, id, type, data.occurred_on AS occurred_on, data.region AS region,
+       coalesce(data.destination = 'abroad', false) AS goes_abroad, coalesce(data.status, 'captured') AS status,
+       data.person.birth_date AS birth_date,
+       CASE type WHEN 'lampit.birth.v1' THEN data.sex ELSE data.person.sex END AS sex,
+       data.person.ever_married_on AS ever_married_on, data.person.recorded_on AS recorded_on,
+       data.person.citizen IS NOT NULL OR data.person.permanent_permit IS NOT NULL
+           OR (data.person IS NOT NULL AND type <> 'lampit.register.v1')
+           OR coalesce(data.in_opening, false) OR coalesce(data.stillborn, false)
+           OR coalesce(data.already_registered, false) AS says_more
+FROM ({records}) WHERE forwardedfrom IS NULL
+"""
+_THOSE: Final = "subject IN (SELECT subject FROM query_table(people))"
+
 
 @contextmanager
 def opened(
     events: Events, regions: Path, region_changes: Path | None, machine: Machine
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection with `ledger_record`, `region_reference` and `region_change`.
+    """A connection with the views above and the region tables.
 
-    The events are parsed once, into a table.
+    All but segments is parsed once, into a table.
     """
     with (
         tempfile.TemporaryDirectory(dir=machine.spill) as folder,
         connected(regions, region_changes, machine) as connection,
     ):
-        connection.execute(f"CREATE TEMP TABLE ledger_record AS {_source(connection, events, Path(folder))}")
+        segments, others = _sources(connection, events, Path(folder))
+        connection.execute(f"CREATE TEMP TABLE read_record AS {others}")
+        _define(connection, "FROM read_record", segments)
         yield connection
 
 
-def _source(connection: duckdb.DuckDBPyConnection, events: Events, folder: Path) -> str:
-    """A query for the records."""
+def _define(connection: duckdb.DuckDBPyConnection, records: str, segments: str | None) -> None:
+    """The views, of parsed records and of the segments in a list of SQL."""
+    every, those = [records], [f"{records} WHERE subject IS NULL OR {_THOSE}"]
+    brief = [_BRIEF.format(records=records)]
+    if segments is not None:
+        whole = _whole("raw_value", "BLOB", segments)
+        every += [sql_segments.records(segments, json.dumps(_DATA)), whole]
+        those += [
+            sql_segments.records(segments, json.dumps(_DATA), f" AND {_THOSE}"),
+            f"FROM ({whole}) WHERE subject IS NULL OR {_THOSE}",
+        ]
+        brief += [sql_segments.brief(segments), _BRIEF.format(records=whole)]
+    connection.execute(f"CREATE TEMP VIEW ledger_record AS {' UNION ALL '.join(every)}")
+    connection.execute(f"CREATE TEMP MACRO records_of(people) AS TABLE {' UNION ALL '.join(those)}")
+    connection.execute(f"CREATE TEMP VIEW brief_record AS {' UNION ALL '.join(brief)}")
+
+
+def _sources(connection: duckdb.DuckDBPyConnection, events: Events, folder: Path) -> tuple[str | None, str]:
+    """The segments of an archive among the files, as a list of SQL, and a query for all other records."""
     if isinstance(events, Path):
         events = _files(events)
     elif not isinstance(events, Sequence) or not all(isinstance(one, Path) for one in events) or not events:
@@ -66,44 +110,32 @@ def _source(connection: duckdb.DuckDBPyConnection, events: Events, folder: Path)
     files = [file for file in events if isinstance(file, Path)]
     parquet = [file for file in files if file.suffix == ".parquet"]
     lines = [file for file in files if file.suffix != ".parquet"]
-    sources = []
+    sources, segments = [], None
     if parquet:
         described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({quoted(parquet[0])})").fetchall()
         kinds = {name: kind for name, kind, *_ in described}
-        sources += _segments(parquet) if "raw_value" in kinds else [_whole("value", kinds["value"], parquet)]
-    if lines:
-        columns = ", ".join(f"{name}: '{_type_name(kind)}'" for name, kind in _RECORD.items())
-        sources.append(
-            "SELECT * REPLACE (CAST(time AS TIMESTAMP) AS time)"
-            f" FROM read_json({_list(lines)}, format = 'newline_delimited', columns = {{{columns}}})"
-        )
-    return " UNION ALL ".join(sources)
+        if "raw_value" in kinds:
+            segments = _list(parquet)
+        else:
+            sources.append(_whole("value", kinds["value"], _list(parquet)))
+    columns = ", ".join(f"{name}: '{_type_name(kind)}'" for name, kind in _RECORD.items())
+    if not lines:
+        lines = [_written([], folder / "nothing.ndjson")]
+    sources.append(
+        "SELECT * REPLACE (CAST(time AS TIMESTAMP) AS time)"
+        f" FROM read_json({_list(lines)}, format = 'newline_delimited', columns = {{{columns}}})"
+    )
+    return segments, " UNION ALL ".join(sources)
 
 
-def _whole(column: str, kind: str, files: list[Path]) -> str:
+def _whole(column: str, kind: str, files: str) -> str:
     """Records kept as the text of their JSON, or its bytes."""
     text = f"decode({column})" if kind == "BLOB" else column
     return (
         "SELECT record.* REPLACE (CAST(record.time AS TIMESTAMP) AS time)"
         f" FROM (SELECT from_json({text}, '{json.dumps(_RECORD)}') AS record"
-        f" FROM read_parquet({_list(files)}) WHERE {column} IS NOT NULL)"
+        f" FROM read_parquet({files}) WHERE {column} IS NOT NULL)"
     )
-
-
-def _segments(files: list[Path]) -> list[str]:
-    """Records of an archive (docs/decisions/0010): most are taken apart, and only what is left of `data` is JSON to parse.
-
-    A text that stood in the record is still as JSON writes it. A copy under another person id is never taken apart.
-    """
-    plain = "CASE WHEN contains({0}, '\\') THEN json_extract_string('\"' || {0} || '\"', '$') ELSE {0} END"
-    data = f"""from_json(CASE WHEN rest = '}}}}' THEN '{{}}' ELSE '{{' || rest[2:-2] END, '{json.dumps(_DATA)}')"""
-    apart = (
-        f"SELECT subject, CAST(NULL AS VARCHAR) AS forwardedfrom, {plain.format('source')} AS source,"
-        f" {plain.format('id')} AS id, type, time,"
-        f" struct_update({data}, occurred_on := occurred_on, region := coalesce(region, {data}.region)) AS data"
-        f" FROM read_parquet({_list(files)}) WHERE raw_value IS NULL"
-    )
-    return [apart, _whole("raw_value", "BLOB", files)]
 
 
 def _files(path: Path) -> list[Path]:

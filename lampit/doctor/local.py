@@ -1,4 +1,4 @@
-"""What `lampit doctor` looks at on this machine: stores, disk, archive, processes.
+"""What `lampit doctor` looks at on this machine: stores, disk, archive, snapshots, processes.
 
 In: settings, and what Kafka said of the ledger. Out: findings. Called by the command. Stores are opened for reading alone,
 beside a worker that has them open; nothing is written to their folders.
@@ -10,6 +10,7 @@ import asyncio
 import json
 import shutil
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from agents.desk import record_digest
 from agents.errors import LampitError
 from agents.reading import record_at
 from agents.settings import Settings
+from agents.snapshots import Snapshots
 from agents.store import FORMAT, Meta, read_meta
 from agents.topics import LEDGER
 from lampit import reference
@@ -34,6 +36,9 @@ GIB: Final = 1 << 30
 FREE_WARNING_BYTES: Final = 5 * GIB
 FREE_PROBLEM_BYTES: Final = 1 * GIB
 SEGMENTS_BEHIND_MAX: Final = 3
+SNAPSHOTS_MISSED_MAX: Final = 3
+SNAPSHOT_BEHIND_MAX: Final = 10
+"""Offsets: days turn and transactions end where nothing else happens. A snapshot that lacks no more is as good as new."""
 CLOCK_SECONDS_MAX: Final = 5.0
 ANSWER_SECONDS_MAX: Final = 5.0
 _LOST: Final = "find out what became of the log: it was made anew, or cut off"
@@ -45,6 +50,8 @@ def check(settings: Settings, log: Log | None, addresses: tuple[str, ...]) -> li
     found = [_disk(settings), *_stores(settings, log)]
     if settings.archive_url is not None:
         found.append(_archive(settings, log))
+    if settings.snapshot_url is not None:
+        found.append(_snapshots(settings, settings.snapshot_url, log))
     return [*found, *(_process(address) for address in addresses)]
 
 
@@ -136,6 +143,34 @@ def _archive(settings: Settings, log: Log | None) -> Finding:
             check, "it is of another ledger", "name another LAMPIT_ARCHIVE_URL: one archive holds one ledger"
         )
     return _heads(check, saw, held, log.ends, settings.archive_segment_records)
+
+
+def _snapshots(settings: Settings, url: str, log: Log | None) -> Finding:
+    """Whether every partition has a snapshot that is not old, of those that have anything new."""
+    check = "snapshots"
+    if log is None or log.genesis is None:
+        return ok(check, "the log is not known, so they are held against nothing")
+    try:
+        snapshots = Snapshots(url, log.genesis.ledger_id)
+        newest = {partition: snapshots.newest(partition) for partition in log.ends}
+    except LampitError as error:
+        return refused(check, str(error))
+    except (OSError, ValueError) as error:
+        saw = f"LAMPIT_SNAPSHOT_URL cannot be read ({type(error).__name__})"
+        return problem(check, saw, "check its address and rights")
+    limit = SNAPSHOTS_MISSED_MAX * settings.snapshot_seconds
+    without = [number for number, one in newest.items() if one is None]
+    ages = {
+        number: time.time() - one.made_at
+        for number, one in newest.items()
+        if one is not None and log.ends[number] - one.next_offset > SNAPSHOT_BEHIND_MAX
+    }
+    oldest = max(ages.values(), default=0.0)
+    saw = f"{len(newest) - len(without)} of {len(newest)} partitions have one, the oldest is {oldest / 3600:,.1f} hours old"
+    if without or oldest > limit:
+        todo = "see that ledger workers run and have caught up; one that cannot write a snapshot logs why"
+        return warning(check, saw, todo)
+    return ok(check, saw)
 
 
 def _heads(check: str, saw: str, held: Mapping[int, int], ends: Mapping[int, int], segment: int) -> Finding:

@@ -72,13 +72,14 @@ class Search:
         if self._other_codes and chance.randrange(3) == 0:
             day = (day[0], chance.choice(self._days))
         rules = Rules(chance.choice([None, None, chance.randint(1, 130)]), chance.choice(("mar1", "mar1", "feb28")))
+        plain_apart = chance.choice((True, False))
         everything = [event for history in together for event in history]
         again = everything + chance.choices(everything, k=len(everything) // 4)
         chance.shuffle(again)
         (core,), (other,), (sql,) = (
             by_core(everything, rules, [day]),
             by_core(again, rules, [day]),
-            by_sql(everything, rules, [day]),
+            by_sql(everything, rules, [day], plain_apart=plain_apart),
         )
         self.histories, self.events, self.counts = (
             self.histories + len(together),
@@ -91,8 +92,10 @@ class Search:
         if disagreements(core, sql):
             self._tell(
                 together,
-                f"as of {day}, {rules}",
-                lambda events: disagreements(by_core(events, rules, [day])[0], by_sql(events, rules, [day])[0]),
+                f"as of {day}, {rules}, plain_apart={plain_apart}",
+                lambda events: disagreements(
+                    by_core(events, rules, [day])[0], by_sql(events, rules, [day], plain_apart=plain_apart)[0]
+                ),
             )
 
     def close(self, together: list[list[Json]]) -> None:

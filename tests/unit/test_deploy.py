@@ -23,7 +23,8 @@ import yaml
 import agents.health
 import agents.metrics
 from agents.figures import GAUGES
-from agents.settings import KEY_BYTES_MIN, Settings
+from agents.keys import KEY_BYTES_MIN
+from agents.settings import Settings
 from lampit import __version__
 from lampit.cli import COMMANDS
 

@@ -20,6 +20,7 @@ import pytest
 
 from agents.segments import encode, records_table
 from lampit.audit.sql_count import CountSettings, SqlCount, sql_count
+from lampit.audit.sql_regions import Machine
 from tests.unit.sql_count_events import (
     NOWHERE,
     REFERENCE,
@@ -68,7 +69,7 @@ def counted(
     records = [ledger_record(event) for event in events]
     day = date.fromisoformat(as_of)
     count, *others = (
-        sql_count(order, as_of=day, regions=regions, settings=CountSettings(**settings), threads=1)
+        sql_count(order, as_of=day, regions=regions, settings=CountSettings(**settings), machine=Machine(threads=1))
         for order in ([records, records[::-1]] if both_orders else [records])
     )
     assert all(other == count for other in others)

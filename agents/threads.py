@@ -1,0 +1,26 @@
+"""Work that blocks, done in a thread beside the event loop.
+
+In: a function, and how to tell it to end early. Out: its result. Cancelled, the wait goes on until the function has ended:
+nobody else is to begin on the same folder before. Called where stores are fetched and saved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+async def in_thread(call: Callable[[], Result], stop: Callable[[], None] = lambda: None) -> Result:
+    """The result of `call`; `stop` is called when this is cancelled, and should make it end soon."""
+    task = asyncio.ensure_future(asyncio.to_thread(call))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        stop()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # looked at, or it is reported as never retrieved
+        raise

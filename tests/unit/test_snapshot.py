@@ -1,0 +1,203 @@
+"""Snapshots: what a manifest says is what was written, and which ones count, are used, go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.snapshots import Snapshots, Stopped, Until
+from agents.store import FORMAT
+from stream.snapshot import (
+    KEPT,
+    MANIFEST,
+    VERSION,
+    Snapshot,
+    SnapshotFile,
+    UnfitSnapshot,
+    offset_of,
+    require_fit,
+    to_remove,
+    whole,
+)
+
+files = st.builds(
+    SnapshotFile,
+    st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True),
+    st.integers(0, 2**40),
+    st.binary(min_size=32, max_size=32).map(bytes.hex),
+)
+snapshots = st.builds(
+    Snapshot,
+    st.just(VERSION),
+    st.text(max_size=10),
+    st.integers(0, 999),
+    st.integers(0, 999_999),
+    st.text(max_size=10),
+    st.integers(0, 9),
+    st.integers(0, 10**19),
+    st.integers(0, 2**40),
+    st.lists(files, max_size=4, unique_by=lambda file: file.name).map(tuple),
+)
+names = st.builds("{:020}-2-{:016x}".format, st.integers(0, 6), st.integers(0, 3))
+listings = st.sets(st.one_of(names, names.map(lambda name: name + MANIFEST), st.sampled_from(["notes", "x.json"])))
+
+
+@given(snapshots)
+def test_a_manifest_comes_back_and_sorts_by_its_offset(snapshot: Snapshot) -> None:
+    assert Snapshot.decode(snapshot.encode(), snapshot.name) == snapshot
+    assert offset_of(snapshot.name) == snapshot.next_offset
+    assert whole([snapshot.name, snapshot.name + MANIFEST]) == [snapshot.name]
+
+
+@given(snapshots, st.data())
+def test_a_manifest_with_any_byte_changed_is_refused(snapshot: Snapshot, data: st.DataObject) -> None:
+    raw = bytearray(snapshot.encode())
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(UnfitSnapshot):
+        Snapshot.decode(bytes(raw), snapshot.name)
+
+
+@pytest.mark.parametrize("name", ["../partition-1/CURRENT", "/etc/passwd", "", ".hidden", "a/b"])
+def test_a_manifest_names_files_of_its_folder_only(name: str) -> None:
+    snapshot = made(SnapshotFile(name, 1, "0" * 64))
+    with pytest.raises(UnfitSnapshot, match="names files that no store has"):
+        Snapshot.decode(snapshot.encode(), snapshot.name)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "why"),
+    [
+        ("ledger_id", "another", "another ledger"),
+        ("partition", 4, "another partition"),
+        ("format", FORMAT + 1, "format"),
+        ("settings_digest", "other", "other rules"),
+    ],
+)
+def test_what_is_of_something_else_is_refused(field: str, value: object, why: str) -> None:
+    snapshot = made()
+    wanted = {"ledger_id": "ours", "partition": 3, "format": FORMAT, "settings_digest": "settings"}
+    require_fit(snapshot, **wanted)  # type: ignore[arg-type]
+    with pytest.raises(UnfitSnapshot, match=why):
+        require_fit(msgspec.structs.replace(snapshot, **{field: value}), **wanted)  # type: ignore[arg-type]
+
+
+@given(listings, names)
+def test_what_goes_is_neither_the_newest_nor_what_others_may_be_at(listed: set[str], written: str) -> None:
+    listed |= {written, written + MANIFEST}
+    gone = set(to_remove(listed, written))
+    there = whole(listed)
+    assert there == sorted(there, reverse=True) and not gone & set(there[:KEPT])
+    assert set(there[KEPT:]) <= gone, "more than the last ones stay"
+    for folder in gone - set(there):
+        assert folder in listed and folder < written
+    assert "notes" not in gone
+    # Gone through with, there is nothing more to remove.
+    left = {name for name in listed if name.removesuffix(MANIFEST) not in gone}
+    assert written not in whole(left) or to_remove(left, written) == []
+
+
+def made(*listed: SnapshotFile, next_offset: int = 7) -> Snapshot:
+    return Snapshot(VERSION, "ours", 3, FORMAT, "settings", 1, next_offset, 1_700_000_000, listed)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """Files as a store's."""
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    (folder / "000009.sst").write_bytes(b"table" * 1_000_000)  # of several pieces
+    (folder / "CURRENT").write_bytes(b"MANIFEST-000005\n")
+    (folder / "000012.log").write_bytes(b"")
+    return folder
+
+
+def write(place: Snapshots, checkpoint: Path, next_offset: int, until: Until | None = None) -> Snapshot:
+    return place.write(checkpoint, lambda listed: made(*listed, next_offset=next_offset), until or Until())
+
+
+def test_a_snapshot_comes_back_and_the_last_two_stay(checkpoint: Path, tmp_path: Path) -> None:
+    place = Snapshots(str(tmp_path / "place"), "ours")
+    assert place.names(3) == [] and place.newest(3) is None
+    written = [write(place, checkpoint, offset) for offset in (5, 90, 100)]
+    assert place.names(3) == [written[2].name, written[1].name]
+    assert place.newest(3) == written[2]
+    folder = tmp_path / "place" / "ours" / "partition=00003"
+    assert len(list(folder.iterdir())) == 2 * KEPT
+    target = tmp_path / "target"
+    target.mkdir()
+    # What an earlier attempt left: a right file, a wrong one, one of another snapshot.
+    (target / "CURRENT").write_bytes(b"MANIFEST-000005\n")
+    (target / "000009.sst").write_bytes(b"half")
+    (target / "000001.sst").write_bytes(b"other")
+    place.fetch(place.fitting(3, written[2].name, FORMAT, "settings"), target, Until())
+    held = {path.name: path.read_bytes() for path in target.iterdir()}
+    assert held == {path.name: path.read_bytes() for path in checkpoint.iterdir()}
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("harm", "why"),
+    [
+        (flip, "is not what was written"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "is not what was written"),
+        (Path.unlink, "is missing"),
+    ],
+)
+def test_a_file_that_is_not_what_was_written_is_refused(
+    harm: Callable[[Path], object], why: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    place = Snapshots(str(tmp_path / "place"), "ours")
+    snapshot = write(place, checkpoint, 7)
+    harm(tmp_path / "place" / "ours" / "partition=00003" / snapshot.name / "000009.sst")
+    with pytest.raises(UnfitSnapshot, match=why):
+        place.fetch(snapshot, tmp_path / "target", Until())
+    assert not (tmp_path / "target" / "000009.sst").exists()
+
+
+def test_what_is_stopped_in_the_middle_does_not_count_and_goes_with_the_next(checkpoint: Path, tmp_path: Path) -> None:
+    place = Snapshots(str(tmp_path / "place"), "ours")
+
+    class Later(Until):
+        """Stops behind the digests, in the middle of a file."""
+
+        left = 5
+
+        def check(self) -> None:
+            self.left -= 1
+            if not self.left:
+                self.stop()
+            super().check()
+
+    with pytest.raises(Stopped):
+        write(place, checkpoint, 7, Later())
+    folder = tmp_path / "place" / "ours" / "partition=00003"
+    assert place.names(3) == [] and len(list(folder.iterdir())) == 1
+    kept = write(place, checkpoint, 8)
+    assert sorted(path.name for path in folder.iterdir()) == [kept.name, kept.name + MANIFEST]
+
+
+def test_what_may_not_take_longer_ends(checkpoint: Path, tmp_path: Path) -> None:
+    place = Snapshots(str(tmp_path / "place"), "ours")
+    snapshot = write(place, checkpoint, 7)
+    with pytest.raises(Stopped, match="took too long"):
+        place.fetch(snapshot, tmp_path / "target", Until(deadline=0.0))
+
+
+def test_a_manifest_has_no_more_than_it_needs(checkpoint: Path, tmp_path: Path) -> None:
+    """It lies where the store's content does; what it says itself is of no person."""
+    place = Snapshots(str(tmp_path / "place"), "ours")
+    manifest = json.loads(write(place, checkpoint, 7).encode())
+    assert set(manifest) == {
+        "version", "ledger_id", "partition", "format", "settings_digest", "epoch", "next_offset", "made_at", "files"
+    }  # fmt: skip
