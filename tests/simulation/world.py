@@ -47,6 +47,9 @@ REST_SECONDS_MAX: Final = 300.0
 """After it, in fair weather, everything has to come to rest in this time: longer than every timeout there is."""
 
 TICK_SECONDS: Final = 0.25
+CLOCKED: Final = ("intake", "ledger", "rollup", "desk", "closings", "metrics", "standby", "saving", "snapshots")
+"""The agents' modules that look at a clock."""
+
 RULES: Final = {"LAMPIT_FIRST_PERIOD": "2019-01"}
 EXPECTED: Final = (Fenced, LostWrite, TimeoutError)
 """What a process may end by when its network fails it; anything else is a defect."""
@@ -270,7 +273,7 @@ class World:
             "agents.desk.BARRIER_RECORDS_MAX": few,
             "agents.closings.RECORDS_MAX": few,
             **{f"agents.{name}.create_app": self._create_app for name in ("intake", "ledger", "rollup")},
-            **{f"agents.{name}.time": clock for name in ("intake", "ledger", "rollup", "desk", "closings", "metrics")},
+            **{f"agents.{name}.time": clock for name in CLOCKED},
         }
         with ExitStack() as stack:
             for name, value in replaced.items():
