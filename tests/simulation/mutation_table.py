@@ -93,6 +93,8 @@ def main(seeds: int, processes: int, only: str, as_json: bool) -> None:
         task = shown.add_task("faults", total=len(chosen))
         for one in pool.map(partial(search, seeds=seeds), chosen):
             found.append(one)
+            if not sys.stderr.isatty():  # it takes minutes: where no bar is shown, say what was found so far
+                notice(f"{one.mutation.name}: {'nothing' if one.seed is None else f'seed {one.seed}'}")
             shown.update(task, advance=1)
     if as_json:
         click.echo(json.dumps([one.as_json() for one in found], indent=2, ensure_ascii=False))

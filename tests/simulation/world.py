@@ -47,6 +47,9 @@ REST_SECONDS_MAX: Final = 300.0
 """After it, in fair weather, everything has to come to rest in this time: longer than every timeout there is."""
 
 TICK_SECONDS: Final = 0.25
+CLOCKED: Final = ("intake", "ledger", "rollup", "desk", "closings", "metrics", "standby", "saving", "snapshots")
+"""The agents' modules that look at a clock."""
+
 RULES: Final = {"LAMPIT_FIRST_PERIOD": "2019-01"}
 EXPECTED: Final = (Fenced, LostWrite, TimeoutError)
 """What a process may end by when its network fails it; anything else is a defect."""
@@ -140,8 +143,12 @@ class World:
         self.loop.at(self.chance.uniform(0.2, 4.0), lambda: self.start(name))
 
     def _maybe_end_here(self) -> None:
-        """Around each write of a store."""
-        if not self.fair and self.chance.random() < self.faults.write_crash_share:
+        """Around each write of a store: the end, or a long stop with what was written not yet given out."""
+        if self.fair:
+            return
+        if self.chance.random() < self.faults.freeze_share * 0.05:
+            self._freeze(OWNER.get())
+        if self.chance.random() < self.faults.write_crash_share:
             self._end(OWNER.get(), Crash())
             raise Died
 
@@ -156,12 +163,16 @@ class World:
             self._end(owner, Crash())
         elif owner.steps >= owner.freezes_at:
             owner.freezes_at = NEVER
-            owner.frozen_until = self.loop.now + self.chance.random() * self.faults.freeze_seconds_max
-            self.trace.note(self.loop.now, owner.name, f"frozen until {owner.frozen_until:.3f}")
+            self._freeze(owner)
         elif owner.steps >= owner.stops_at:
             owner.stops_at = NEVER
             if owner in self.apps:
                 self.loop.start(owner, self._guarded(self.apps[owner].stop()))
+
+    def _freeze(self, owner: Owner) -> None:
+        """SIGSTOP, and SIGCONT some time later: a zombie, if others have taken over meanwhile."""
+        owner.frozen_until = self.loop.now + self.chance.random() * self.faults.freeze_seconds_max
+        self.trace.note(self.loop.now, owner.name, f"frozen until {owner.frozen_until:.3f}")
 
     # What happens to all of them.
 
@@ -262,7 +273,7 @@ class World:
             "agents.desk.BARRIER_RECORDS_MAX": few,
             "agents.closings.RECORDS_MAX": few,
             **{f"agents.{name}.create_app": self._create_app for name in ("intake", "ledger", "rollup")},
-            **{f"agents.{name}.time": clock for name in ("intake", "ledger", "rollup", "desk", "closings", "metrics")},
+            **{f"agents.{name}.time": clock for name in CLOCKED},
         }
         with ExitStack() as stack:
             for name, value in replaced.items():

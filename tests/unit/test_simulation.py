@@ -22,7 +22,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.world import NAMES, World
 
-SEEDS = 16
+SEEDS = 10
 
 
 def simulate(*options: str) -> dict[str, Any]:
