@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
-from kafka.errors import KafkaError, KafkaTimeoutError, NoError, TopicAlreadyExistsError, for_code
+from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NoError, TopicAlreadyExistsError, for_code
 
 from agents.connection import for_kafka_python
-from agents.errors import ConfigurationError
+from agents.errors import ConfigurationError, LampitError
 from agents.reading import READ_SECONDS_MAX, reader
 from agents.settings import Settings
 
@@ -90,6 +90,8 @@ def ensure_topics(
         made = _create(admin, [topic for topic in wanted if topic.name not in present], settings)
         admin.wait_for_topics([topic.name for topic in wanted], timeout_ms=METADATA_SECONDS_MAX * 1000)
         _check(admin, wanted)
+    except KafkaConnectionError as error:  # it answered a moment ago: no setting is wrong, and a restart mends it
+        raise LampitError("A broker went away while the topics were looked at: start again.") from error
     except KafkaError as error:
         raise ConfigurationError(
             f"The topics cannot be made or read ({type(error).__name__}): check LAMPIT_REPLICATION_FACTOR against the "

@@ -10,6 +10,7 @@ from tests.chaos.faults import FAULTS
 from tests.chaos.run import run_fault
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(900)
 def test_no_region_is_wrong_after_a_crash_in_a_transaction_a_lost_broker_and_a_zombie(
     kafka_process: KafkaBroker,

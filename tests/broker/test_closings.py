@@ -28,6 +28,7 @@ Json = dict[str, Any]
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("empty_broker", ["kafka"], indirect=True)
 def test_every_closing_is_that_of_the_ledger_before_its_barrier(empty_broker: Broker, tmp_path: Path) -> None:
     """Six months of all stories, late events and balances among them; ledger worker and roll-up killed as a day turns."""
     events = case_events() + scenario_events()

@@ -6,6 +6,8 @@ import asyncio
 import time
 from pathlib import Path
 
+import pytest
+
 from agents.settings import load_settings
 from agents.topics import Topic, ensure_topics
 from tests.broker.workers import Expected, Worker, wait_for
@@ -15,6 +17,7 @@ MAX_POLL_SECONDS = 3.0
 WAIT_SECONDS_MAX = 120.0
 
 
+@pytest.mark.chaos
 def test_a_worker_without_partitions_stays_in_its_group(kafka: Broker, tmp_path: Path) -> None:
     """aiokafka took it for hung, left the group after five minutes and never joined again: nobody stood by any more."""
     topic = "lampit.test.standby"

@@ -49,6 +49,7 @@ def test_ledger_worker_killed_among_20000_events(empty_broker: Broker, tmp_path:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("empty_broker", ["kafka"], indirect=True)
 def test_ledger_worker_killed_while_it_merges_people(empty_broker: Broker, tmp_path: Path) -> None:
     """Families of five NIKs in four partitions, the worker killed among the copies it sends: nobody twice, nobody lost."""
     sent = _families(made(3_000, seed=5))

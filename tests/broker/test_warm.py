@@ -121,6 +121,7 @@ def test_a_new_disk_begins_at_the_newest_snapshot_that_is_whole_and_of_this_ledg
         assert "partition 1: a file of the store cannot be read; the store is set aside" in said(again)
 
 
+@pytest.mark.chaos
 def test_killed_in_the_middle_of_an_upload_there_is_no_snapshot_and_the_next_one_is_whole(
     empty_broker: Broker, object_store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -210,7 +210,7 @@ def compare(number: int, folder: Path) -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(4))
 def test_the_short_way_is_right(number: int, tmp_path: Path) -> None:
     """Every region and every anomaly, by the core and by the SQL in three ways."""
     compare(number, tmp_path)
