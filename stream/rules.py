@@ -8,7 +8,7 @@ import msgspec
 
 from stream.periods import CLOSING_DAY, Periods
 
-RULES_VERSION: Final = "2"
+RULES_VERSION: Final = "3"
 
 
 class Rules(msgspec.Struct, frozen=True):
