@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
-from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NoError, TopicAlreadyExistsError, for_code
+from kafka.errors import KafkaError, KafkaTimeoutError, NoError, RetriableError, TopicAlreadyExistsError, for_code
 
 from agents.connection import for_kafka_python
 from agents.errors import ConfigurationError, LampitError
@@ -90,8 +90,10 @@ def ensure_topics(
         made = _create(admin, [topic for topic in wanted if topic.name not in present], settings)
         admin.wait_for_topics([topic.name for topic in wanted], timeout_ms=METADATA_SECONDS_MAX * 1000)
         _check(admin, wanted)
-    except KafkaConnectionError as error:  # it answered a moment ago: no setting is wrong, and a restart mends it
-        raise LampitError("A broker went away while the topics were looked at: start again.") from error
+    except RetriableError as error:  # it answered a moment ago: no setting is wrong, and a restart mends it
+        raise LampitError(
+            f"The brokers went away while the topics were looked at ({type(error).__name__}): start again once they run."
+        ) from error
     except KafkaError as error:
         raise ConfigurationError(
             f"The topics cannot be made or read ({type(error).__name__}): check LAMPIT_REPLICATION_FACTOR against the "
