@@ -150,19 +150,18 @@ class Closer:
             older = date.fromordinal(before_day)
             self.superseded.append(change_key(part.column, part.period, part.partition, older, self._settings))
         self._held[part.partition, cell] = (known_day, change)
+        # Also a cell of which nothing but zeros is read is known: what was closed of its place goes on.
+        summed = self._sums.setdefault(cell, Change())
         if change == old:
             return False
-        summed = self._sums.get(cell, Change())
         self._sums[cell] = Change(*map(operator.sub, map(operator.add, summed, change), old))
         return True
 
     def months(self, work: Work, published: Published) -> Iterator[list[Json]]:
         """Period by period the closings that are new, in order; IdentityError when one does not add up."""
         lived_in = {column for (_, column), change in self._sums.items() if "@" not in column and any(change)}
-        # Also a region closed by a balance alone is left, when another one under the balance's id takes its place; and one of
-        # which a roll-up that takes over reads only that nobody is in it.
-        named = {column for _, (_, column) in self._held if "@" not in column}
-        left = (named | self._stated) - lived_in
+        # Also a region closed by a balance alone is left, when another one under the balance's id takes its place.
+        left = ({column for _, column in self._sums if "@" not in column} | self._stated) - lived_in
         context = Context(self._rules, self._reference, self._book)
         stamp = self._stamp(work.known_day)
         for index, by_event, by_report in self._sums_of(work):
