@@ -8,7 +8,7 @@ Not in here: what to do about it (intake rejects it; the others end). Caller: ag
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,6 +43,11 @@ class UndecodableRecord(ConsumerRecord):  # type: ignore[misc]
 
     next_offset: int = -1
     error: str = ""
+
+
+def is_any_undecodable(records: Iterable[object]) -> bool:
+    """Whether an `UndecodableRecord` is among them."""
+    return any(type(record) is UndecodableRecord for record in records)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,8 +55,8 @@ class Desk:
     caught_up_at: end of the log when the partition was taken over; before that nothing is published.
     book: the balances taken in. linked: the subjects of several NIKs. due_columns, due_subjects: changed and not yet
     published; of a subject, its present list. outbox: copies for other partitions that are not yet sent. given_out: whom a list
-    of anomalies was ever given out for; needed of a store behind its log only,
-    until it has caught up. is_copy: another worker counts the partition.
+    of anomalies was ever given out for; needed of a store behind its log only, until it has caught up. is_copy: another worker
+    counts the partition.
     """
 
     partition: int

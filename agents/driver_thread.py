@@ -159,7 +159,7 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             next_offset = state.position
             begin = self.delivered.get(tp, records[0].offset)
             self.delivered[tp] = next_offset
-            undecodable = any(type(record) is UndecodableRecord for record in records)
+            undecodable = decoding.is_any_undecodable(records)
             seek = self.seeks.get(tp, 0)
             behind = max(0, (state.lso or 0) - next_offset)
             fetches[tp] = [Fetch(tp.topic, tp.partition, begin, next_offset, tuple(records), seek, undecodable, behind)]

@@ -108,12 +108,11 @@ class Standby:
                 continue
             found = await consumer.getmany(timeout_ms=WAIT_MILLISECONDS, max_records=RECORDS_MAX)
             # What follows on these records: before anything else is awaited.
-            positions = {tp: consumer._subscription.subscription.assignment.state_value(tp).position for tp in found}
+            positions = {tp: _position(consumer, tp) for tp in found}
             for tp, records in found.items():
                 desk = reading[tp.partition]
-                fetch = Fetch(
-                    LEDGER, tp.partition, records[0].offset, positions[tp], tuple(records), 0, _is_undecodable(records)
-                )
+                undecodable = decoding.is_any_undecodable(records)
+                fetch = Fetch(LEDGER, tp.partition, records[0].offset, positions[tp], tuple(records), 0, undecodable)
                 await self._apply(desk, fetch)
             for number in self._desks.keys() & reading.keys():
                 self._measure(consumer, number)
@@ -159,8 +158,8 @@ class Standby:
         end = consumer.last_stable_offset(TopicPartition(LEDGER, partition))
         if end is not None:
             # With all records applied, what is left up to the end are markers of transactions.
-            state = consumer._subscription.subscription.assignment.state_value(TopicPartition(LEDGER, partition))
-            metrics.standby(partition, max(0, end - max(self._desks[partition].meta.next_offset, state.position)))
+            position = _position(consumer, TopicPartition(LEDGER, partition))
+            metrics.standby(partition, max(0, end - max(self._desks[partition].meta.next_offset, position)))
 
     async def _close(self, partition: int) -> None:
         desk = self._desks.pop(partition, None)
@@ -172,5 +171,7 @@ class Standby:
         return self._locks.setdefault(partition, asyncio.Lock())
 
 
-def _is_undecodable(records: list[Any]) -> bool:
-    return any(type(record) is decoding.UndecodableRecord for record in records)
+def _position(consumer: Any, tp: TopicPartition) -> int:
+    """Reading it is no await, as `consumer.position()` would be."""
+    found: int = consumer._subscription.subscription.assignment.state_value(tp).position
+    return found

@@ -27,6 +27,8 @@ from tests.brokers import Broker, KafkaBroker, KafkaCluster, delete_topics, kafk
 from tests.object_store import ObjectStore, object_store_missing
 
 BOTH = ("kafka", "embedded")
+KAFKA_FIRST = ("kafka", pytest.param("embedded", marks=pytest.mark.chaos))
+"""For tests that take long: the embedded broker's turn comes with `make chaos`."""
 
 
 @pytest.fixture(scope="session")

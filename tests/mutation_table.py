@@ -91,17 +91,32 @@ def progress() -> Iterator[Progress]:
 
 def print_table(found: list[Caught]) -> None:
     """Fault → caught by."""
-    console = Console()
-    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
-    for column in ("fault", "file", "tests", "caught by"):
-        table.add_column(column, no_wrap=not console.is_terminal, justify="right" if column == "tests" else "left")
+    rows = []
     for caught in found:
         assert caught.mutation is not None
         names = ", ".join(caught.tests[:SHOWN_MAX]) + (", …" if len(caught.tests) > SHOWN_MAX else "")
-        cells = (str(len(caught.tests)), names if caught.tests else "nothing")
-        style = "" if caught.tests else "bold red"
-        table.add_row(caught.mutation.name, caught.mutation.file, *cells, style=style)
+        rows.append((caught.mutation, str(len(caught.tests)) if caught.tests else None, names or "nothing"))
+    print_faults(("tests", "caught by"), rows)
+
+
+def print_faults(columns: tuple[str, str], rows: Iterable[tuple[Mutation, str | None, str]]) -> None:
+    """A line a fault: what catches it in two columns, the first a number; red where that is None."""
+    console = Console()
+    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
+    for column in ("fault", "file", *columns):
+        table.add_column(column, no_wrap=not console.is_terminal, justify="right" if column == columns[0] else "left")
+    for mutation, number, what in rows:
+        style = "bold red" if number is None else ""
+        table.add_row(mutation.name, mutation.file, "–" if number is None else number, what, style=style)
     Console(width=None if console.is_terminal else 240, markup=False).print(table)
+
+
+def chosen_of(mutations: Iterable[Mutation], only: str) -> list[Mutation]:
+    """Those with a text in their name or file; click.UsageError where there is none."""
+    chosen = [mutation for mutation in mutations if only in mutation.name or only in mutation.file]
+    if not chosen:
+        raise click.UsageError(f"No fault has {only!r} in its name or file: leave --only out to make all.")
+    return chosen
 
 
 def as_json(found: list[Caught]) -> list[dict[str, Any]]:
@@ -121,9 +136,7 @@ def main(json_output: bool, only: str) -> None:
 
     Example: python -m tests.mutation_table --only birthday
     """
-    chosen = [mutation for mutation in MUTATIONS if only in mutation.name or only in mutation.file]
-    if not chosen:
-        raise click.UsageError(f"No fault has {only!r} in its name or file: leave --only out to make all.")
+    chosen = chosen_of(MUTATIONS, only)
     sound = run(None)
     if not sound.passed:
         raise click.ClickException(f"The tests fail without any fault, so they prove nothing:\n{sound.output[-2000:]}")

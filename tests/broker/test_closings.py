@@ -18,6 +18,7 @@ from stream.ledger import ControlRecord, Day, decode_record
 from tests.broker.test_live import case_events, scenario_events
 from tests.brokers import Broker
 from tests.closings import assert_known, assert_revisions
+from tests.conftest import KAFKA_FIRST
 from tests.live import Live, rules_of
 
 TURNS = tuple(
@@ -28,7 +29,7 @@ Json = dict[str, Any]
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("empty_broker", ["kafka"], indirect=True)
+@pytest.mark.parametrize("empty_broker", KAFKA_FIRST, indirect=True)
 def test_every_closing_is_that_of_the_ledger_before_its_barrier(empty_broker: Broker, tmp_path: Path) -> None:
     """Six months of all stories, late events and balances among them; ledger worker and roll-up killed as a day turns."""
     events = case_events() + scenario_events()

@@ -6,7 +6,6 @@ import json
 import random
 from collections.abc import Iterator
 from datetime import date
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ from agents.topics import COVERAGE, LEDGER
 from bench.people import VILLAGES, events
 from stream.regions import COUNTRY
 from tests.brokers import Broker
+from tests.conftest import KAFKA_FIRST
+from tests.families import changes_of_nik
 from tests.live import Live, assert_anomalies_equal
 
 DAY = date(2019, 3, 28)
@@ -49,7 +50,7 @@ def test_ledger_worker_killed_among_20000_events(empty_broker: Broker, tmp_path:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("empty_broker", ["kafka"], indirect=True)
+@pytest.mark.parametrize("empty_broker", KAFKA_FIRST, indirect=True)
 def test_ledger_worker_killed_while_it_merges_people(empty_broker: Broker, tmp_path: Path) -> None:
     """Families of five NIKs in four partitions, the worker killed among the copies it sends: nobody twice, nobody lost."""
     sent = _families(made(3_000, seed=5))
@@ -81,11 +82,7 @@ def _copies(live: Live) -> int:
 def _families(lives: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
     """The events, and among them in any order changes of NIK that chain every five people together."""
     events = list(lives)
-    niks = sorted({event["data"]["nik"] for event in events})
-    for number, (old, new) in enumerate(pairwise(niks)):
-        if number % 5 != 4:
-            data = {"nik": old, "new_nik": new, "occurred_on": "2019-01-02"}
-            events.append(_event("nik_change", f"n{number}", data))
+    events += changes_of_nik((event["data"]["nik"] for event in events), 5)
     random.Random(11).shuffle(events)
     return events
 

@@ -11,7 +11,6 @@ import json
 import threading
 import time
 from contextlib import suppress
-from itertools import pairwise
 from random import Random
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ from agents.topics import INTAKE_TOPICS
 from bench.people import events
 from tests.bad_input import ALL as BAD
 from tests.broker.test_live import case_events, scenario_events
+from tests.families import changes_of_nik
 
 CODECS: Final = (None, "gzip", "snappy", "lz4", "zstd")
 CHUNKS: Final = 25
@@ -55,20 +55,7 @@ def payloads(seed: int, people_events: int) -> tuple[list[bytes], list[Payload]]
 def _families(lives: list[bytes]) -> list[bytes]:
     """Changes of NIK that chain a fifth of the people together, five by five."""
     niks = sorted({json.loads(line)["data"]["nik"] for line in lives})[: len(lives) // 8]
-    changes = []
-    for number, (old, new) in enumerate(pairwise(niks)):
-        if number % FAMILY != FAMILY - 1:
-            changes.append(
-                {
-                    "specversion": "1.0",
-                    "id": f"n{number}",
-                    "source": "/siak/1605",
-                    "type": "lampit.nik_change.v1",
-                    "time": "2019-03-20T09:12:00+07:00",
-                    "data": {"nik": old, "new_nik": new, "occurred_on": "2019-01-02"},
-                }
-            )
-    return [json.dumps(change).encode() for change in changes]
+    return [json.dumps(change).encode() for change in changes_of_nik(niks, FAMILY)]
 
 
 class Flow:

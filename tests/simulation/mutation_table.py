@@ -18,12 +18,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import click
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from lampit.tables import notice
-from tests.mutation_table import PACKAGES, make_copy, progress
+from tests.mutation_table import PACKAGES, chosen_of, make_copy, print_faults, progress
 from tests.mutations import Mutation
 from tests.simulation.mutations import MUTATIONS
 
@@ -62,15 +59,11 @@ def search(mutation: Mutation, seeds: int) -> Found:
 
 def print_table(found: list[Found]) -> None:
     """Fault → seed, finding."""
-    console = Console()
-    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
-    for column in ("fault", "file", "seed", "what it says"):
-        table.add_column(column, no_wrap=not console.is_terminal, justify="right" if column == "seed" else "left")
-    for one in found:
-        seed = "–" if one.seed is None else str(one.seed)
-        row = (one.mutation.name, one.mutation.file, seed, one.finding[:FINDING_CHARACTERS_MAX])
-        table.add_row(*row, style="bold red" if one.seed is None else "")
-    Console(width=None if console.is_terminal else 240, markup=False).print(table)
+    rows = [
+        (one.mutation, None if one.seed is None else str(one.seed), one.finding[:FINDING_CHARACTERS_MAX])
+        for one in found
+    ]
+    print_faults(("seed", "what it says"), rows)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -85,9 +78,7 @@ def main(seeds: int, processes: int, only: str, as_json: bool) -> None:
 
     Example: python -m tests.simulation.mutation_table --only fence
     """
-    chosen = [mutation for mutation in MUTATIONS if only in mutation.name or only in mutation.file]
-    if not chosen:
-        raise click.UsageError(f"No fault has {only!r} in its name or file: leave --only out to make all.")
+    chosen = chosen_of(MUTATIONS, only)
     found = []
     with progress() as shown, ThreadPoolExecutor(processes) as pool:
         task = shown.add_task("faults", total=len(chosen))

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from datetime import date
 from functools import lru_cache
-from itertools import pairwise
 from random import Random
-from typing import Any, Final
+from typing import Final
 
 from bench.people import events as lives
 from tests.bad_input import ALL as BAD
 from tests.broker.test_live import case_events, scenario_events
+from tests.families import changes_of_nik
 
 TURNS: Final = tuple(
     map(date.fromisoformat, ("2019-01-27", "2019-01-29", "2019-03-01", "2019-03-02", "2019-03-29", "2019-05-01"))
@@ -60,19 +60,7 @@ def _stories() -> tuple[list[list[bytes]], list[bytes]]:
     return list(people.values()), balances
 
 
-def _changes_of_nik(lines: list[bytes], chance: Random) -> list[bytes | None]:
+def _changes_of_nik(lines: list[bytes], chance: Random) -> list[bytes]:
     """Some people under several NIKs, chained together."""
     niks = sorted({json.loads(line)["data"]["nik"] for line in lines})
-    changes: list[bytes | None] = []
-    for number, (old, new) in enumerate(pairwise(niks[: chance.randint(2, 8)])):
-        if number % FAMILY != FAMILY - 1:
-            change: dict[str, Any] = {
-                "specversion": "1.0",
-                "id": f"n{number}",
-                "source": "/siak/1605",
-                "type": "lampit.nik_change.v1",
-                "time": "2019-03-20T09:12:00+07:00",
-                "data": {"nik": old, "new_nik": new, "occurred_on": "2019-01-02"},
-            }
-            changes.append(json.dumps(change).encode())
-    return changes
+    return [json.dumps(change).encode() for change in changes_of_nik(niks[: chance.randint(2, 8)], FAMILY)]
