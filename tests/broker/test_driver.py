@@ -11,12 +11,14 @@ from itertools import groupby
 from pathlib import Path
 
 import aiokafka
+import pytest
 from aiokafka.structs import TopicPartition
 
 from agents.settings import load_settings
 from agents.topics import Topic, ensure_topics
 from tests.broker.workers import Expected, Worker, applied, assert_contiguous, wait_for
 from tests.brokers import Broker
+from tests.conftest import KAFKA_FIRST
 
 PARTITIONS = 4
 CODECS = (None, "gzip", "snappy", "lz4", "zstd")
@@ -37,6 +39,7 @@ async def committed(broker: Broker, topic: str) -> dict[int, int | None]:
         await consumer.stop()
 
 
+@pytest.mark.parametrize("broker", KAFKA_FIRST, indirect=True)
 def test_whole_fetches_in_order_from_where_the_store_stands(broker: Broker, tmp_path: Path) -> None:
     """Every codec, an idle partition, restart, a deleted store, a failing agent: one topic, four worker starts."""
     topic = make_topic(broker, "whole-fetches")

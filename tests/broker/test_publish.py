@@ -199,6 +199,7 @@ def test_killed_it_repeats_a_little_and_loses_nothing(empty_broker: Broker, tmp_
     assert max(sent.values()) <= 2
 
 
+@pytest.mark.chaos
 def test_a_broker_that_goes_away_is_told_and_the_rest_is_sent_later(tmp_path: Path) -> None:
     """The delivery time-out is a minute; the test waits for it."""
     lines = [event("birth", line) for line in range(3000)]
