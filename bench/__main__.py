@@ -181,6 +181,23 @@ def scale(people: int, seed: int) -> None:
     _finish(scaling.measure(people, seed))
 
 
+@main.command()
+@click.option("--minutes", type=click.IntRange(1), default=60, show_default=True, help="How long.")
+@click.option("--rate", type=click.IntRange(1), default=150, show_default=True, help="Events a second.")
+@_seed
+def memory(minutes: int, rate: int, seed: int) -> None:
+    """What intake, ledger worker and roll-up hold in memory through an hour of steady load.
+
+    \b
+    Examples:
+      python -m bench memory
+      python -m bench memory --minutes 10 --rate 500
+    """
+    from bench import long_load
+
+    _finish(long_load.measure(minutes, rate, seed))
+
+
 @main.command("all")
 @click.pass_context
 def everything(context: click.Context) -> None:
