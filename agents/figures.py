@@ -31,16 +31,16 @@ class Figures:
     def __init__(self, view: View) -> None:
         """Over one view."""
         self._view = view
-        self._lines: dict[str, tuple[int, dict[str, str]]] = {}
+        self._lines: dict[str, tuple[int, tuple[str, ...]]] = {}
         self._chosen: dict[tuple[frozenset[str], str | None], tuple[int, list[str]]] = {}
 
     def text(self, levels: frozenset[str], within: str | None = None) -> bytes:
         """The exposition text of all regions of the levels, or of those inside one region."""
         chosen = [self._of_region(code) for code in self._codes(levels, within)]
         parts: list[str] = []
-        for name, explanation in GAUGES.items():
+        for number, (name, explanation) in enumerate(GAUGES.items()):
             parts.append(f"# HELP {name} {explanation}\n# TYPE {name} gauge\n")
-            parts += [lines[name] for lines in chosen if name in lines]
+            parts += [lines[number] for lines in chosen]
         return "".join(parts).encode()
 
     def _codes(self, levels: frozenset[str], within: str | None) -> list[str]:
@@ -57,7 +57,7 @@ class Figures:
             self._chosen[levels, within] = (self._view.shape, codes)
         return codes
 
-    def _of_region(self, code: str) -> dict[str, str]:
+    def _of_region(self, code: str) -> tuple[str, ...]:
         version = self._view.changed_at[code]
         kept = self._lines.get(code)
         if kept is None or kept[0] != version:
@@ -66,17 +66,17 @@ class Figures:
         return kept[1]
 
 
-def _lines(code: str, record: dict[str, Any]) -> dict[str, str]:
+def _lines(code: str, record: dict[str, Any]) -> tuple[str, ...]:
+    """The line of each of GAUGES, in their order; empty where there is nothing to say."""
     labels = f'{{level="{record["level"]}",region="{code}"}}'
-    lines: dict[str, str] = {}
+    lines = []
     for measure in ("population", "obliged", "recorded", "recorded_early"):
         total = record[measure]["total"]
-        if total is not None:
-            lines[f"lampit_{measure}"] = f"lampit_{measure}{labels} {total}\n"
-    if record["coverage"] is not None:
-        lines["lampit_coverage_ratio"] = f"lampit_coverage_ratio{labels} {record['coverage']!r}\n"
+        lines.append("" if total is None else f"lampit_{measure}{labels} {total}\n")
+    ratio = record["coverage"]
+    lines.append("" if ratio is None else f"lampit_coverage_ratio{labels} {ratio!r}\n")
     name = (record["name"] or "").replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
-    lines["lampit_region_info"] = (
+    lines.append(
         f'lampit_region_info{{level="{record["level"]}",name="{name}",parent="{parent(code) or ""}",region="{code}"}} 1\n'
     )
-    return lines
+    return tuple(lines)

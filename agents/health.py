@@ -7,9 +7,12 @@ Callers: agents/app.py builds one per app; the agents set conditions and add pag
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -21,6 +24,8 @@ LOOP_SILENCE_SECONDS_MAX = 60.0
 READY = Gauge("lampit_ready", "1 when /health/ready of this process says so, else 0.")
 # Compressing more than this is left to a thread, so that the event loop goes on.
 COMPRESSED_IN_THREAD_BYTES_MIN = 64 * 1024
+# The lowest: of a country's gauges it leaves a sixth more than the usual level, in a quarter of its time.
+COMPRESSION_LEVEL = 1
 
 
 @dataclass
@@ -73,7 +78,9 @@ def add_pages(server: Web, health: Health, registry: CollectorRegistry = REGISTR
 
     async def metrics(request: web.Request) -> web.Response:
         READY.set(health.ready)
-        return exposition(request, b"".join((generate_latest(registry), *(more() for more in health.more_metrics))))
+        return await exposition(
+            request, b"".join((generate_latest(registry), *(more() for more in health.more_metrics)))
+        )
 
     router = server.web_app.router
     router.add_get("/health/live", live)
@@ -81,10 +88,11 @@ def add_pages(server: Web, health: Health, registry: CollectorRegistry = REGISTR
     router.add_get("/metrics", metrics)
 
 
-def exposition(request: web.Request, text: bytes) -> web.Response:
+async def exposition(request: web.Request, text: bytes) -> web.Response:
     """Metrics as Prometheus reads them, compressed when it asks for that."""
     headers = {"Content-Type": CONTENT_TYPE_LATEST}
-    response = web.Response(body=text, headers=headers, zlib_executor_size=COMPRESSED_IN_THREAD_BYTES_MIN)
     if "gzip" in request.headers.get("Accept-Encoding", ""):
-        response.enable_compression(web.ContentCoding.gzip)
-    return response
+        headers["Content-Encoding"] = "gzip"
+        compress = partial(gzip.compress, text, COMPRESSION_LEVEL)
+        text = compress() if len(text) < COMPRESSED_IN_THREAD_BYTES_MIN else await asyncio.to_thread(compress)
+    return web.Response(body=text, headers=headers)

@@ -182,6 +182,21 @@ def scale(people: int, seed: int) -> None:
 
 
 @main.command()
+@_repeats
+def scrape(repeats: int) -> None:
+    """A scrape of the roll-up's /metrics, country to district, and of one province's villages, while figures change.
+
+    \b
+    Examples:
+      python -m bench scrape
+      python -m bench scrape --repeats 1
+    """
+    from bench import scraping
+
+    _finish(scraping.measure(repeats))
+
+
+@main.command()
 @click.option("--minutes", type=click.IntRange(1), default=60, show_default=True, help="How long.")
 @click.option("--rate", type=click.IntRange(1), default=150, show_default=True, help="Events a second.")
 @_seed

@@ -131,7 +131,7 @@ class Pages:
         province = request.match_info["province"]
         if self._view.records.get(province, {}).get("level") != "province":
             return _unknown(province)
-        return exposition(request, self._figures.text(frozenset({"village"}), within=province))
+        return await exposition(request, self._figures.text(frozenset({"village"}), within=province))
 
     async def changes(self, request: web.Request) -> web.StreamResponse:
         """The document of a region now and whenever it changes, as server-sent events."""
