@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import sys
@@ -72,6 +73,24 @@ def catch_up(count: int, repeats: int, seed: int) -> None:
     from bench import catching_up
 
     _finish(catching_up.measure(count, repeats, seed))
+
+
+@main.command()
+@_events(400_000)
+@click.option("--workers", type=click.Choice(["2", "4"]), default="2", show_default=True, help="Ledger workers.")
+@_repeats
+@_seed
+def workers(count: int, workers: str, repeats: int, seed: int) -> None:
+    """Several ledger workers work off a ledger together, on all cores, beside one alone.
+
+    \b
+    Examples:
+      python -m bench workers
+      python -m bench workers --events 100000 --repeats 1
+    """
+    from bench import several_workers
+
+    _finish(several_workers.measure(count, int(workers), repeats, seed))
 
 
 @main.command()
@@ -211,6 +230,28 @@ def memory(minutes: int, rate: int, seed: int) -> None:
     from bench import long_load
 
     _finish(long_load.measure(minutes, rate, seed))
+
+
+@main.command()
+@_events(200_000)
+@_seed
+@click.option("--top", type=click.IntRange(1), default=15, show_default=True, help="Lines of each table.")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
+def profile(count: int, seed: int, top: int, as_json: bool) -> None:
+    """Where the processor time of an event goes, in intake and in a ledger worker: by module and by function, sampled.
+
+    \b
+    Examples:
+      python -m bench profile
+      python -m bench profile --events 50000 --json
+    """
+    from bench import profiling
+
+    profiles = profiling.measure(count, seed)
+    if as_json:
+        click.echo(json.dumps([one.as_json() for one in profiles], indent=2))
+    else:
+        profiling.show(profiles, top)
 
 
 @main.command("all")

@@ -29,6 +29,9 @@ WORKER_CORE: Final = 0
 OTHER_CORES: Final = (1,)
 RECEIVED_AT: Final = 1_553_760_000_000_000
 
+LedgerRows = dict[tuple[str, int], list[tuple[bytes | None, bytes]]]
+"""(key, value) of records, by topic and partition."""
+
 
 def measure(count: int, repeats: int, seed: int) -> Result:
     """The ledger once, then worker and peer in turn over it; each worker begins with an empty store."""
@@ -51,7 +54,7 @@ def measure(count: int, repeats: int, seed: int) -> Result:
         BenchKafka(OTHER_CORES) as kafka,
         job(kafka, Path(folder)) as running,
     ):
-        asyncio.run(fill(kafka.bootstrap_servers, _ledger(admitted)))
+        asyncio.run(fill(kafka.bootstrap_servers, ledger_rows(admitted)))
         del admitted
         for number in range(repeats):
             result.busy.append(wait_until_quiet())
@@ -68,9 +71,9 @@ def measure(count: int, repeats: int, seed: int) -> Result:
     return result
 
 
-def _ledger(admitted: list[Admitted]) -> dict[tuple[str, int], list[tuple[bytes | None, bytes]]]:
+def ledger_rows(admitted: list[Admitted]) -> LedgerRows:
     """Records of the ledger by partition, the day first."""
-    rows: dict[tuple[str, int], list[tuple[bytes | None, bytes]]] = {}
+    rows: LedgerRows = {}
     for partition in range(PARTITIONS):
         day = day_record(partition, expected.AS_OF)
         rows[LEDGER, partition] = [(day.key, day.value or b"")]
@@ -88,7 +91,7 @@ def _catch_up(running: Live, count: int, number: int) -> tuple[Figures, expected
     process = start(running, "ledger", f"ledger-{number}", WORKER_CORE)
     began = wait_for_line(process, "begins at 0 of")
     spent = cpu_seconds(process.popen.pid)
-    records = asyncio.run(_until_covered(servers, after, targets))
+    records = asyncio.run(until_covered(servers, after, targets))
     seconds = time.monotonic() - began
     spent = cpu_seconds(process.popen.pid) - spent
     figures = {
@@ -101,7 +104,7 @@ def _catch_up(running: Live, count: int, number: int) -> tuple[Figures, expected
     return round_all(figures), expected.from_partials(records)
 
 
-async def _until_covered(servers: str, after: int, targets: dict[int, int]) -> list[Any]:
+async def until_covered(servers: str, after: int, targets: dict[int, int]) -> list[Any]:
     """Partials published from an offset on, until each partition's head covers its target."""
     found: list[Any] = []
     heads = dict.fromkeys(targets, 0)
