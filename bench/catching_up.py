@@ -43,7 +43,7 @@ def measure(count: int, repeats: int, seed: int) -> Result:
         "cores": "one for the worker, one for the broker",
         "day_record": "before the events",
     }
-    mark = ("events_per_second", "at_least", 40_000.0)
+    mark = ("events_per_second", "at_least", 60_000.0)
     result = Result("catch_up", parameters, [], "aiokafka getmany and json.loads", [], mark, exact=True)
     say("making the ledger")
     admitted = expected.admitted_events(events(count, seed))

@@ -125,7 +125,7 @@ def measure(rate: int, seconds: int, seed: int) -> Result:
         "partitions": PARTITIONS,
         "processes": "one intake, one ledger, one rollup",
     }
-    result = Result("latency", parameters, [], "the same records, readable in intake", [], ("p99_ms", "at_most", 500.0))
+    result = Result("latency", parameters, [], "the same records, readable in intake", [], ("p99_ms", "at_most", 150.0))
     wanted = rate * (seconds + WARM_UP_SECONDS)
     lines = list(dict.fromkeys(events(wanted + wanted // 50 + 10, seed)))[:wanted]
     with (
