@@ -204,8 +204,9 @@ def peers(count: int, repeats: int, seed: int, peer_events: int, only: tuple[str
       python -m bench peers --repeats 1 --kill
     """
     from bench import beside_peers
+    from bench.peer_run import PEERS
 
-    unknown = set(only) - beside_peers.PEERS.keys()
+    unknown = set(only) - PEERS.keys()
     if unknown:
         raise click.BadParameter(f"no such peer: {', '.join(sorted(unknown))}", param_hint="--only")
     _finish(beside_peers.measure(count, repeats, seed, peer_events, only, kill))

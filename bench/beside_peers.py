@@ -11,142 +11,32 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
+import re
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from aiokafka.structs import TopicPartition
 from kafka import KafkaAdminClient
 
 from agents.topics import COVERAGE
 from bench import expected
-from bench.kafka_job import WAIT_SECONDS_MAX, BenchKafka, consumer, fill, follow, job, start
-from bench.machine import cpu_seconds, peak_memory_mib, wait_until_quiet
+from bench.kafka_job import BenchKafka, consumer, fill, follow, job, start
+from bench.machine import wait_until_quiet
+from bench.peer_run import EVENTS, FEW_EVENTS, PEERS, Peer, PeerError, Run, watch
 from bench.people import events
 from bench.results import ROOT, Figures, PeerRow, Result, round_all, say, shown
-from bench.village_sums import Totals, sums_of
+from bench.village_sums import sums_of
 from bench.whole_job import PARTITIONS, by_topic, start_counting, work_off
-from lampit.children import end_with_parent
 from stream.regions import COUNTRY
 from tests.brokers import delete_topics, topics
 from tests.live import Live, compare
 
-EVENTS: Final = "peers-events"
-FEW_EVENTS: Final = "peers-few-events"
 LAMPIT: Final = "lampit"
-MADE: Final = ROOT / ".cache" / "peers"
-STALLED_SECONDS: Final = 100.0
-"""Without a new total: longer than a group waits for a killed member (45 to 60 s)."""
-SETTLED_SECONDS: Final = 2.0
-SETTLED_AFTER_KILL_SECONDS: Final = 15.0
-"""Without a new total once all events are in the totals: what is counted twice comes later."""
-LOOK_SECONDS: Final = 0.005
-"""Between two looks for the first record between the stages."""
-
-
-class PeerError(Exception):
-    """A peer cannot run, or did not get to the end; the message is one sentence without a path or a host."""
-
-
-@dataclass(frozen=True)
-class Peer:
-    """An engine with the job of the peers.
-
-    command: what starts it; SERVERS EVENTS NAME FOLDER GUARANTEE are added. made_by: the argument of scripts/peers, where it
-    needs that. slow: it gets fewer events. own_topics: the ends of the names of topics that it does not make itself.
-    """
-
-    title: str
-    command: Callable[[], list[str]]
-    guarantee: str = "at-least-once"
-    made_by: str | None = None
-    slow: bool = False
-    own_topics: tuple[str, ...] = ()
-
-
-def _kafka_streams() -> list[str]:
-    made = MADE / "kafka_streams"
-    return ["java", "-Xmx1G", "-cp", f"{made / 'classes'}{os.pathsep}{made / 'libs'}/*", "VillageSums"]
-
-
-def _quixstreams() -> list[str]:
-    return [str(MADE / "quixstreams" / "bin" / "python"), "-m", "bench.peers.quix_job"]
-
-
-PEERS: Final[Mapping[str, Peer]] = {
-    "bare_loop": Peer("bare loop", lambda: [sys.executable, "-m", "bench.peers.bare_loop"], "offsets in the store"),
-    "kafka_streams": Peer("Kafka Streams", _kafka_streams, made_by="kafka_streams"),
-    "kafka_streams_exactly_once": Peer("Kafka Streams", _kafka_streams, "exactly-once", "kafka_streams"),
-    "quixstreams": Peer("quixstreams", _quixstreams, made_by="quixstreams"),
-    "quixstreams_exactly_once": Peer("quixstreams", _quixstreams, "exactly-once", "quixstreams"),
-    "naive_faust": Peer(
-        "Faust, two agents, Tables in memory",
-        lambda: [sys.executable, "-m", "bench.peers.naive_faust"],
-        slow=True,
-        own_topics=("seen-changelog", "sums-changelog"),
-    ),
-}
 NEAREST: Final = "kafka_streams_exactly_once"
 """The one whose guarantee is nearest to Lampit's: the figure beside it in the table of all benchmarks."""
-
-
-@dataclass
-class Run:
-    """One start of a peer, or two: what it is given, its process, what is wanted of it."""
-
-    peer: Peer
-    servers: str
-    name: str
-    folder: Path
-    wanted: Mapping[str, int]
-    count: int
-    starts: int = 0
-    process: subprocess.Popen[bytes] | None = field(default=None)
-
-    @property
-    def pid(self) -> int:
-        """Of the running process."""
-        assert self.process is not None
-        return self.process.pid
-
-    def start(self) -> None:
-        """Start it, again on the same store."""
-        self.starts += 1
-        store = self.folder / "store"
-        store.mkdir(exist_ok=True)
-        source = FEW_EVENTS if self.peer.slow else EVENTS
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*self.peer.command(), self.servers, source, self.name, str(store), self.peer.guarantee],
-                cwd=ROOT,
-                env={**os.environ, "TMPDIR": str(self.folder)},
-                stdout=log,
-                stderr=log,
-                preexec_fn=end_with_parent(signal.SIGKILL),  # noqa: PLW1509
-            )
-
-    @property
-    def log(self) -> Path:
-        """What it writes."""
-        return self.folder / "log"
-
-    def kill(self) -> None:
-        """SIGKILL, as a power cut would."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-
-    def check(self) -> None:
-        """PeerError when it has ended."""
-        if self.process is not None and self.process.poll() is not None:
-            say(self.log.read_text(errors="replace")[-1500:])
-            raise PeerError(f"It ended by itself with exit code {self.process.returncode}.")
 
 
 def measure(count: int, repeats: int, seed: int, peer_events: int, only: Collection[str], kill: bool) -> Result:
@@ -165,13 +55,15 @@ def measure(count: int, repeats: int, seed: int, peer_events: int, only: Collect
     }
     mark = ("events_per_second", "at_least", 10_000.0)
     result = Result("peers", parameters, [], "Kafka Streams, exactly-once", [], mark, exact=True)
+    result.notes = {"versions": _versions()}
     say("making the events")
     lines = list(events(count, seed))
     wanted, few_wanted = sums_of(lines), sums_of(lines[:peer_events])
     regions = expected.by_engine(expected.admitted_events(lines))
     rows = {LAMPIT: PeerRow("Lampit", "exactly once in effect")}
     for name in chosen:
-        rows[name] = PeerRow(PEERS[name].title, PEERS[name].guarantee, peer_events if PEERS[name].slow else None)
+        few = min(peer_events, count) if PEERS[name].slow else None
+        rows[name] = PeerRow(PEERS[name].title, PEERS[name].guarantee, few)
         rows[name].failure = _make(PEERS[name])
     with BenchKafka() as kafka:
         _fill(kafka.bootstrap_servers, lines, peer_events)
@@ -186,8 +78,8 @@ def measure(count: int, repeats: int, seed: int, peer_events: int, only: Collect
                 if name == LAMPIT:
                     figures, wrong = _lampit(kafka, lines, regions, killed)
                 else:
-                    sums, of = (few_wanted, min(peer_events, count)) if PEERS[name].slow else (wanted, count)
-                    figures, wrong = _peer(kafka, name, number, sums, of, killed, rows[name])
+                    sums = few_wanted if PEERS[name].slow else wanted
+                    figures, wrong = _peer(kafka, name, number, sums, rows[name].events or count, killed, rows[name])
                 _note(rows[name], figures, wrong, killed)
     ours = rows[LAMPIT]
     result.repeats = ours.repeats
@@ -213,6 +105,17 @@ def _note(row: PeerRow, figures: Figures, wrong: int | None, killed: bool) -> No
         row.wrong.append(wrong)
     rate = "" if killed else f"{shown(figures['events_per_second'])} events/s, "
     say(f"  {rate}{f'{wrong} villages or regions WRONG' if wrong else 'exact'}")
+
+
+def _versions() -> dict[str, str]:
+    """Of the engines that are not in this Python's environment, as they are asked for."""
+    asked_for = {
+        "kafka-streams": ("kafka_streams/pom.xml", r"<artifactId>kafka-streams</artifactId>\s*<version>(.+)</version>"),
+        "quixstreams": ("quixstreams/requirements.lock", r"(?m)^quixstreams==(\S+)"),
+    }
+    sources = ROOT / "bench" / "peers"
+    found = {name: re.search(pattern, (sources / path).read_text()) for name, (path, pattern) in asked_for.items()}
+    return {name: match.group(1) for name, match in found.items() if match}
 
 
 def _make(peer: Peer) -> str | None:
@@ -324,7 +227,7 @@ def _peer(
         run = Run(peer, servers, run_name, Path(folder), wanted, count)
         run.start()
         try:
-            figures, totals = asyncio.run(_watch(run, kafka.pid, killed))
+            figures, totals = asyncio.run(watch(run, kafka.pid, killed))
         except PeerError as error:
             row.failure = str(error)
             say(f"  {error}")
@@ -333,54 +236,3 @@ def _peer(
             run.kill()
             _clear(servers)
     return figures, totals.wrong_villages(wanted)
-
-
-async def _watch(run: Run, broker_pid: int, killed: bool) -> tuple[Figures, Totals]:
-    """Read its totals until all events are in them, and nothing more comes."""
-    wanted = sum(run.wanted.values())
-    totals = Totals()
-    figures: Figures = {}
-    async with consumer(run.servers) as reader:
-        began = await _until_begun(run)
-        spent, broker_spent = cpu_seconds(run.pid), cpu_seconds(broker_pid)
-        reader.assign([TopicPartition(f"{run.name}-totals", number) for number in range(PARTITIONS)])
-        changed = began
-        while True:
-            read = await reader.getmany(timeout_ms=200)
-            for records in read.values():
-                for record in records:
-                    totals.read(record.value)
-            now = time.monotonic()
-            changed = now if read else changed
-            if killed and run.starts == 1 and totals.events >= wanted // 2:
-                run.kill()
-                run.start()
-            if not figures and totals.events >= wanted and not killed:
-                figures = {
-                    "events_per_second": run.count / (now - began),
-                    "seconds": now - began,
-                    "cpu_seconds_per_million": (cpu_seconds(run.pid) - spent) / run.count * 1_000_000,
-                    "broker_cpu_seconds_per_million": (cpu_seconds(broker_pid) - broker_spent) / run.count * 1_000_000,
-                    "peak_memory_mib": peak_memory_mib(run.pid),
-                }
-            settled = SETTLED_AFTER_KILL_SECONDS if killed else SETTLED_SECONDS
-            if totals.events >= wanted and now - changed > settled:
-                return round_all(figures), totals
-            if now - changed > STALLED_SECONDS:
-                if killed:
-                    return {}, totals
-                raise PeerError(f"{totals.events} of {wanted} events were in its totals, then nothing came.")
-            run.check()
-
-
-async def _until_begun(run: Run) -> float:
-    """The moment at which its first record between the stages is in Kafka, committed or not."""
-    deadline = time.monotonic() + WAIT_SECONDS_MAX
-    between = [TopicPartition(f"{run.name}-by-village", number) for number in range(PARTITIONS)]
-    async with consumer(run.servers, committed=False) as reader:
-        while not any((await reader.end_offsets(between)).values()):
-            if time.monotonic() > deadline:
-                raise PeerError(f"It did nothing for {WAIT_SECONDS_MAX:.0f} s.")
-            run.check()
-            await asyncio.sleep(LOOK_SECONDS)
-    return time.monotonic()
