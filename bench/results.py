@@ -260,7 +260,7 @@ def engines_table(line: Mapping[str, Any]) -> str:
         events = f", {shown(engine['events'])} events" if engine["events"] else ""
         wrong = [max(engine["wrong"]) if engine["wrong"] else None, engine["wrong_after_kill"]]
         cells = [shown(figures.get(name)) for name in ENGINE_FIGURES] + [shown(value) for value in wrong]
-        failure = f" {engine['failure']}" if engine["failure"] else ""
+        failure = f". {engine['failure']}" if engine["failure"] else ""
         rows.append(f"| {engine['engine']}, {engine['guarantee']}{events}{failure} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
