@@ -254,6 +254,37 @@ def profile(count: int, seed: int, top: int, as_json: bool) -> None:
         profiling.show(profiles, top)
 
 
+@main.command()
+@_events(500_000)
+@_repeats
+@_seed
+@click.option(
+    "--peer-events", type=click.IntRange(100), default=20_000, show_default=True, help="Events of naive_faust."
+)
+@click.option("--only", multiple=True, metavar="NAME", help="Only this peer beside Lampit; may be given several times.")
+@click.option(
+    "--kill", is_flag=True, help="Afterwards kill each engine halfway, start it again, and count what is wrong."
+)
+def peers(count: int, repeats: int, seed: int, peer_events: int, only: tuple[str, ...], kill: bool) -> None:
+    """Lampit beside its peers: one job in two stages over the same events on Kafka, every village checked.
+
+    Peers: bare_loop, kafka_streams, kafka_streams_exactly_once, quixstreams, quixstreams_exactly_once, naive_faust.
+
+    \b
+    Examples:
+      python -m bench peers
+      python -m bench peers --events 50000 --repeats 1 --only bare_loop --only kafka_streams_exactly_once
+      python -m bench peers --repeats 1 --kill
+    """
+    from bench import beside_peers
+    from bench.peer_run import PEERS
+
+    unknown = set(only) - PEERS.keys()
+    if unknown:
+        raise click.BadParameter(f"no such peer: {', '.join(sorted(unknown))}", param_hint="--only")
+    _finish(beside_peers.measure(count, repeats, seed, peer_events, only, kill))
+
+
 @main.command("all")
 @click.pass_context
 def everything(context: click.Context) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import psutil
@@ -124,3 +125,11 @@ def cpu_seconds(pid: int) -> float:
 def memory_mib(pid: int) -> float:
     """Resident memory of a process."""
     return float(psutil.Process(pid).memory_info().rss) / 2**20
+
+
+def peak_memory_mib(pid: int) -> float:
+    """The most resident memory that a process has had; where the system does not keep it, what it has now."""
+    status = Path(f"/proc/{pid}/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    peak = next((line.split()[1] for line in lines if line.startswith("VmHWM:")), None)
+    return memory_mib(pid) if peak is None else int(peak) / 1024

@@ -11,7 +11,7 @@ import platform
 import statistics
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -37,7 +37,35 @@ PACKAGES: Final = (
     "uvloop",
 )
 
+ENGINE_FIGURES: Final = (
+    "events_per_second",
+    "cpu_seconds_per_million",
+    "broker_cpu_seconds_per_million",
+    "peak_memory_mib",
+)
+
 Figures = dict[str, float]
+
+
+@dataclass
+class PeerRow:
+    """One engine of several on the same job.
+
+    events: how many it got, where fewer than the others. wrong: in how many villages (or regions) it was wrong, each repeat.
+    failure: why there are no figures, or none of the last repeats.
+    """
+
+    engine: str
+    guarantee: str
+    events: int | None = None
+    repeats: list[Figures] = field(default_factory=list)
+    wrong: list[int] = field(default_factory=list)
+    wrong_after_kill: int | None = None
+    failure: str | None = None
+
+    def as_object(self) -> dict[str, Any]:
+        """What is written."""
+        return {**asdict(self), "figures": medians(self.repeats)}
 
 
 @dataclass
@@ -47,7 +75,7 @@ class Result:
     repeats: figures of each repeat. peer: figures of what was measured beside it, of each of its repeats. mark: the figure
     that decides, its limit, and whether it is a ceiling ("at_most") or a floor ("at_least"). busy: how busy the machine was
     before each repeat, in percent. exact: whether the figures that
-    were counted are those of a second count; None where nothing is counted.
+    were counted are those of a second count; None where nothing is counted. rows: all engines, where there are several.
     """
 
     name: str
@@ -59,6 +87,7 @@ class Result:
     exact: bool | None = None
     busy: list[int] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
+    rows: list[PeerRow] = field(default_factory=list)
     load_before: float = field(default_factory=lambda: round(os.getloadavg()[0], 2))
 
     def as_line(self) -> dict[str, Any]:
@@ -84,6 +113,7 @@ class Result:
                 "met": (value >= limit if bound == "at_least" else value <= limit) and self.exact is not False,
             },
             "notes": self.notes,
+            **({"engines": [row.as_object() for row in self.rows]} if self.rows else {}),
         }
 
 
@@ -175,6 +205,8 @@ def show(line: Mapping[str, Any]) -> None:
     click.echo(f"  mark: {mark['figure']} {bound} {shown(limit)}: {'met' if mark['met'] else 'NOT met'}")
     if line["exact"] is not None:
         click.echo(f"  figures exact: {'yes' if line['exact'] else 'NO'}")
+    if "engines" in line:
+        click.echo(engines_table(line))
 
 
 def shown(value: float | None) -> str:
@@ -213,6 +245,23 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
             f"| {shown(peer)} ({line['peer']['name']}) | {bound} {shown(limit)}: {met} "
             f"| {line['date'][:10]}, {line['commit']} |"
         )
+    return "\n\n".join(["\n".join(rows), *(engines_table(line) for line in latest(lines) if "engines" in line)])
+
+
+def engines_table(line: Mapping[str, Any]) -> str:
+    """The engines of a benchmark that has several, as a table in Markdown."""
+    rows = [
+        f"| {line['name']}: engine | events per second | CPU-seconds a million: engine | broker | peak MiB "
+        "| wrong villages | after kill -9 |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for engine in line["engines"]:
+        figures = engine["figures"]
+        events = f", {shown(engine['events'])} events" if engine["events"] else ""
+        wrong = [max(engine["wrong"]) if engine["wrong"] else None, engine["wrong_after_kill"]]
+        cells = [shown(figures.get(name)) for name in ENGINE_FIGURES] + [shown(value) for value in wrong]
+        failure = f". {engine['failure']}" if engine["failure"] else ""
+        rows.append(f"| {engine['engine']}, {engine['guarantee']}{events}{failure} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
 

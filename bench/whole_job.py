@@ -26,7 +26,7 @@ from kafka import KafkaAdminClient
 from agents.topics import COVERAGE, LEDGER
 from bench import expected
 from bench.kafka_job import WAIT_SECONDS_MAX, BenchKafka, consumer, ends, fill, follow, job, start
-from bench.machine import cpu_seconds, wait_until_quiet
+from bench.machine import cpu_seconds, peak_memory_mib, wait_until_quiet
 from bench.people import events
 from bench.results import ROOT, Figures, Result, round_all, say, shown
 from lampit.children import end_with_parent
@@ -62,7 +62,7 @@ def measure(count: int, repeats: int, seed: int, peer_events: int) -> Result:
             job(kafka, Path(folder)) as running,
         ):
             result.busy.append(wait_until_quiet())
-            figures, coverage = _work_off(running, kafka.pid, lines)
+            figures, coverage = work_off(running, kafka.pid, lines)
             for process in running.processes:
                 process.kill()
             found = compare(wanted, coverage)
@@ -106,7 +106,8 @@ def wait_until_ready(process: Process) -> None:
     raise TimeoutError(f"{process.role} was not ready in {WAIT_SECONDS_MAX:.0f} s")
 
 
-def _work_off(running: Live, broker_pid: int, lines: list[bytes]) -> tuple[Figures, expected.Coverage]:
+def work_off(running: Live, broker_pid: int, lines: list[bytes]) -> tuple[Figures, expected.Coverage]:
+    """The whole job over events that are in Kafka before intake starts: what it took, and coverage as published."""
     servers = running.broker.bootstrap_servers
     processes = start_counting(running)
     asyncio.run(fill(servers, by_topic(lines)))
@@ -141,6 +142,7 @@ async def _until_counted(
     figures = {"events_per_second": count / seconds, "seconds": seconds}
     for role, pid in pids.items():
         figures[f"{role}_cpu_seconds_per_million"] = (cpu_seconds(pid) - spent[role]) / count * 1_000_000
+        figures[f"{role}_peak_memory_mib"] = peak_memory_mib(pid)
     return round_all(figures), coverage
 
 
@@ -154,15 +156,17 @@ def _naive(servers: str, lines: list[bytes]) -> Figures:
         nik = json.loads(line)["data"]["nik"]
         rows.setdefault((NAIVE_TOPIC, int(nik) % PARTITIONS), []).append((nik.encode(), line))
     asyncio.run(fill(servers, rows))
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.peers.naive_faust", servers, NAIVE_TOPIC, str(len(lines))],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=WAIT_SECONDS_MAX,
-        preexec_fn=end_with_parent(signal.SIGKILL),  # it can hang, and then does not hear SIGTERM
-    )
+    with tempfile.TemporaryDirectory(prefix="lampit-bench-naive-") as folder:
+        naive = ["bench.peers.naive_faust", servers, NAIVE_TOPIC, "naive", folder, "--count", str(len(lines))]
+        done = subprocess.run(
+            [sys.executable, "-m", *naive],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=WAIT_SECONDS_MAX,
+            preexec_fn=end_with_parent(signal.SIGKILL),  # it can hang, and then does not hear SIGTERM
+        )
     # Faust's worker writes to the terminal around it.
     read = json.loads(done.stdout[done.stdout.index('{"records"') :].splitlines()[0])
     return round_all(

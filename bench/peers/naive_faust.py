@@ -1,8 +1,11 @@
 """The job as it is first written with Faust: two agents, Tables in memory, one event at a time.
 
 Agent 1 drops repeats by a Table of event ids and sends each event on, keyed by village; agent 2 adds up in a Table. No
-validation, no pseudonym, no moves, no ages, nothing survives a crash: less than Lampit does. Prints events and seconds, from
-the first event of agent 1 to the last of agent 2, as JSON.
+validation, no pseudonym, no moves, no ages, nothing survives a crash: less than Lampit does.
+
+In: servers, topic of events, name of the run, with which its topics begin, and a folder. Out: NAME-by-village, and each total
+in NAME-totals, until it is killed. With `--count EVENTS` no totals: it prints events and seconds, from the first event of
+agent 1 to the last of agent 2, as JSON, and ends.
 """
 
 from __future__ import annotations
@@ -11,19 +14,21 @@ import json
 import os
 import resource
 import sys
-import tempfile
 import time
 from typing import Any
 
 import faust
 
-SERVERS, TOPIC, COUNT = sys.argv[1], sys.argv[2], int(sys.argv[3])
+from bench.village_sums import village_of
+
+SERVERS, TOPIC, NAME, FOLDER = sys.argv[1:5]
+COUNT = int(sys.argv[sys.argv.index("--count") + 1]) if "--count" in sys.argv else None
 
 app = faust.App(
-    "naive",
+    NAME,
     broker=f"kafka://{SERVERS}",
     store="memory://",
-    datadir=tempfile.mkdtemp(prefix="lampit-bench-naive-"),
+    datadir=FOLDER,
     topic_partitions=4,
     topic_disable_leader=True,
     topic_allow_declare=False,  # they are there: Faust sends to topics that it has just declared before they exist
@@ -32,7 +37,8 @@ app = faust.App(
     stream_wait_empty=False,
 )
 events = app.topic(TOPIC, key_type=bytes, value_type=bytes, value_serializer="raw", key_serializer="raw")
-by_village = app.topic("naive-by-village", key_type=str, value_serializer="json", partitions=4)
+by_village = app.topic(f"{NAME}-by-village", key_type=str, value_serializer="json", partitions=4)
+totals = app.topic(f"{NAME}-totals", key_type=str, value_type=bytes, value_serializer="raw", partitions=4)
 seen = app.Table("seen", default=int, partitions=4)
 sums = app.Table("sums", default=int, partitions=4)
 began: list[float] = []
@@ -57,14 +63,17 @@ async def dedupe(stream: Any) -> None:
             done(1)
             continue
         seen[name] = 1
-        await by_village.send(key=event["data"].get("region", ""), value={"type": event["type"]})
+        await by_village.send(key=village_of(event), value={"type": event["type"]})
 
 
 @app.agent(by_village)
 async def add_up(stream: Any) -> None:
     """Add up per village and type."""
     async for village, value in stream.items():
-        sums[f"{village} {value['type']}"] += 1
+        name = f"{village} {value['type']}"
+        sums[name] += 1
+        if COUNT is None:
+            await totals.send(key=village, value=f"{name} {sums[name]}".encode())
         done(0)
 
 
