@@ -7,6 +7,7 @@ Few people and few partitions, so that a fault meets the events that matter in a
 from __future__ import annotations
 
 import json
+import re
 from datetime import date
 from functools import lru_cache
 from random import Random
@@ -18,11 +19,21 @@ from tests.broker.test_live import case_events, scenario_events
 from tests.families import changes_of_nik
 
 TURNS: Final = tuple(
-    map(date.fromisoformat, ("2019-01-27", "2019-01-29", "2019-03-01", "2019-03-02", "2019-03-29", "2019-05-01"))
-)
+    map(
+        date.fromisoformat,
+        (
+            "2019-01-27", "2019-01-29", "2019-03-01", "2019-03-02", "2019-03-29", "2019-05-01", "2019-10-08", "2019-10-09"
+        ),
+    )
+)  # fmt: skip
+MOVED: Final = (b"12.03.07.1009", b"12.03.07.2004", b"12.19.02.2002", b"12.19.02.2003")
+"""Villages that lie in another district, so under another code, from 8 October on."""
+
 PEOPLE_MAX: Final = 14
 REPEATED_SHARE: Final = 0.15
 FAMILY: Final = 4
+
+_VILLAGE: Final = re.compile(rb"16\.05\.\d\d\.\d{3}(\d)")
 
 
 def payloads(chance: Random) -> list[bytes | None]:
@@ -31,7 +42,7 @@ def payloads(chance: Random) -> list[bytes | None]:
     chosen = chance.sample(people, chance.randint(4, PEOPLE_MAX))
     found: list[bytes | None] = [line for person in chosen for line in person]
     found += chance.sample(balances, chance.choice((0, 0, 1, 3)))
-    own = list(lives(chance.randint(10, 40), chance.randrange(1_000_000)))
+    own = [_some_moved(line) for line in lives(chance.randint(10, 40), chance.randrange(1_000_000))]
     found += own
     if chance.random() < 0.6:
         found += _changes_of_nik(own, chance)
@@ -58,6 +69,11 @@ def _stories() -> tuple[list[list[bytes]], list[bytes]]:
         else:
             balances.append(line)
     return list(people.values()), balances
+
+
+def _some_moved(line: bytes) -> bytes:
+    """A life in every third village is one in a village that changes its code."""
+    return _VILLAGE.sub(lambda found: MOVED[int(found[1]) // 3] if int(found[1]) % 3 == 0 else found[0], line)
 
 
 def _changes_of_nik(lines: list[bytes], chance: Random) -> list[bytes]:
