@@ -1,4 +1,4 @@
-"""What one seed sends: a few people of the stories in whole, lives, families whose NIKs change, balances, repeats, bad input.
+"""What one seed sends: a few people of the stories in whole, lives, cancellations, families, balances, repeats, bad input.
 
 In: a source of chance. Out: payloads in the order in which they reach the intake topics, and the days that turn meanwhile.
 Few people and few partitions, so that a fault meets the events that matter in a run of a fraction of a second.
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from datetime import date
 from functools import lru_cache
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from bench.people import events as lives
 from tests.bad_input import ALL as BAD
@@ -32,6 +33,12 @@ MOVED: Final = (b"12.03.07.1009", b"12.03.07.2004", b"12.19.02.2002", b"12.19.02
 PEOPLE_MAX: Final = 14
 REPEATED_SHARE: Final = 0.15
 FAMILY: Final = 4
+CANCELLED_AGAIN_SHARE: Final = 0.6
+"""Of cancellations: between the two somebody counts differently, and in the end as before."""
+
+CANCELS_NOTHING_SHARE: Final = 0.5
+"""Of the same people: their list of anomalies is not empty, whichever of their NIKs it is given out under."""
+
 
 _VILLAGE: Final = re.compile(rb"16\.05\.\d\d\.\d{3}(\d)")
 
@@ -46,6 +53,8 @@ def payloads(chance: Random) -> list[bytes | None]:
     found += own
     if chance.random() < 0.6:
         found += _changes_of_nik(own, chance)
+    if chance.random() < 0.6:
+        found += _cancellations(chance.sample(own, chance.randint(2, 8)), chance)
     found += [bad.payload for bad in chance.sample(BAD, 3)]
     found += [line for line in found if chance.random() < REPEATED_SHARE]
     chance.shuffle(found)
@@ -80,3 +89,20 @@ def _changes_of_nik(lines: list[bytes], chance: Random) -> list[bytes]:
     """Some people under several NIKs, chained together."""
     niks = sorted({json.loads(line)["data"]["nik"] for line in lines})
     return [json.dumps(change).encode() for change in changes_of_nik(niks[: chance.randint(2, 8)], FAMILY)]
+
+
+def _cancellations(lines: list[bytes], chance: Random) -> Iterator[bytes]:
+    """Each of these events is cancelled, and some of the cancellations are; some people also have one of what never came."""
+    for number, line in enumerate(lines):
+        cancelled = json.loads(line)
+        yield _cancellation(cancelled, f"c{number}")
+        if chance.random() < CANCELLED_AGAIN_SHARE:
+            yield _cancellation(cancelled | {"id": f"c{number}"}, f"d{number}")
+        if chance.random() < CANCELS_NOTHING_SHARE:
+            yield _cancellation(cancelled | {"id": "never sent"}, f"e{number}")
+
+
+def _cancellation(event: dict[str, Any], name: str) -> bytes:
+    cancels = {"source": event["source"], "id": event["id"]}
+    data = {"nik": event["data"]["nik"], "occurred_on": "2019-03-20", "cancels": cancels}
+    return json.dumps({**event, "id": name, "type": "lampit.cancellation.v1", "data": data}).encode()
