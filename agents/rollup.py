@@ -172,7 +172,8 @@ class RollupAgent:
         if day is None or not self.caught_up or self._producer is None:
             return
         if not self._given_out or self._as_of != day:
-            # A takeover may follow on a publication cut short, and a new day is in every record.
+            # A new day is in every record. After a takeover every region with a part is given out in any case, but not the
+            # codes that ended since: the one before may have given them out with people in them.
             self._rollup.all_dirty()
         records = self._records(day)
         if not records:

@@ -31,7 +31,8 @@ from tests.simulation.network import Network
 
 HEARTBEAT_SECONDS: Final = 1.0
 STREAM_FETCHES_MAX: Final = 8
-IDLE_SECONDS: Final = 0.2
+IDLE_SECONDS: Final = (0.05, 1.0)
+"""Between two fetches where there is nothing: so that some batches are single records, and some are many."""
 
 
 class Thread(ConsumerThread):
@@ -243,11 +244,11 @@ class App:
     async def _fetch(self) -> None:
         while not self.should_stop:
             if not self.consumer.flow_active:
-                await asyncio.sleep(IDLE_SECONDS)
+                await asyncio.sleep(self._chance.choice(IDLE_SECONDS))
                 continue
             fetches = await self.consumer._thread.fetch(self._chance.choice((1, 3, 20, 200)))
             await asyncio.sleep(0)  # from the consumer's thread to the app's
             for fetch in fetches:
                 await self._stream.waiting.put(fetch)
             if not fetches:
-                await asyncio.sleep(IDLE_SECONDS)
+                await asyncio.sleep(self._chance.choice(IDLE_SECONDS))

@@ -152,8 +152,8 @@ class Broker:
         self.committed.setdefault(group, {}).update(offsets)
 
 
-FIRST_SECOND = 1_557_500_000
-"""The virtual clock begins on 10 May 2019, so that the days of the workload are not ahead of the broker's."""
+FIRST_SECOND = 1_570_700_000
+"""The virtual clock begins on 10 October 2019, so that the days of the workload are not ahead of the broker's."""
 
 
 def timestamp(now: float) -> int:

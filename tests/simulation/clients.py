@@ -52,15 +52,17 @@ class SimulatedProducer:
         self,
         network: Network,
         batch_records_max: int,
+        before_and_after: Callable[[], None],
         *,
         client_id: str,
         transactional_id: str | None,
         transaction_timeout_ms: int,
         **_: Any,
     ) -> None:
-        """Not started."""
+        """Not started. before_and_after: called where a publication begins and where it is done."""
         self._network = network
         self._batch_records_max = batch_records_max
+        self._come = before_and_after
         self._name = client_id
         self._transactional_id = transactional_id
         self._timeout_seconds = transaction_timeout_ms / 1000
@@ -98,7 +100,9 @@ class SimulatedProducer:
     async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> asyncio.Future[Any]:
         """On its way; the future is done when it is acknowledged. To cancel that does not call it back."""
         self._require_not_fenced()
-        if self._transactional_id is not None and self._in_transaction is None:
+        if self._transactional_id is None:
+            self._come()
+        elif self._in_transaction is None:
             raise IllegalStateError("no transaction")
         tp = TopicPartition(topic, partition)
         first = self._sequences.get(tp, 0)
@@ -128,11 +132,13 @@ class SimulatedProducer:
         self._require_not_fenced()
         if self._in_transaction is not None:
             raise AssertionError("a transaction is open")
+        self._come()
         self._in_transaction = set()
 
     async def commit_transaction(self) -> None:
         """EndTxn, when every batch is acknowledged."""
         await self._end(commit=True)
+        self._come()
 
     async def abort_transaction(self) -> None:
         """EndTxn."""
@@ -210,8 +216,9 @@ class SimulatedConsumer:
 
     @property
     def _subscription(self) -> Any:
-        """What agents/driver_thread.py looks at: aiokafka's own way to the positions."""
-        return SimpleNamespace(subscription=SimpleNamespace(assignment=SimpleNamespace(_tp_state=self.states)))
+        """What agents/driver_thread.py and agents/standby.py look at: aiokafka's own way to the positions."""
+        assignment = SimpleNamespace(_tp_state=self.states, state_value=self.states.__getitem__)
+        return SimpleNamespace(subscription=SimpleNamespace(assignment=assignment))
 
     def assign(self, partitions: list[TopicPartition]) -> None:
         """Read these, from wherever they are sought."""
@@ -235,6 +242,10 @@ class SimulatedConsumer:
     async def position(self, tp: TopicPartition) -> int:
         """The next offset."""
         return self.states[tp].position
+
+    def last_stable_offset(self, tp: TopicPartition) -> int | None:
+        """As the last answer said."""
+        return self.states[tp].lso
 
     async def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
         """0."""

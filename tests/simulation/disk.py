@@ -1,19 +1,23 @@
 """RocksDB's part of a store, in memory: what `agents.store` uses of rocksdict, with the moments a process can end at.
 
-In: whole batches. Out: what was written, by key, or in the order of keys. Put in the place of `Rdict` and `WriteBatch`, so that
-the Store of the agents runs as it is. A batch is there whole or not at all, as RocksDB promises; after a power cut the store
-comes back at an earlier batch, since the agents do without fsync.
+In: whole batches. Out: what was written, by key, or in the order of keys. Put in the place of `Rdict`, `WriteBatch` and
+`Checkpoint`, so that the Store of the agents runs as it is. A batch is there whole or not at all, as RocksDB promises; after a
+power cut the store comes back at an earlier batch, since the agents do without fsync. A checkpoint is a folder with one file.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 MARK: Final = "disk"
 """A file in the folder of a store: which disk it is. It moves with the folder, as RocksDB's own files do."""
+
+CHECKPOINT: Final = "checkpoint "
+"""What such a file says where the folder is a checkpoint. It may be copied; each copy that is opened is a disk of its own."""
 
 Batch = list[tuple[bytes, bytes | None]]
 
@@ -21,9 +25,10 @@ Batch = list[tuple[bytes, bytes | None]]
 class Disk:
     """What one store has written. Survives the process that wrote it."""
 
-    def __init__(self) -> None:
-        """Empty."""
-        self.data: dict[bytes, bytes] = {}
+    def __init__(self, copied: Mapping[bytes, bytes] = MappingProxyType({})) -> None:
+        """Empty, or with what was copied from a checkpoint, which no power cut takes away."""
+        self._copied = copied
+        self.data = dict(copied)
         self.batches: list[Batch] = []
         self.opened_by: Any = None
 
@@ -35,7 +40,7 @@ class Disk:
     def lose(self, batches: int) -> None:
         """The last ones were not on the disk yet when the power went."""
         kept = self.batches[: max(0, len(self.batches) - batches)]
-        self.data, self.batches = {}, kept
+        self.data, self.batches = dict(self._copied), kept
         for batch in kept:
             self._apply(batch)
 
@@ -55,35 +60,57 @@ class Disks:
         self._come = before_and_after
         self._opener = opener
         self._disks: list[Disk] = []
+        self._checkpoints: list[dict[bytes, bytes]] = []
 
-    def of(self, path: Path) -> Disk:
-        """The disk in a folder, made where there is none."""
-        mark = path / MARK
-        if not mark.exists():
-            mark.write_text(str(len(self._disks)), encoding="ascii")
-            self._disks.append(Disk())
-        return self._disks[int(mark.read_text(encoding="ascii"))]
+    def _of(self, mark: Path) -> Disk:
+        """The disk in a folder; a new one where there is none, and where there is a checkpoint."""
+        said = mark.read_text(encoding="ascii") if mark.exists() else ""
+        if said.isdecimal():
+            return self._disks[int(said)]
+        self._disks.append(Disk(self._checkpoint(said)) if said else Disk())
+        mark.write_text(str(len(self._disks) - 1), encoding="ascii")
+        return self._disks[-1]
+
+    def _checkpoint(self, said: str) -> dict[bytes, bytes]:
+        return self._checkpoints[int(said.removeprefix(CHECKPOINT))]
 
     def under(self, folder: Path) -> list[Disk]:
-        """All disks below a folder."""
-        return [self.of(mark.parent) for mark in sorted(folder.rglob(MARK))]
+        """All disks below a folder; checkpoints are none."""
+        marks = [mark for mark in sorted(folder.rglob(MARK)) if mark.read_text(encoding="ascii").isdecimal()]
+        return [self._of(mark) for mark in marks]
 
     def open(self, path: str, options: Any = None, access_type: Any = None) -> Database:
-        """As `Rdict(path, options)`. Open already, in this process or in another that lives: refused, as RocksDB does."""
-        disk = self.of(Path(path))
+        """As `Rdict(path, options)`. Open already, in this process or in another that lives: refused, as RocksDB does.
+
+        access_type: to read only, what is asked of checkpoints.
+        """
+        mark = Path(path) / MARK
+        if access_type is not None:
+            return Database(Disk(self._checkpoint(mark.read_text(encoding="ascii"))), self)
+        disk = self._of(mark)
         if disk.opened_by is not None and disk.opened_by.alive:
             raise RuntimeError("IO error: lock held by another process")
         disk.opened_by = self._opener()
-        return Database(disk, self._come)
+        return Database(disk, self)
+
+    def come(self) -> None:
+        """Before and after a write."""
+        self._come()
+
+    def keep(self, data: Mapping[bytes, bytes], path: Path) -> None:
+        """A copy as of now, in a new folder, in one file that can be copied on."""
+        path.mkdir()
+        (path / MARK).write_text(f"{CHECKPOINT}{len(self._checkpoints)}", encoding="ascii")
+        self._checkpoints.append(dict(data))
 
 
 class Database:
     """One opening of a disk."""
 
-    def __init__(self, disk: Disk, come: Callable[[], None]) -> None:
+    def __init__(self, disk: Disk, disks: Disks) -> None:
         """By the process that runs."""
         self._disk = disk
-        self._come = come
+        self._disks = disks
 
     def get(self, key: Any) -> Any:
         """The value of a key, or those of a list of keys; None where there is none."""
@@ -95,14 +122,23 @@ class Database:
     def write(self, batch: WriteBatch) -> None:
         """All of a batch."""
         self._require_open()
-        self._come()
+        self._disks.come()
         self._disk.write(batch.changes)
-        self._come()
+        self._disks.come()
 
     def iter(self) -> Iterator:
         """Over all keys, as of now."""
         self._require_open()
         return Iterator(self._disk.data)
+
+    def flush(self, wait: bool) -> None:
+        """What is written is there."""
+        self._require_open()
+
+    def checkpoint(self, path: Path) -> None:
+        """A copy as of now."""
+        self._require_open()
+        self._disks.keep(self._disk.data, path)
 
     def close(self) -> None:
         """Give the folder back."""
@@ -114,6 +150,18 @@ class Database:
     def _require_open(self) -> None:
         if self._closed:
             raise RuntimeError("the store is closed")
+
+
+class Checkpoint:
+    """As rocksdict's."""
+
+    def __init__(self, database: Database) -> None:
+        """Of one opening."""
+        self._database = database
+
+    def create_checkpoint(self, path: str) -> None:
+        """In a folder that is not there yet."""
+        self._database.checkpoint(Path(path))
 
 
 class WriteBatch:

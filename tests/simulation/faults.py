@@ -45,7 +45,7 @@ class Faults:
             crash_share=some(1.0),
             write_crash_share=some(0.08),
             freeze_share=some(0.8),
-            freeze_seconds_max=chance.choice((2.0, 15.0, 60.0)),
+            freeze_seconds_max=chance.choice((2.0, 10.0, 40.0)),
             stop_share=some(0.4),
             power_share=some(0.6),
             delete_share=some(0.3),

@@ -21,8 +21,9 @@ from typing import Final
 from aiokafka.errors import CommitFailedError
 from aiokafka.structs import TopicPartition
 
-SESSION_SECONDS: Final = 9.0
-REBALANCE_SECONDS: Final = 30.0
+SESSION_SECONDS: Final = 3.0
+REBALANCE_SECONDS: Final = 10.0
+"""Shorter than those of the agents' settings, so that several takeovers fit into a run."""
 
 
 @dataclass

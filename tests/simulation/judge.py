@@ -100,17 +100,23 @@ def _ready(world: World, owner: Any) -> bool:
     return all(holds for holds, _ in conditions.values())
 
 
+def figures(world: World, day: int) -> list[str]:
+    """Differences in coverage and anomalies on one of the world's days."""
+    found = check.Findings()
+    counted = _engine(world).count(world.days[day])
+    live: Any = Reader(world)
+    coverage = {record.key.decode(): json.loads(record.value) for record in live.read(COVERAGE)}
+    found.add("coverage", compare({record["region"]: record for record in counted.regions}, coverage))
+    found.add("anomalies", check._anomalies(live, counted.anomalies))
+    return found.all
+
+
 def findings(world: World) -> list[str]:
-    """Every difference."""
+    """Every difference in the end, besides those of `figures`."""
     reader = Reader(world)
     found = check.Findings()
     found.add("process", world.defects)
-    engine = _engine(world)
-    counted = engine.count(world.days[-1])
-    coverage = {record.key.decode(): json.loads(record.value) for record in reader.read(COVERAGE)}
-    found.add("coverage", compare({record["region"]: record for record in counted.regions}, coverage))
     live: Any = reader
-    found.add("anomalies", check._anomalies(live, counted.anomalies))
     check._taken_in(live, found)
     found.add("positions", check._positions(live))
     found.add("closings", _closings(reader, merged=any(isinstance(one.event, NikChange) for one in _admitted(world))))

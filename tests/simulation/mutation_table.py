@@ -22,7 +22,7 @@ import click
 from lampit.tables import notice
 from tests.mutation_table import PACKAGES, chosen_of, make_copy, print_faults, progress
 from tests.mutations import Mutation
-from tests.simulation.mutations import MUTATIONS
+from tests.simulation.mutations import MUTATIONS, SEEDS
 
 FINDING_CHARACTERS_MAX: Final = 110
 
@@ -42,12 +42,20 @@ class Found(NamedTuple):
 
 
 def search(mutation: Mutation, seeds: int) -> Found:
-    """Run seeds against a copy with the fault until one fails."""
+    """Run seeds against a copy with the fault until one fails; first the one that found it last."""
+    known = SEEDS.get(mutation.name)
     with tempfile.TemporaryDirectory() as folder:
         make_copy(Path(folder), mutation, (*PACKAGES, "bench"))
-        command = [sys.executable, "-m", "tests.simulation", "--seeds", str(seeds), "--stop-at-first", "--json"]
-        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": folder}
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        if known is not None and (found := _run(mutation, Path(folder), known, 1)).seed is not None:
+            return found
+        return _run(mutation, Path(folder), 1, seeds)
+
+
+def _run(mutation: Mutation, folder: Path, first_seed: int, seeds: int) -> Found:
+    command = [sys.executable, "-m", "tests.simulation", "--stop-at-first", "--json"]
+    command += ["--first-seed", str(first_seed), "--seeds", str(seeds)]
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(folder)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     try:
         failed = [one for one in json.loads(done.stdout)["seeds"] if one["findings"]]
     except json.JSONDecodeError:

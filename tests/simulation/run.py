@@ -51,17 +51,22 @@ def run_seed(seed: int, *, faults: Faults | None = None, keep_trace: bool = Fals
         world = World(seed, Path(folder), faults=faults, keep_trace=keep_trace)
         with world.installed():
             world.schedule()
+            apart = world.chance.choice((0.0, 2.0))
             for name in NAMES:
-                world.loop.at(world.chance.uniform(0.0, 2.0), lambda name=name: world.start(name))
+                world.loop.at(world.chance.uniform(0.0, apart), lambda name=name: world.start(name))
             world.run_until(FAULT_SECONDS)
             world.calm_down()
-            missing = _rest(world, -2)
+            found, missing = [], _rest(world, -2)
             if missing is None:
+                # Before the last day turns: then every region is given out again, and what was wrong until then is not seen.
+                found += judge.figures(world, -2)
                 # What is on its way between partitions as a day turns is in the closings of the next (docs/decisions/0009).
                 world.turn_last_day()
                 missing = _rest(world, -1)
-        found = [f"not at rest after {REST_SECONDS_MAX:.0f} s: {missing}"] if missing else []
-        found += world.defects if missing else judge.findings(world)
+        if missing is None:
+            found += judge.figures(world, -1) + judge.findings(world)
+        else:
+            found += [f"not at rest after {REST_SECONDS_MAX:.0f} s: {missing}", *world.defects]
     return Outcome(
         seed, found, world.trace.digest, world.loop.now, sum(world.lives.values()), len(world.sent),
         world.trace.lines or [],

@@ -1,7 +1,7 @@
 """One run: processes on the simulated Kafka, what is done to them, and the wait until everything is at rest.
 
 In: a seed. Out: `World`, with the broker's logs as they are in the end. The agents' modules run as they are; put in their place
-for the time of a run are aiokafka's two clients, Faust's app, the clock, chance, and RocksDB's two classes. Called by
+for the time of a run are aiokafka's two clients, Faust's app, the clock, chance, and RocksDB's three classes. Called by
 `tests.simulation.run`.
 """
 
@@ -34,7 +34,7 @@ from tests.simulation import app as simulated
 from tests.simulation import workload
 from tests.simulation.broker import FIRST_SECOND, Broker, timestamp
 from tests.simulation.clients import SimulatedConsumer, SimulatedProducer
-from tests.simulation.disk import Disks, WriteBatch
+from tests.simulation.disk import Checkpoint, Disks, WriteBatch
 from tests.simulation.faults import NEVER, Faults, steps
 from tests.simulation.loop import OWNER, Died, Loop, Owner, Trace
 from tests.simulation.network import Network, Weather
@@ -49,6 +49,13 @@ REST_SECONDS_MAX: Final = 300.0
 TICK_SECONDS: Final = 0.25
 CLOCKED: Final = ("intake", "ledger", "rollup", "desk", "closings", "metrics", "standby", "saving", "snapshots")
 """The agents' modules that look at a clock."""
+
+COPIES_SHARE: Final = 0.3
+"""Of seeds: there the ledger workers keep warm copies of each other's partitions."""
+
+SNAPSHOTS_SHARE: Final = 0.2
+SNAPSHOT_SECONDS: Final = 3
+"""Of seeds: there the ledger workers save their stores, and begin with what was saved where they have none."""
 
 RULES: Final = {"LAMPIT_FIRST_PERIOD": "2019-01"}
 EXPECTED: Final = (Fenced, LostWrite, TimeoutError)
@@ -67,6 +74,15 @@ class World:
         self.faults = Faults.chosen(self.chance) if faults is None else faults
         self.partitions = self.chance.choice((1, 2, 3))
         self.folder = folder
+        self._shared = Settings(
+            partitions=self.partitions,
+            day_source="manual",
+            first_period=RULES["LAMPIT_FIRST_PERIOD"],
+            closing_day=28,
+            standby_partitions="all" if self.chance.random() < COPIES_SHARE else None,
+            snapshot_url=str(folder / "snapshots") if self.chance.random() < SNAPSHOTS_SHARE else None,
+            snapshot_seconds=SNAPSHOT_SECONDS,
+        )
         self.defects: list[str] = []
         self.lives: dict[str, int] = dict.fromkeys(NAMES, 0)
         self.running: dict[str, Owner] = {}
@@ -74,19 +90,13 @@ class World:
         self.disks = Disks(self._maybe_end_here, OWNER.get)
         self.fair = False
         weather = Weather(self.faults.slow_share, self.faults.slow_seconds_max)
-        self.broker = Broker({topic.name: topic.partitions for topic in topics_of(self._settings("any"))})
+        self.broker = Broker({topic.name: topic.partitions for topic in topics_of(self._shared)})
         self.network = Network(self.loop, self.broker, weather)
         self.days = workload.days(self.chance)
         self.sent: dict[tuple[str, int, int], bytes | None] = {}
 
     def _settings(self, name: str) -> Settings:
-        return Settings(
-            partitions=self.partitions,
-            data_dir=self.folder / name,
-            day_source="manual",
-            first_period=RULES["LAMPIT_FIRST_PERIOD"],
-            closing_day=28,
-        )
+        return self._shared.model_copy(update={"data_dir": self.folder / name})
 
     # Processes.
 
@@ -143,7 +153,7 @@ class World:
         self.loop.at(self.chance.uniform(0.2, 4.0), lambda: self.start(name))
 
     def _maybe_end_here(self) -> None:
-        """Around each write of a store: the end, or a long stop with what was written not yet given out."""
+        """Around each write of a store and each publication: the end, or a long stop with what is in hand not yet given out."""
         if self.fair:
             return
         if self.chance.random() < self.faults.freeze_share * 0.05:
@@ -265,10 +275,11 @@ class World:
             "agents.courier.die": self.die,
             "agents.barrier.datetime": _dates(self.loop),
             "agents.barrier.uuid": SimpleNamespace(uuid4=lambda: uuid.UUID(int=self.chance.getrandbits(128))),
+            "agents.barrier.GENESIS_SECONDS_MAX": self.chance.choice((1.0, 30.0)),
             "agents.barrier.ensure_topics": lambda settings: None,
             "agents.store.Rdict": self.disks.open,
             "agents.store.WriteBatch": WriteBatch,
-            "agents.store.store_options": lambda: None,
+            "agents.store.Checkpoint": Checkpoint,
             "agents.desk.FORWARDS_MAX": few,
             "agents.desk.BARRIER_RECORDS_MAX": few,
             "agents.closings.RECORDS_MAX": few,
@@ -278,7 +289,9 @@ class World:
         with ExitStack() as stack:
             for name, value in replaced.items():
                 stack.enter_context(patch(name, value))
-            producer = lambda **options: SimulatedProducer(self.network, batch_records_max, **options)  # noqa: E731
+            producer = lambda **options: SimulatedProducer(  # noqa: E731
+                self.network, batch_records_max, self._maybe_end_here, **options
+            )
             consumer = lambda **options: SimulatedConsumer(self.network, **options)  # noqa: E731
             stack.enter_context(patch.object(aiokafka, "AIOKafkaProducer", producer))
             stack.enter_context(patch.object(aiokafka, "AIOKafkaConsumer", consumer))
