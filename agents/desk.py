@@ -55,8 +55,7 @@ class Desk:
     caught_up_at: end of the log when the partition was taken over; before that nothing is published.
     book: the balances taken in. linked: the subjects of several NIKs. due_columns, due_subjects: changed and not yet
     published; of a subject, its present list. outbox: copies for other partitions that are not yet sent. given_out: whom a list
-    of anomalies was ever given out for; needed of a store behind its log only, until it has caught up. is_copy: another worker
-    counts the partition.
+    of anomalies was ever given out for; needed of a store behind its log only, until it has caught up.
     """
 
     partition: int
@@ -68,7 +67,6 @@ class Desk:
     worker: str
     caught_up_at: int
     given_out: AbstractSet[str] = frozenset()
-    is_copy: bool = False
     meta: Meta = field(init=False)
     book: Book = field(init=False)
     linked: set[str] = field(init=False)
@@ -136,7 +134,6 @@ class Desk:
             last_digest=record_digest(last.value) if last else self.meta.last_digest,
             day=draft.day,
             epoch_differs=self.epoch_differs,
-            copied=self.is_copy,
         )
         barriers = self._barrier_records(draft, epoch)
         self.barriers_due |= bool(barriers)

@@ -129,11 +129,10 @@ class LedgerAgent:
             store = await self._stores.open(partition, until)
             end = await end_offset(self.settings, LEDGER, partition)
             stands_at = 0 if store.meta is None else store.meta.next_offset
-            was_copy = store.meta is not None and store.meta.copied
-            lists = await self._lists(partition) if stands_at < end or was_copy else {}
-            if store.meta is None or was_copy:
-                # A copy may have passed over, within one batch, what the other worker gave out in between.
-                store.mark_due(subject for subject, is_any in lists.items() if is_any or was_copy)
+            is_doubtful = store.meta is not None and store.meta.is_doubtful
+            lists = await self._lists(partition) if stands_at < end or is_doubtful else {}
+            if store.meta is None or is_doubtful:
+                store.mark_due(subject for subject, is_any in lists.items() if is_any or is_doubtful)
         except BaseException:  # also when the next rebalance comes first
             if store is not None:
                 store.close()
@@ -154,7 +153,7 @@ class LedgerAgent:
     def _copy(self, partition: int, store: Store) -> Desk:
         """A desk that applies and never publishes: its producer is not started, and it never has caught up."""
         producer = self._producer(partition)
-        return self._desk(partition, store, producer, NEVER, is_copy=True)
+        return self._desk(partition, store, producer, NEVER)
 
     def _is_free(self) -> bool:
         """Whether nothing of this worker's own partitions waits."""

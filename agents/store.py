@@ -65,8 +65,7 @@ class Meta(msgspec.Struct, frozen=True):
     next_offset: of the log. last_offset, last_digest: the last record applied, to prove that the log is still the one
     it was read from. published_through: next offset of the last batch whose partials are known to be written.
     settings_digest: of the rules and the region reference the figures were made with. day: ordinal, None before the first.
-    epoch_differs: those are not the ones of the ledger's epoch; such figures are not to be published. copied: the last batch
-    was applied while another worker counted the partition.
+    epoch_differs: those are not the ones of the ledger's epoch; such figures are not to be published.
     """
 
     format: int
@@ -80,7 +79,15 @@ class Meta(msgspec.Struct, frozen=True):
     published_through: int = 0
     day: int | None = None
     epoch_differs: bool = False
-    copied: bool = False
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether another worker may have given out what this store passed over within one batch.
+
+        What it applied and did not give out it may have applied while another one counted: as a warm copy, or because it did
+        not know yet that the partition was taken from it.
+        """
+        return self.published_through < self.next_offset
 
 
 _meta = msgspec.msgpack.Decoder(Meta)

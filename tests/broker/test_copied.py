@@ -42,7 +42,7 @@ async def taken_over(settings: Settings) -> None:
     agent = LedgerAgent(settings, identity, reference.load())
     copy = agent._copy(0, await agent._stores.open(0, Until()))
     copy.apply(await log(settings, 0, 1))
-    assert copy.meta.copied and not copy.caught_up and not copy.due_subjects
+    assert copy.meta.is_doubtful and not copy.caught_up and not copy.due_subjects
     await copy.close()
     async with Producer(settings, name="another-worker") as producer:
         lists = [
@@ -57,8 +57,9 @@ async def taken_over(settings: Settings) -> None:
     assert desk.due_subjects.keys() == SUBJECTS.keys(), "a batch of the copy may have passed over them"
     # Behind the transaction of the ledger's first records is its marker.
     desk.apply(await log(settings, 2, 3))
-    assert desk.caught_up and not desk.meta.copied
+    assert desk.caught_up
     desk.store.published(desk.due_columns, desk.due_subjects, desk.meta.next_offset)
+    assert desk.store.meta is not None and not desk.store.meta.is_doubtful
     await agent.revoked(ONLY)
 
     await agent.begin(ONLY)

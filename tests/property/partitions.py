@@ -13,6 +13,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from agents.store import FORMAT, BarrierRecord, Meta
 from lampit import reference
 from stream import closing_parts, coverage
@@ -111,6 +113,8 @@ class MemoryStore:
     def published(self, columns: Iterable[str], subjects: Iterable[str], through: int) -> None:
         self._due[0].difference_update(columns)
         self._due[1].difference_update(subjects)
+        assert self.meta is not None
+        self.meta = msgspec.structs.replace(self.meta, published_through=through)
 
     def write(
         self, draft: Draft, meta: Meta, due_columns: Iterable[str], barrier_records: Iterable[BarrierRecord] = ()
@@ -243,6 +247,16 @@ class Desk:
         self._other = self.store
         self._take_over(other)
 
+    def other_thaws(self, count: int) -> None:
+        """The worker that had the partition before applies that many records in one batch, not knowing that it is another's
+        now; the fence keeps it from publishing."""
+        mine, caught_up_at = self.store, self.caught_up_at
+        self._open(self._other)
+        self.caught_up_at = 0
+        self.apply(count)
+        self._open(mine)
+        self.caught_up_at = caught_up_at
+
     def close(self) -> None:
         """Give the folders back."""
         for store in (self.store, self._other):
@@ -255,8 +269,9 @@ class Desk:
         lists = self.cluster.lists
         mine = [one for one in lists if partition_of(one, self.cluster.partitions) == self.number]
         self.given_out = frozenset(mine)
-        if store.meta is None:
-            store.mark_due(one for one in mine if lists[one])
+        is_doubtful = store.meta is not None and store.meta.is_doubtful
+        if store.meta is None or is_doubtful:
+            store.mark_due(one for one in mine if lists[one] or is_doubtful)
         self._open(store)
 
     @property
@@ -299,7 +314,8 @@ class Desk:
         if self.next < self.caught_up_at:
             draft.doubt(self.given_out)
         self.next += len(batch)
-        meta = Meta(FORMAT, "ledger", self.number, "settings", day=draft.day, next_offset=self.next)
+        meta = self.store.meta or Meta(FORMAT, "ledger", self.number, "settings")
+        meta = msgspec.structs.replace(meta, day=draft.day, next_offset=self.next)
         self.store.write(draft, meta, draft.columns - self.columns, self._barrier_records(draft))
         self.book, self.day = draft.book, draft.day
         self.columns |= draft.columns

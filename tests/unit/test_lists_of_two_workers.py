@@ -70,6 +70,22 @@ def test_what_another_worker_cleared_is_given_out_again(tmp_path: Path) -> None:
     cluster.close()
 
 
+def test_what_another_worker_gave_out_while_the_first_did_not_know(tmp_path: Path) -> None:
+    """The first worker, frozen meanwhile, applies both events at once before it learns that the partition is another's."""
+    cluster = begun(tmp_path)
+    send(cluster, MOVED_IN)
+    cluster.settle()
+    assert cluster.lists == {SUBJECT: {("/siak/1605", "moved-in", "birth_date_unknown")}}
+    send(cluster, BORN)
+    desk = cluster.desks[0]
+    desk.other_thaws(2)
+    desk.change_worker()
+    assert desk.next == len(cluster.logs[0]), "nothing is left that could be doubted as it is applied"
+    cluster.settle()
+    assert cluster.lists == {SUBJECT: set()}
+    cluster.close()
+
+
 def test_a_balance_and_its_successor(tmp_path: Path) -> None:
     """Two balances change everybody's list and change it back, without an event of anybody."""
     cluster = begun(tmp_path, raw("death", {"id": "died"}))
