@@ -44,6 +44,9 @@ logger = logging.getLogger("lampit.ledger")
 FORWARDS_MAX: Final = 5_000
 """Copies in one transaction: a rebuild of a store finds all that were ever due."""
 
+LISTS_MAX: Final = 5_000
+"""Lists of anomalies read from the store for one transaction: a rebuild finds those of everybody."""
+
 BARRIER_RECORDS_MAX: Final = 5_000
 """Of closings in one transaction: a rebuild of a store finds those of all days."""
 
@@ -54,8 +57,10 @@ class Desk:
 
     caught_up_at: end of the log when the partition was taken over; before that nothing is published.
     book: the balances taken in. linked: the subjects of several NIKs. due_columns, due_subjects: changed and not yet
-    published; of a subject, its present list. outbox: copies for other partitions that are not yet sent. given_out: whom a list
-    of anomalies was ever given out for; needed of a store behind its log only, until it has caught up.
+    published; of a subject, its present list. subjects_wait: the store may hold more subjects that are due: what changes before
+    the partition has caught up is left there, because of a rebuild that is everybody with an anomaly. outbox: copies for other
+    partitions that are not yet sent. given_out: whom a list of anomalies was ever given out for; needed of a store behind its
+    log only, until it has caught up.
     """
 
     partition: int
@@ -72,7 +77,8 @@ class Desk:
     linked: set[str] = field(init=False)
     outbox: dict[Forward, None] = field(init=False)
     due_columns: set[str] = field(init=False)
-    due_subjects: dict[str, Sequence[Anomaly] | None] = field(init=False)
+    due_subjects: dict[str, Sequence[Anomaly] | None] = field(default_factory=dict)
+    subjects_wait: bool = True
     barriers_due: bool = True
     head_due: bool = True
     last_timestamp_ms: int = 0
@@ -86,8 +92,7 @@ class Desk:
         self.book = Book(self.store.balances(), self.reference.places)
         self.linked = self.store.linked()
         self.outbox = dict.fromkeys(self.store.outbox())
-        self.due_columns, subjects = self.store.due()
-        self.due_subjects = dict.fromkeys(subjects)
+        self.due_columns = self.store.due_columns()
 
     def new_meta(self) -> Meta:
         """A store that has applied nothing."""
@@ -116,8 +121,9 @@ class Desk:
     @property
     def due(self) -> bool:
         """Whether something is to be published."""
-        figures = self.head_due or self.barriers_due or bool(self.due_columns) or bool(self.due_subjects)
-        return bool(self.outbox) or (self.meta.day is not None and figures)
+        lists = self.subjects_wait or bool(self.due_subjects)
+        figures = self.head_due or self.barriers_due or bool(self.due_columns)
+        return bool(self.outbox) or (self.meta.day is not None and (figures or lists))
 
     def apply(self, fetch: Fetch) -> int:
         """Apply a fetch and write the store; the number of events in it."""
@@ -143,10 +149,10 @@ class Desk:
         self.meta, self.book = meta, draft.book
         self.last_timestamp_ms = last.timestamp if last else self.last_timestamp_ms
         self.due_columns |= draft.columns
-        self.due_subjects |= draft.anomalies
         self.linked |= draft.copies.keys()
         self.outbox |= dict.fromkeys(draft.outbox)
         if self.caught_up:
+            self.due_subjects |= draft.anomalies
             self.given_out = frozenset()
             self.require_epoch()
         return events
@@ -249,6 +255,10 @@ class Desk:
         barriers = self.store.barrier_records(BARRIER_RECORDS_MAX) if self.barriers_due else []
         self.barriers_due = len(barriers) == BARRIER_RECORDS_MAX
         records += [Record(PARTIALS, 0, record_key, value) for _, record_key, value in barriers]
+        if self.subjects_wait:
+            waiting = self.store.due_subjects(LISTS_MAX)
+            self.subjects_wait = len(waiting) == LISTS_MAX
+            self.due_subjects = dict.fromkeys(waiting) | self.due_subjects
         columns, subjects = self.due_columns, self.due_subjects
         self.due_columns, self.due_subjects, self.head_due = set(), {}, False
         offset, day = self.meta.next_offset, self.meta.day
@@ -260,7 +270,7 @@ class Desk:
             for region, part in parts.items()
         ]
         for subject, found in sorted(subjects.items()):
-            # What was due when the store was opened, and all of several NIKs, is folded again.
+            # What waited in the store, and all of several NIKs, is folded again.
             lists = draft.lists(subject) if found is None else {subject: found}
             records += [self._anomalies(name, of_name) for name, of_name in sorted(lists.items())]
         head = partials.encode_head(partials.HeadRecord(*stamp, self.worker))

@@ -245,7 +245,7 @@ class LedgerAgent:
         """Whether the figures given out are not those of now: what was applied a measure ago has to be out by now."""
         before = self._applied.get(desk.partition, 0)
         self._applied[desk.partition] = desk.meta.next_offset
-        unpublished = desk.meta.day is not None and desk.meta.published_through < before
+        unpublished = desk.meta.day is not None and (desk.meta.published_through < before or desk.subjects_wait)
         old = behind > 0 and time.time() - desk.last_timestamp_ms / 1000 > LATE_SECONDS
         return not desk.caught_up or unpublished or old
 

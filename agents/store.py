@@ -195,11 +195,13 @@ class Store:
 
     # What is due to be published.
 
-    def due(self) -> tuple[set[str], set[str]]:
-        """(columns, subjects) that changed since their last publication."""
-        columns = {key[1:].decode() for key, _ in self._range(_COLUMN_DUE)}
-        subjects = {key[1:].hex() for key, _ in self._range(_SUBJECT_DUE)}
-        return columns, subjects
+    def due_columns(self) -> set[str]:
+        """The columns that changed since their last publication."""
+        return {key[1:].decode() for key, _ in self._range(_COLUMN_DUE)}
+
+    def due_subjects(self, count_max: int) -> list[str]:
+        """The first subjects whose lists changed since their last publication, or are doubted."""
+        return [key[1:].hex() for key, _ in islice(self._range(_SUBJECT_DUE), count_max)]
 
     def barrier_records(self, count_max: int) -> list[BarrierRecord]:
         """The first records of barriers that are not known to be published."""

@@ -31,6 +31,8 @@ from stream.rules import Rules
 Arrival = tuple[str, str, Event] | OpeningBalance | date
 """What a record of the log says to its partition: (holder, sent under, event), a balance, or a day."""
 
+NO_LIMIT = 2**31
+
 Lists = dict[str, set[tuple[str, str, str]]]
 
 
@@ -96,9 +98,11 @@ class MemoryStore:
     def balances(self) -> list[OpeningBalance]:
         return list(self._balances)
 
-    def due(self) -> tuple[set[str], set[str]]:
-        columns, subjects = self._due
-        return set(columns), set(subjects)
+    def due_columns(self) -> set[str]:
+        return set(self._due[0])
+
+    def due_subjects(self, count_max: int) -> list[str]:
+        return sorted(self._due[1])[:count_max]
 
     def mark_due(self, subjects: Iterable[str]) -> None:
         self._due[1].update(subjects)
@@ -229,8 +233,7 @@ class Desk:
         self.next, self.day = (meta.next_offset, meta.day) if meta else (0, None)
         self.book = Book(self.store.balances(), reference.load().places)
         self.linked = self.store.linked()
-        columns, subjects = self.store.due()
-        self.columns, self.subjects = columns, dict.fromkeys(subjects)
+        self.columns, self.subjects = self.store.due_columns(), dict.fromkeys(self.store.due_subjects(NO_LIMIT))
 
     def restart(self) -> None:
         """A kill: all that is not in the store is lost."""

@@ -37,8 +37,8 @@ MUTATIONS: Final = (
     Mutation(
         "what is due is forgotten at a takeover",
         "agents/desk.py",
-        "self.due_columns, subjects = self.store.due()",
-        "self.due_columns, subjects = set(), self.store.due()[1]",
+        "self.due_columns = self.store.due_columns()",
+        "self.due_columns = set()",
     ),
     Mutation(
         "what is due is noted as published before it is",

@@ -282,6 +282,7 @@ class World:
             "agents.store.Checkpoint": Checkpoint,
             "agents.desk.FORWARDS_MAX": few,
             "agents.desk.BARRIER_RECORDS_MAX": few,
+            "agents.desk.LISTS_MAX": few,
             "agents.closings.RECORDS_MAX": few,
             **{f"agents.{name}.create_app": self._create_app for name in ("intake", "ledger", "rollup")},
             **{f"agents.{name}.time": clock for name in CLOCKED},

@@ -44,7 +44,7 @@ def _days(store: Store) -> list[Any]:
     return list(store.days(-1, 200))
 
 
-@pytest.mark.parametrize("read", [Store.due, _days])
+@pytest.mark.parametrize("read", [Store.due_columns, _days])
 def test_what_cannot_be_read_is_not_taken_for_the_end(damaged: Path, read: Callable[[Store], Any]) -> None:
     """RocksDB's iterator only stops there: figures would lack what lies behind."""
     store = Store(damaged)
@@ -60,7 +60,7 @@ def test_damage_is_noted_for_the_next_start(damaged: Path) -> None:
     store = Store(damaged)
     assert not is_damaged(damaged)
     with pytest.raises(DamagedStore, match="set aside at the next start"), noting_damage(damaged):
-        store.due()
+        store.due_columns()
     store.close()
     assert is_damaged(damaged)
     aside = set_aside(damaged)

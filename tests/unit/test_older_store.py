@@ -158,3 +158,24 @@ def test_markers_behind_the_last_record_are_no_reason_to_wait(tmp_path: Path) ->
 
 def run(call: Any) -> Any:
     return asyncio.run(call)
+
+
+def test_lists_that_wait_in_the_store_are_given_out_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that is rebuilt finds the lists of everybody; they do not all go into one transaction, nor into memory."""
+    monkeypatch.setattr("agents.desk.LISTS_MAX", 2)
+    niks = [f"160502420319000{digit}" for digit in range(1, 6)]
+    recordings = [event("recording", f"recording-{number}", nik=nik, region=VILLAGE) for number, nik in enumerate(niks)]
+    published = Published()
+    desk = desk_of(Store(tmp_path), published, end := len(recordings) + 2)
+    log = values(desk.identity, recordings)
+    desk.apply(fetch(0, *log[:-1]))
+    assert not desk.caught_up
+    assert not desk.due_subjects
+    desk.apply(fetch(end - 1, log[-1]))
+    transactions = 0
+    while desk.due:
+        run(desk.publish())
+        transactions += 1
+    assert lists(published) == [["unplaced"]] * len(niks)
+    assert transactions == 3
+    desk.store.close()
