@@ -53,7 +53,7 @@ def measure(count: int, repeats: int, seed: int, peer_events: int, only: Collect
         "published": "before the engine starts",
         "measured": "first record between the stages to the last total readable",
     }
-    mark = ("events_per_second", "at_least", 10_000.0)
+    mark = ("events_per_second", "at_least", 40_000.0)
     result = Result("peers", parameters, [], "Kafka Streams, exactly-once", [], mark, exact=True)
     result.notes = {"versions": _versions()}
     say("making the events")
