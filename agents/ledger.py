@@ -56,6 +56,9 @@ LATE_SECONDS: Final = 30.0
 FETCH_SECONDS_MAX: Final = 180.0
 """Of snapshots at a takeover: the group waits for this worker's next fetch of records for 300 s (`agents.app`)."""
 
+OPENED_AT_ONCE: Final = 8
+"""Partitions at a takeover. Each has a few connections of its own while it is opened."""
+
 NEVER: Final = 2**62
 """No log has so many records."""
 
@@ -96,10 +99,7 @@ class LedgerAgent:
         numbers = {tp.partition for tp in partitions}
         await self._release(set(self.desks) - numbers)
         await self._standby.leave(numbers)
-        until = Until(time.monotonic() + FETCH_SECONDS_MAX)
-        for tp in sorted(partitions):
-            if tp.partition not in self.desks:
-                self.desks[tp.partition] = await self._open(tp.partition, until)
+        await self._open_all(sorted(numbers - self.desks.keys()))
         if not self.desks.keys() >= {tp.partition for tp in partitions}:
             raise IllegalStateError("a partition was taken away while another one was opened")
         return {tp: self.desks[tp.partition].meta.next_offset for tp in partitions}
@@ -119,6 +119,22 @@ class LedgerAgent:
     async def assigned(self, partitions: frozenset[TP]) -> None:
         """Keep copies of the others; of these no longer, `begin` comes for them."""
         self._standby.live = {tp.partition for tp in partitions}
+
+    async def _open_all(self, partitions: list[int]) -> None:
+        """Several at once: nearly all of it is waiting for the broker's answers."""
+        until = Until(time.monotonic() + FETCH_SECONDS_MAX)
+        places = asyncio.Semaphore(OPENED_AT_ONCE)
+
+        async def opened(partition: int) -> None:
+            async with places:
+                self.desks[partition] = await self._open(partition, until)
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for partition in partitions:
+                    tasks.create_task(opened(partition))
+        except BaseExceptionGroup as errors:  # the first is why the others were given up
+            raise errors.exceptions[0] from None
 
     async def _open(self, partition: int, until: Until) -> Desk:
         """Fence older owners first; then nobody else can publish what the store is opened for."""

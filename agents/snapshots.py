@@ -11,6 +11,7 @@ fetches, and `lampit doctor`.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import shutil
 import threading
@@ -29,12 +30,17 @@ class Stopped(Exception):
 
 
 class Until:
-    """How long something may go on: until it is stopped, or until a moment of the monotonic clock."""
+    """How long something may go on: until it is stopped, or until a moment of the monotonic clock.
+
+    turn: held by the one that fetches, of all that have to be done by the same moment: time for some is better than too
+    little for all.
+    """
 
     def __init__(self, deadline: float = float("inf")) -> None:
         """Not stopped."""
         self._stopped = threading.Event()
         self._deadline = deadline
+        self.turn = asyncio.Lock()
 
     def stop(self) -> None:
         """From any thread."""

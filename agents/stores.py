@@ -59,7 +59,8 @@ class Stores:
             logger.warning("partition %d: %s; the store is set aside and rebuilt from the log", partition, why)
             set_aside(path)
         if self.snapshots is not None:
-            found = await self._from_snapshots(self.snapshots, partition, until)
+            async with until.turn:
+                found = await self._from_snapshots(self.snapshots, partition, until)
             if found is not None:
                 return found
         return Store(path)
