@@ -212,7 +212,11 @@ def topics(bootstrap_servers: str) -> set[str]:
 
 
 def delete_topics(bootstrap_servers: str, names: Iterable[str] | None = None) -> None:
-    """Delete the topics (every one but the broker's own), and wait until the broker no longer lists them."""
+    """Delete the topics (every one but the broker's own), and wait until the broker no longer lists them.
+
+    Of every one: also until no group has an offset any more. The broker forgets those a moment later, and a process that
+    begins meanwhile would go on in the new topic where the old one was left.
+    """
     deadline = time.monotonic() + TOPIC_CHANGE_SECONDS_MAX
     admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers)
     try:
@@ -222,8 +226,17 @@ def delete_topics(bootstrap_servers: str, names: Iterable[str] | None = None) ->
         while left := _topics(admin) & doomed:
             if time.monotonic() > deadline:
                 raise BrokerError(f"The broker still lists {sorted(left)}.")
+        while names is None and (groups := _groups_with_offsets(admin)):
+            if time.monotonic() > deadline:
+                raise BrokerError(f"The broker still has offsets of {groups}.")
     finally:
         admin.close()
+
+
+def _groups_with_offsets(admin: KafkaAdminClient) -> list[str]:
+    groups = [group["group_id"] for group in admin.list_groups()]
+    found = admin.list_group_offsets(groups) if groups else {}
+    return sorted(group for group, offsets in found.items() if any(one.offset >= 0 for one in offsets.values()))
 
 
 def _topics(admin: KafkaAdminClient) -> set[str]:

@@ -208,8 +208,17 @@ class Live:
         """Wait for a condition, or fail with what was waited for."""
         deadline = time.monotonic() + WAIT_SECONDS_MAX
         while not condition():
-            assert time.monotonic() < deadline, f"waited {WAIT_SECONDS_MAX} s for {what}"
+            assert time.monotonic() < deadline, f"waited {WAIT_SECONDS_MAX} s for {what}; {self._state()}"
             time.sleep(0.2)
+
+    def _state(self) -> str:
+        """How far everything is, for the one who looks for what is stuck."""
+        ended = {process.log.name: process.popen.poll() for process in self.processes}
+        records = {
+            topic: self._last_offsets(topic, partitions)
+            for topic, partitions in ((LEDGER, self.partitions), (PARTIALS, 1), (COVERAGE, 1))
+        }
+        return f"exit codes {ended}; records {records}; intake at its end: {self._intake_is_done()}"
 
     def _intake_is_done(self) -> bool:
         group = f"{self.settings.get('LAMPIT_GROUP_PREFIX', 'lampit')}.intake"
