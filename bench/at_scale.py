@@ -42,8 +42,6 @@ TIMESTAMP_MS: Final = 1_553_760_000_000
 REGISTERED: Final = datetime(2018, 1, 1, tzinfo=UTC)
 PEOPLE_OF_A_RATE: Final = 1_000_000
 
-assert ledger  # what a worker has loaded is part of its memory
-
 
 class Row(NamedTuple):
     """A record as a fetch holds it."""
@@ -84,7 +82,7 @@ def _desks(folder: Path) -> list[Desk]:
     places = reference.load()
     producer: Any = None  # nothing is published
     return [
-        Desk(number, Store(folder / str(number)), producer, identity, Rules(), places, "bench", 0)
+        Desk(number, Store(folder / str(number)), producer, identity, Rules(), places, "bench", ledger.NEVER)
         for number in range(PARTITIONS)
     ]
 
