@@ -92,17 +92,19 @@ class Closer:
     def take_over(self, published_through: int | None) -> None:
         """Begin where an earlier roll-up ended, once all it knew has been added.
 
-        published_through: the greatest known day of any published closing. Under other settings nothing is closed again that
-        was: their difference shows at the next day.
+        published_through: the greatest known day of any published closing. Those before it are closed, also where the record
+        that says so is not seen yet: behind a transaction of somebody else that is still open. Under other settings nothing
+        is closed again that was: their difference shows at the next day.
         """
-        if self._closed is None:
-            return
-        closed_day = self._closed.known_day.toordinal()
-        if self._closed.settings != self._settings:
-            closed_day = max(closed_day, published_through or closed_day)
-            self._all_is_new = True
-        self.closed_day = closed_day
-        self._apply(closed_day)
+        closed_days = [] if published_through is None else [published_through - 1]
+        if self._closed is not None:
+            closed_days.append(self._closed.known_day.toordinal())
+            if self._closed.settings != self._settings:
+                closed_days += [] if published_through is None else [published_through]
+                self._all_is_new = True
+        if closed_days:
+            self.closed_day = max(closed_days)
+            self._apply(self.closed_day)
 
     def next_day(self) -> int | None:
         """The next known day that all partitions have reached with the same balances, an ordinal."""

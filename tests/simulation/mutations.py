@@ -173,6 +173,12 @@ MUTATIONS: Final = (
         "is_doubtful = store.meta is not None and store.meta.is_doubtful",
         "is_doubtful = False",
     ),
+    Mutation(
+        "days closed behind an open transaction are closed again",
+        "stream/closer.py",
+        "closed_days = [] if published_through is None else [published_through - 1]",
+        "closed_days: list[int] = []",
+    ),
 )
 
 SEEDS: Final[Mapping[str, int]] = {
@@ -189,12 +195,12 @@ SEEDS: Final[Mapping[str, int]] = {
     "the roll-up goes on where the group stands": 6,
     "a takeover leaves codes that ended as they were": 76,
     "markers behind the last record are waited for": 7,
-    "an older store trusts the lists it finds": 48,
+    "an older store trusts the lists it finds": 210,
     "what was fetched before a seek is taken": 1,
     "the roll-up waits for markers behind the last record": 73,
     "a store does not go on behind markers": 25,
-    "the list of a person alone comes after the family's": 391,
-    "committed offsets are asked for after the ends of the logs": 50,
+    "the list of a person alone comes after the family's": 518,
+    "committed offsets are asked for after the ends of the logs": 223,
     "a store stays open when a rebalance comes while it is checked": 10,
     "a ledger that is not begun yet is taken for a wrong setting": 59,
     "what was applied while another worker counted is not doubted": 1800,

@@ -164,6 +164,29 @@ def test_a_takeover_goes_on_where_the_day_was_closed() -> None:
     assert whole.closed_day == ordinal("2019-01-28")
 
 
+def test_a_takeover_that_does_not_see_yet_which_days_are_closed_closes_only_the_last_again() -> None:
+    """What the roll-up before wrote behind an open transaction is not seen; what it published tells how far it was."""
+    first = [barrier(0, "2019-01-28", people(1)), barrier(1, "2019-01-28", people(1))]
+    second = [barrier(0, "2019-01-29", people(4)), barrier(1, "2019-01-29", people(1))]
+    before, published = closer(), Published()
+    add(before, *first, *second)
+    assert close_all(before, published) == [("2019-01-28", 2, 0), ("2019-01-29", 5, 1)]
+    after, number = closer(), len(published.records)
+    add(after, *first, *second)
+    after.take_over(ordinal("2019-01-29"))
+    close_all(after, published)
+    assert len(published.records) == number
+    sees_less = closer()
+    add(sees_less, *first)
+    sees_less.take_over(ordinal("2019-01-29"))
+    assert sees_less.next_day() is None
+    add(sees_less, *second)
+    close_all(sees_less, published)
+    assert len(published.records) == number
+    add(sees_less, barrier(0, "2019-01-30", people(6)), barrier(1, "2019-01-30", {}))
+    assert close_all(sees_less, published)[-1] == ("2019-01-30", 7, 2)
+
+
 def test_other_settings_revise_the_next_day_only() -> None:
     """What they made is of no use; days that were published are not published again."""
     of, published = closer(), Published()
