@@ -75,6 +75,7 @@ class Closer:
         self._book = Book((), reference.places)
         self._stated: set[str] = set()
         self._all_is_new = False
+        self._first_day = 0
         self.closed_day: int | None = None
         self.superseded: list[bytes] = []
 
@@ -96,21 +97,21 @@ class Closer:
         that says so is not seen yet: behind a transaction of somebody else that is still open. Under other settings nothing
         is closed again that was: their difference shows at the next day.
         """
-        closed_days = [] if published_through is None else [published_through - 1]
-        if self._closed is not None:
-            closed_days.append(self._closed.known_day.toordinal())
-            if self._closed.settings != self._settings:
-                closed_days += [] if published_through is None else [published_through]
-                self._all_is_new = True
-        if closed_days:
-            self.closed_day = max(closed_days)
-            self._apply(self.closed_day)
+        self._first_day = published_through or 0
+        if self._closed is None:
+            return
+        closed_day = self._closed.known_day.toordinal()
+        if self._closed.settings != self._settings:
+            closed_day = max(closed_day, published_through or closed_day)
+            self._all_is_new = True
+        self.closed_day = closed_day
+        self._apply(closed_day)
 
     def next_day(self) -> int | None:
         """The next known day that all partitions have reached with the same balances, an ordinal."""
         for day in sorted(self._barriers):
             barriers = self._barriers[day].values()
-            is_new = self.closed_day is None or day > self.closed_day
+            is_new = day >= self._first_day and (self.closed_day is None or day > self.closed_day)
             if is_new and len(barriers) == self._partitions and len({one.balances for one in barriers}) == 1:
                 return day
         return None

@@ -176,8 +176,8 @@ MUTATIONS: Final = (
     Mutation(
         "days closed behind an open transaction are closed again",
         "stream/closer.py",
-        "closed_days = [] if published_through is None else [published_through - 1]",
-        "closed_days: list[int] = []",
+        "self._first_day = published_through or 0",
+        "self._first_day = 0",
     ),
 )
 
