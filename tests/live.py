@@ -204,12 +204,12 @@ class Live:
         }
         return sum(newest.values())
 
-    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait for a condition, or fail with what was waited for."""
+    def wait_until(self, condition: Callable[[], bool], what: str, pause_seconds: float = 0.2) -> None:
+        """Wait for a condition, looked at again after each pause, or fail with what was waited for."""
         deadline = time.monotonic() + WAIT_SECONDS_MAX
         while not condition():
             assert time.monotonic() < deadline, f"waited {WAIT_SECONDS_MAX} s for {what}; {self._state()}"
-            time.sleep(0.2)
+            time.sleep(pause_seconds)
 
     def _state(self) -> str:
         """How far everything is, for the one who looks for what is stuck."""
