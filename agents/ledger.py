@@ -100,7 +100,7 @@ class LedgerAgent:
         await self._release(set(self.desks) - numbers)
         await self._standby.leave(numbers)
         await self._open_all(sorted(numbers - self.desks.keys()))
-        if not self.desks.keys() >= {tp.partition for tp in partitions}:
+        if not self.desks.keys() >= numbers:
             raise IllegalStateError("a partition was taken away while another one was opened")
         return {tp: self.desks[tp.partition].meta.next_offset for tp in partitions}
 

@@ -72,10 +72,9 @@ async def newest(settings: Settings, topic: str, partition: int) -> AsyncIterato
         await consumer.seek_to_beginning(tp)
         end = (await consumer.end_offsets([tp]))[tp]
         # The embedded broker names the beginning of the last batch for the end: read on until there is nothing.
-        is_known = settings.transactions
-        while not (is_known and await consumer.position(tp) >= end):
+        is_more = not settings.transactions
+        while is_more or await consumer.position(tp) < end:
             found = await consumer.getmany(tp, timeout_ms=200)
             for record in found.get(tp, ()):
                 yield record
-            if not found and await consumer.position(tp) >= end:
-                return
+            is_more = bool(found) and not settings.transactions

@@ -25,10 +25,10 @@ from typing import Any, Final, NamedTuple
 
 import psutil
 
-from agents import ledger
 from agents.barrier import LedgerIdentity, day_record
 from agents.desk import Desk
 from agents.driver import Fetch
+from agents.ledger import NEVER  # all that a worker has loaded is part of its memory
 from agents.store import Store
 from agents.topics import LEDGER
 from bench.expected import AS_OF
@@ -77,12 +77,13 @@ def _record(chance: random.Random, number: int, kind: str, on: date, homes: list
     return int(subject[:8], 16) % PARTITIONS, value.encode()
 
 
-def _desks(folder: Path) -> list[Desk]:
+def desks_in(folder: Path) -> list[Desk]:
+    """Of a worker that has not caught up, with its stores in a folder."""
     identity = LedgerIdentity("bench", PARTITIONS, Rules(), "bench")
     places = reference.load()
     producer: Any = None  # nothing is published
     return [
-        Desk(number, Store(folder / str(number)), producer, identity, Rules(), places, "bench", ledger.NEVER)
+        Desk(number, Store(folder / str(number)), producer, identity, Rules(), places, "bench", NEVER)
         for number in range(PARTITIONS)
     ]
 
@@ -93,7 +94,7 @@ def main(people: int, folder: Path, seed: int) -> dict[str, float]:
     gc.set_threshold(100_000, 20, 20)  # as the workers do
     process = psutil.Process()
     base = process.memory_info().rss
-    desks = _desks(folder)
+    desks = desks_in(folder)
     waiting: list[list[Row]] = [[] for _ in desks]
     spent, events, peak, rates = 0.0, 0, 0, []
     for number in range(PARTITIONS):
@@ -119,7 +120,7 @@ def main(people: int, folder: Path, seed: int) -> dict[str, float]:
         desk.store.close()
     size = sum(file.stat().st_size for file in folder.rglob("*.sst"))
     began = time.perf_counter()
-    again = _desks(folder)
+    again = desks_in(folder)
     opened = time.perf_counter() - began
     assert counted == sum(len(desk.store.every_total()) for desk in again)
     return {

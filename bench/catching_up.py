@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -24,7 +23,7 @@ from bench import expected
 from bench.kafka_job import BenchKafka, consumer, ends, fill, follow, job, start, wait_for_line
 from bench.machine import cpu_seconds, forget_children, memory_mib, on_cores, run_python, wait_until_quiet
 from bench.people import events
-from bench.results import Figures, Result, round_all, say, shown
+from bench.results import Figures, Result, medians, round_all, say, shown
 from stream.admission import Admitted
 from stream.ledger import encode_record, record_key
 from tests.live import Live, compare
@@ -56,9 +55,8 @@ def measure(count: int, repeats: int, seed: int) -> Result:
     result.repeats, result.peer = _repeated(result, repeats, admitted, wanted)
     say("the same events, mixed")
     random.Random(seed).shuffle(admitted)
-    mixed, _ = _repeated(result, repeats, admitted, wanted)
-    names = ("events_per_second", "cpu_seconds_per_million", "memory_mib")
-    result.notes["mixed"] = round_all({name: statistics.median(figures[name] for figures in mixed) for name in names})
+    mixed, beside = _repeated(result, repeats, admitted, wanted)
+    result.notes["mixed"] = {"figures": medians(mixed), "peer": medians(beside)}
     return result
 
 

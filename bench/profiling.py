@@ -20,23 +20,18 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import click
 
-from agents.barrier import LedgerIdentity
 from agents.desk import Desk
 from agents.driver import Fetch
-from agents.store import Store
 from agents.topics import LEDGER
 from bench import expected
-from bench.at_scale import FETCH_RECORDS, TIMESTAMP_MS, Row
-from bench.catching_up import PARTITIONS, ledger_rows
+from bench.at_scale import FETCH_RECORDS, TIMESTAMP_MS, Row, desks_in
+from bench.catching_up import ledger_rows
 from bench.people import events
 from bench.results import ROOT, say
-from lampit import reference
 from lampit.tables import print_table
 from stream.admission import Admitted
-from stream.rules import Rules
 
 SAMPLE_SECONDS: Final = 0.001
-NEVER: Final = 2**62
 
 Value = TypeVar("Value")
 
@@ -86,19 +81,13 @@ def measure(count: int, seed: int) -> list[Profile]:
 
 
 def _catching_up(folder: Path, admitted: list[Admitted]) -> tuple[list[Desk], list[Fetch]]:
-    producer: Any = None  # nothing is published
-    identity, places = LedgerIdentity("bench", PARTITIONS, Rules(), "bench"), reference.load()
-    desks = [
-        Desk(number, Store(folder / str(number)), producer, identity, Rules(), places, "bench", NEVER)
-        for number in range(PARTITIONS)
-    ]
     fetches: list[Fetch] = []
     for (_, partition), values in ledger_rows(admitted).items():
         rows: list[Any] = [Row(offset, TIMESTAMP_MS, key, value) for offset, (key, value) in enumerate(values)]
         for at in range(0, len(rows), FETCH_RECORDS):
             some = tuple(rows[at : at + FETCH_RECORDS])
             fetches.append(Fetch(LEDGER, partition, some[0].offset, some[-1].offset + 1, some, 0))
-    return desks, fetches
+    return desks_in(folder), fetches
 
 
 def _sampled(stage: str, count: int, work: Callable[[], Value]) -> tuple[Profile, Value]:

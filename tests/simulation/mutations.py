@@ -167,6 +167,12 @@ MUTATIONS: Final = (
         """            raise ConfigurationError(
                 f"the genesis""",
     ),
+    Mutation(
+        "what was applied while another worker counted is not doubted",
+        "agents/ledger.py",
+        "is_doubtful = store.meta is not None and store.meta.is_doubtful",
+        "is_doubtful = False",
+    ),
 )
 
 SEEDS: Final[Mapping[str, int]] = {
