@@ -20,6 +20,8 @@ from typing import Any, Final
 import click
 import psutil
 
+from lampit import core
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 RESULTS: Final = Path(__file__).resolve().parent / "results.jsonl"
 README: Final = Path(__file__).resolve().parent / "README.md"
@@ -165,8 +167,8 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Python and the packages that do the work."""
-    found = {"python": platform.python_version()}
+    """Python, how the core runs, and the packages that do the work."""
+    found = {"python": platform.python_version(), "core": core()}
     for package in PACKAGES:
         try:
             found[package] = version(package)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 import click
 
 from agents.errors import ConfigurationError, LampitError
-from lampit import __version__
+from lampit import __version__, core
 from lampit.lazy import Entry, LazyGroup
 
 EXIT_PROBLEM: Final = 1
@@ -76,7 +76,7 @@ class Lampit(LazyGroup):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="`lampit COMMAND --help` shows the options of a command, with an example.",
 )
-@click.version_option(__version__, "--version", prog_name="lampit", message="%(prog)s %(version)s")
+@click.version_option(__version__, "--version", prog_name="lampit", message=f"%(prog)s %(version)s, core {core()}")
 def lampit() -> None:
     """Live e-KTP recording coverage: births, deaths, moves and recordings in, exact figures per region out.
 

@@ -28,7 +28,7 @@ from lampit.rotation_plan import Plan
 from stream.archive import SUCCESSION, Header, Statement, Succession, encode_line, read_manifest, statement
 from stream.ledger import Control, LedgerRecord, control_key, decode_record, encode_control, encode_record
 from stream.merging import holders, partition_of
-from stream.pseudonym import Pseudonymiser
+from stream.pseudonym import Pseudonymise
 from stream.rotation import Families, is_change, is_copy, renamed
 
 BLOCK_RECORDS: Final = 5_000
@@ -87,7 +87,7 @@ class _Row(LogRecord):
 class Rotation:
     """An archive on its way to a new key."""
 
-    def __init__(self, plan: Plan, files: Files, rename: Pseudonymiser, signer: Signer, segment_records: int) -> None:
+    def __init__(self, plan: Plan, files: Files, rename: Pseudonymise, signer: Signer, segment_records: int) -> None:
         """Opens the new archive; ConfigurationError where another one lies."""
         self.plan, self._files, self._rename, self._signer = plan, files, rename, signer
         require_room(files, plan)

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
-
 from schemas import events as sent_events
 from schemas import facts
 from stream.events import (
@@ -36,11 +34,12 @@ from stream.events import (
 )
 from stream.pseudonym import Pseudonymise
 from stream.tally import MEASURES
+from stream.value import Value
 
 _NOTHING_SAID: Final = PersonData()
 
 
-class Admitted(msgspec.Struct, frozen=True, gc=False):
+class Admitted(Value, frozen=True):
     """An accepted event. subject: the person id, None for a balance; unknown_fields: dotted names that were dropped."""
 
     subject: str | None

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-import msgspec
-
 from stream.events import Event, Placed
 from stream.opening import Book
 from stream.person import NOWHERE, Era, Fold, Parts, Span, at, attributes, fold, presumed_home, sort_out
@@ -20,6 +18,7 @@ from stream.presumed import by_pseudonym, held, places_named, view
 from stream.reference import Reference
 from stream.rules import Rules
 from stream.standing import Anomaly, resolve
+from stream.value import Value
 
 Groups = Mapping[str, Sequence[Event]]
 """A person's events by the pseudonym they were sent under; more than one only for merged NIKs."""
@@ -76,7 +75,7 @@ class Nowhere(NamedTuple):
         return ()
 
 
-class Part(msgspec.Struct, frozen=True, gc=False):
+class Part(Value, frozen=True):
     """A person's part: their timeline, what balances already hold of them, what was odd about the events.
 
     standing: the events that stand, for those who ask which regions are concerned. entry: the register entry or birth among

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from stream.calendar import birthday_17
 from stream.events import Marriage, Permit, ResidencePermit
 from stream.home import FOREVER
 from stream.rules import Rules
+from stream.value import Value
 
 Steps = list[tuple[int, bool]]
 """A yes-or-no that changes on days: (first day, value), ascending; False before the first."""
 
 
-class Attributes(msgspec.Struct, frozen=True, gc=False):
+class Attributes(Value, frozen=True):
     """What is known of a person once every source has been asked in its order; days are ordinals, None is not known."""
 
     birth_date: int | None

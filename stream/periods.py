@@ -11,7 +11,7 @@ from datetime import date
 from functools import lru_cache
 from typing import Final
 
-import msgspec
+from stream.value import Value
 
 BEFORE: Final = -1
 """The index of all days up to the opening of the first period."""
@@ -23,7 +23,7 @@ MONTH: Final = re.compile(r"(?P<year>19[0-9]{2}|2[01][0-9]{2})-(?P<month>0[1-9]|
 _LAST_DAY: Final = date.max.toordinal()
 
 
-class Period(msgspec.Struct, frozen=True):
+class Period(Value, frozen=True):
     """(opened_on, closed_on] as ordinals: the opening is the figure of the end of `opened_on`; named YYYY-MM by its end."""
 
     index: int
@@ -32,7 +32,7 @@ class Period(msgspec.Struct, frozen=True):
     closed_on: int
 
 
-class Periods(msgspec.Struct, frozen=True):
+class Periods(Value, frozen=True):
     """All periods from `first` on, counted from 0. first: the months since the year 0, as `month_of` gives them."""
 
     first: int

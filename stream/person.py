@@ -12,8 +12,6 @@ from itertools import pairwise
 from operator import itemgetter
 from typing import Any, Final
 
-import msgspec
-
 from stream import card, eligibility, home
 from stream.eligibility import Attributes, Steps
 from stream.events import (
@@ -35,6 +33,7 @@ from stream.places import Places
 from stream.rules import Rules
 from stream.standing import Anomaly
 from stream.tally import OBLIGED, POPULATION, RECORDED, RECORDED_EARLY, UNITS
+from stream.value import Value
 
 SEX = {"M": 0, "F": 1, None: 2}
 
@@ -48,7 +47,7 @@ Plain tuples, here and in `stream.home`: to make a named one takes a quarter of 
 NOWHERE: Final[Span] = (home.FOREVER, "", 0)
 
 
-class Parts(msgspec.Struct, frozen=True, gc=False):
+class Parts(Value, frozen=True):
     """A person's standing events by what they are about, each list in its order of the contract."""
 
     entry: Event | None
@@ -144,7 +143,7 @@ def attributes(sources: Sequence[Event], entry: Event | None, corrections: Seque
     return Attributes(birth_date, sex, married, recorded, citizen is not False, permit)
 
 
-class Fold(msgspec.Struct, frozen=True, gc=False):
+class Fold(Value, frozen=True):
     """One fold of a person: home, obligation and card, each by day; sex; the recordings before any death; anomalies.
 
     born: the birth date, None when not known. Without any stay the person is held `unplaced`.

@@ -11,7 +11,6 @@ import json
 import re
 from typing import Any, Final
 
-import msgspec
 from pydantic import ValidationError
 
 from schemas.events import SPECVERSION, TYPES
@@ -19,9 +18,10 @@ from schemas.fields import DIGIT_RUN
 from schemas.rejection import Reason
 from stream.pseudonym import Pseudonymise, payload_digest
 from stream.strict_json import Unreadable, read
+from stream.value import Value
 
 
-class Refusal(msgspec.Struct, frozen=True, gc=False):
+class Refusal(Value, frozen=True):
     """A refused input; the fields are those of `schemas.rejection.RejectionRecord`."""
 
     reason: Reason
@@ -32,7 +32,7 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
     digest: str
 
 
-class Fault(msgspec.Struct, frozen=True, gc=False):
+class Fault(Value, frozen=True):
     """What is wrong, and where."""
 
     reason: Reason

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from stream.events import Cancellation, Event, NikChange
 from stream.ledger import content_digest
+from stream.value import Value
 
 Anomaly = tuple[Event, str]
 """An event and the kind of its anomaly."""
 
 
-class Standing(msgspec.Struct, frozen=True, gc=False):
+class Standing(Value, frozen=True):
     """events: those that stand; accepted: those and the cancelled ones; anomalies: of conflicts and cancellations."""
 
     events: Sequence[Event]

@@ -23,12 +23,21 @@ from typing import NoReturn
 import pytest
 
 from lampit.broker import EmbeddedBroker
-from tests.brokers import Broker, KafkaBroker, KafkaCluster, delete_topics, kafka_missing
+from tests.brokers import ROOT, Broker, KafkaBroker, KafkaCluster, delete_topics, kafka_missing
 from tests.object_store import ObjectStore, object_store_missing
 
 BOTH = ("kafka", "embedded")
 KAFKA_FIRST = ("kafka", pytest.param("embedded", marks=pytest.mark.chaos))
 """For tests that take long: the embedded broker's turn comes with `make chaos`."""
+
+
+def pytest_configure() -> None:
+    """Python takes a compiled module before its source: an old one would be tested in the place of what was written since."""
+    compiled = [path.stat().st_mtime for path in (ROOT / "stream").glob("*.so")]
+    newer = [path.name for path in (ROOT / "stream").glob("*.py") if compiled and path.stat().st_mtime > min(compiled)]
+    if newer:
+        names = ", ".join(newer)
+        raise pytest.UsageError(f"Newer than the compiled core: {names}. Run `make compile`, or `make interpreted`.")
 
 
 @pytest.fixture(scope="session")

@@ -68,9 +68,9 @@ def run(mutation: Mutation | None) -> Caught:
 
 
 def make_copy(folder: Path, mutation: Mutation | None, packages: Iterable[str]) -> None:
-    """The packages with the fault in them, or without any."""
+    """The packages with the fault in them, or without any; as sources, for a compiled module would hide the fault."""
     for package in packages:
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     if mutation is not None:
         path = folder / mutation.file

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from agents.errors import ConfigurationError, LostWrite
-from lampit import __version__, cli
+from lampit import __version__, cli, core
 
 ROOT = Path(__file__).resolve().parents[2]
 NIK = "1605024203190001"
@@ -67,7 +67,7 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
 
 def test_version() -> None:
     run = python("-m", "lampit", "--version")
-    assert (run.returncode, run.stdout) == (0, f"lampit {__version__}\n")
+    assert (run.returncode, run.stdout) == (0, f"lampit {__version__}, core {core()}\n")
 
 
 @pytest.mark.parametrize(

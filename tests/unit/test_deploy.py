@@ -163,13 +163,14 @@ def dockerfile() -> list[list[str]]:
 
 def test_the_image_is_pinned_locked_and_not_root() -> None:
     instructions = dockerfile()
-    assert all(
-        re.fullmatch(r"python:3\.\d+\.\d+-slim-[a-z]+", words[1]) for words in instructions if words[0] == "FROM"
-    )
+    build, final = (words[1] for words in instructions if words[0] == "FROM")
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-[a-z]+", final)
+    assert build == final.replace("-slim", ""), "the same Python and system, with a compiler"
     installs = [" ".join(words) for words in instructions if words[0] == "RUN" and "pip install" in " ".join(words)]
     assert "--require-hashes" in installs[0] and "requirements.lock" in installs[0]
     assert all("--no-deps" in install for install in installs), "something is installed that is not in the lock"
-    assert "--no-index" in installs[1]
+    assert "--require-hashes" in installs[1] and "--target /opt/compile" in installs[1], "tools stay out of the image"
+    assert "scripts/compile &&" in installs[2] and "--no-index" in installs[2]
     (user,) = [words[1] for words in instructions if words[0] == "USER"]
     assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", user)
     assert f"uid={user.split(':')[0]}," in LAMPIT["lampit-intake"]["tmpfs"][1]
