@@ -27,6 +27,7 @@ from faust.worker import Worker as FaustWorker
 from mode.supervisors import CrashingSupervisor
 
 from agents import driver
+from agents.allocator import keep_to_one_arena
 from agents.driver import Positions, RawSchema, Transport
 from agents.driver_thread import request_seconds_max
 from agents.errors import ConfigurationError
@@ -246,6 +247,7 @@ def end_after(seconds: float) -> None:
 
 def run(*apps: App) -> int:
     """Run until SIGTERM or SIGINT. Gives EXIT_OK; a failure does not come back, it ends the process with EXIT_FAILED."""
+    keep_to_one_arena()
     configure_logging()
     # Faust makes a second loop for the consumer's thread by the policy.
     uvloop.install()

@@ -25,6 +25,7 @@ from typing import Any, Final, NamedTuple
 
 import psutil
 
+from agents.allocator import keep_to_one_arena
 from agents.barrier import LedgerIdentity, day_record
 from agents.desk import Desk
 from agents.driver import Fetch
@@ -90,8 +91,10 @@ def desks_in(folder: Path) -> list[Desk]:
 
 def main(people: int, folder: Path, seed: int) -> dict[str, float]:
     """Fill the stores; the figures."""
+    # As the workers do.
+    keep_to_one_arena()
     gc.freeze()
-    gc.set_threshold(100_000, 20, 20)  # as the workers do
+    gc.set_threshold(100_000, 20, 20)
     process = psutil.Process()
     base = process.memory_info().rss
     desks = desks_in(folder)
