@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -32,6 +33,12 @@ KAFKA_FIRST = ("kafka", pytest.param("embedded", marks=pytest.mark.chaos))
 
 
 def pytest_configure() -> None:
+    """Refuse an old compiled core; and end as by Ctrl-C on SIGTERM, so that brokers and workers end too."""
+    signal.signal(signal.SIGTERM, lambda number, frame: pytest.exit("SIGTERM", returncode=128 + number))
+    _require_a_new_core()
+
+
+def _require_a_new_core() -> None:
     """Python takes a compiled module before its source: an old one would be tested in the place of what was written since."""
     compiled = [path.stat().st_mtime for path in (ROOT / "stream").glob("*.so")]
     newer = [path.name for path in (ROOT / "stream").glob("*.py") if compiled and path.stat().st_mtime > min(compiled)]

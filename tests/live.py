@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
 
 from agents.barrier import day_record, ensure_ledger
 from agents.settings import Settings
@@ -214,11 +215,14 @@ class Live:
     def _state(self) -> str:
         """How far everything is, for the one who looks for what is stuck."""
         ended = {process.log.name: process.popen.poll() for process in self.processes}
-        records = {
-            topic: self._last_offsets(topic, partitions)
-            for topic, partitions in ((LEDGER, self.partitions), (PARTIALS, 1), (COVERAGE, 1))
-        }
-        return f"exit codes {ended}; records {records}; intake at its end: {self._intake_is_done()}"
+        try:
+            records = {
+                topic: self._last_offsets(topic, partitions)
+                for topic, partitions in ((LEDGER, self.partitions), (PARTIALS, 1), (COVERAGE, 1))
+            }
+            return f"exit codes {ended}; records {records}; intake at its end: {self._intake_is_done()}"
+        except KafkaError as error:
+            return f"exit codes {ended}; the broker does not answer: {type(error).__name__}"
 
     def _intake_is_done(self) -> bool:
         group = f"{self.settings.get('LAMPIT_GROUP_PREFIX', 'lampit')}.intake"
