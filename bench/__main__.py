@@ -234,6 +234,23 @@ def memory(minutes: int, rate: int, seed: int) -> None:
 
 @main.command()
 @_events(200_000)
+@_repeats
+@_seed
+def compiled(count: int, repeats: int, seed: int) -> None:
+    """Admission and folding on one core, without Kafka: the compiled core beside the same modules interpreted.
+
+    \b
+    Examples:
+      python -m bench compiled
+      python -m bench compiled --events 50000 --repeats 1
+    """
+    from bench import compiled_core
+
+    _finish(compiled_core.measure(count, repeats, seed))
+
+
+@main.command()
+@_events(200_000)
 @_seed
 @click.option("--top", type=click.IntRange(1), default=15, show_default=True, help="Lines of each table.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")

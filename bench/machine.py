@@ -48,9 +48,9 @@ class Finished:
 
 
 def run_python(
-    arguments: Sequence[str], core: int | None = 0, environment: Mapping[str, str] | None = None
+    arguments: Sequence[str], core: int | None = 0, environment: Mapping[str, str] | None = None, folder: Path = ROOT
 ) -> Finished:
-    """Run this Python with arguments, on one core, to its end."""
+    """Run this Python with arguments in a folder, on one core, to its end."""
     # The parent's own cores are narrowed while the child starts, so that no thread of the child is ever elsewhere.
     with on_cores(None if core is None else [core]):
         began = time.perf_counter()
@@ -58,7 +58,7 @@ def run_python(
             [sys.executable, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            cwd=ROOT,
+            cwd=folder,
             env={**os.environ, **(environment or {})},
         )
     output, errors = child.communicate()

@@ -1,8 +1,8 @@
 """Where the processor time of an event goes: a sampled profile of intake's and of the ledger worker's own work.
 
 In: made-up events. Out: microseconds an event by module and by function, own time only; what C code takes (msgspec, RocksDB,
-HMAC, integers) counts for the Python function that called it. Both run in one process without Kafka: what the broker's client,
-Faust and the transactions take is not in it.
+HMAC, integers) counts for the Python function that called it; so does the compiled core, which is why `make interpreted` comes
+first. Both run in one process without Kafka: what the broker's client, Faust and the transactions take is not in it.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def measure(count: int, seed: int) -> list[Profile]:
     say(f"admission of {count:,} events")
     found, admitted = _sampled("admission", count, lambda: expected.admitted_events(lines))
     with tempfile.TemporaryDirectory(prefix="lampit-bench-") as folder:
-        desks, fetches = _catching_up(Path(folder), admitted)
+        desks, fetches = catching_up(Path(folder), admitted)
         say(f"applying {count:,} events")
         applied, _ = _sampled("apply", count, lambda: [desks[fetch.partition].apply(fetch) for fetch in fetches])
         for desk in desks:
@@ -80,7 +80,8 @@ def measure(count: int, seed: int) -> list[Profile]:
     return [found, applied]
 
 
-def _catching_up(folder: Path, admitted: list[Admitted]) -> tuple[list[Desk], list[Fetch]]:
+def catching_up(folder: Path, admitted: list[Admitted]) -> tuple[list[Desk], list[Fetch]]:
+    """Desks that have applied nothing, and the events as fetches of the ledger."""
     fetches: list[Fetch] = []
     for (_, partition), values in ledger_rows(admitted).items():
         rows: list[Any] = [Row(offset, TIMESTAMP_MS, key, value) for offset, (key, value) in enumerate(values)]
