@@ -11,12 +11,14 @@ from agents.barrier import wib_day
 from agents.topics import LEDGER
 from stream.ledger import ControlRecord, Day, decode_record
 from tests.chaos.cluster import NODES
-from tests.chaos.field import REFUSED, SESSION_SECONDS, Field
+from tests.chaos.field import DAY_BETWEEN, REFUSED, SESSION_SECONDS, Field
 from tests.live import Process
 
 KILLS: Final = 5
 CRASHES: Final = 2
 """Starts of one worker that end at its crash point; then it is let live."""
+
+CLOSING: Final = "rollup-before-closed"
 
 TAKEN_OVER_SECONDS: Final = 4.0
 SENT_AGAIN: Final = 50
@@ -36,16 +38,22 @@ def kill_any(live: Field, chance: Random) -> None:
 
 
 def crash(live: Field, chance: Random, points: Sequence[str]) -> None:
-    """Workers that die at a point, counted from their start, each at a count of its own; one of each agent has to."""
+    """Workers that die at a point, counted from their start, each at a count of its own; one of each agent has to.
+
+    To a point of closings they come once a day: those die the first time, and a day turns for it.
+    """
     armed = {}
     for point in points:
         role = point.partition("-")[0]
         for name in [name for name in sorted(live.current) if name.startswith(role)]:
-            starts = [{"CHAOS_CRASH": f"{point}:{chance.randrange(1, 5)}"} for _ in range(CRASHES)]
+            counts = [chance.randrange(1, 5) for _ in range(CRASHES)]
+            starts = [{"CHAOS_CRASH": f"{point}:{1 if point == CLOSING else count}"} for count in counts]
             live.armed.setdefault(name, []).extend(starts)
             armed[name] = len(live.armed[name])
     for name in armed:
         live.kill(name)
+    if CLOSING in points:
+        live.turn_day(DAY_BETWEEN)
     live.at(0.9)
     roles = {name.partition("-")[0] for name in armed}
 

@@ -43,6 +43,9 @@ WAIT_SECONDS_MAX: Final = 180.0
 DAYS: Final = (date(2019, 2, 20), date(2019, 3, 1), date(2019, 3, 29))
 """Before the flow, as it begins, after it: with months closed from January on, the second and third close some."""
 
+DAY_BETWEEN: Final = date(2019, 3, 15)
+"""Turned by faults that need one to turn while events flow."""
+
 WORKERS: Final = ("intake-a", "intake-b", "ledger-a", "ledger-b", "rollup-a", "rollup-b")
 REFUSED: Final = 2
 _REASON = re.compile(r"CRITICAL \S+ (ending: \w+[^\[]{0,160})")
@@ -53,7 +56,8 @@ class Field(Live):
     """Processes by name: `ledger-a` is a ledger worker with a store of its own.
 
     down: names that are not to be started again. refusing: names that may end with exit code 2. armed: what a name's next
-    starts have in their environment besides the settings. ended: (name, exit code, reason) of what was started again.
+    starts have in their environment besides the settings. ended: (name, exit code, reason) of what was started again. day: the
+    last one turned.
     """
 
     cluster: Cluster = field(default_factory=Cluster)
@@ -67,6 +71,7 @@ class Field(Live):
     always: dict[str, dict[str, str]] = field(default_factory=dict)
     ended: list[tuple[str, int, str]] = field(default_factory=list)
     flows: list[Flow] = field(default_factory=list)
+    day: date = DAYS[0]
     _ended_at: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -231,9 +236,14 @@ class Field(Live):
         """All sent, counted, the last day turned; the coverage of every region."""
         self.wait_until(lambda: all(flow.share >= 1.0 for flow in self.flows), "everything to be acknowledged")
         self.sent = [json.loads(payload) for flow in self.flows for payload in flow.sent if is_accepted(payload)]
-        self.wait_until_counted(DAYS[1])
+        self.wait_until_counted(self.day)
         self.turn_day(DAYS[2])
         return self.wait_until_counted(DAYS[2])
+
+    def turn_day(self, day: date) -> None:
+        """Append the day to every partition."""
+        super().turn_day(day)
+        self.day = day
 
     def stop(self) -> None:
         """End what sends."""
