@@ -15,10 +15,11 @@ from stream import closing_cells
 from stream.closing_cells import ClosingCells
 from stream.count import Context, Nowhere, Part, count, post
 from stream.engine import partial
-from stream.events import Cancellation, Event, MoveIn, MoveOut, OpeningBalance, Placed
+from stream.events import Event, MoveOut, OpeningBalance
 from stream.excess import excess
 from stream.merging import Copy, Forward, Hold, to_send
 from stream.opening import Book
+from stream.presumed import places_named
 from stream.reference import Reference
 from stream.regions import TRANSIT
 from stream.rollup import Partial
@@ -102,7 +103,8 @@ class Draft:
             if not new:
                 continue
             events = [*held, *new]
-            self._name(events if _may_stand_again(new) else new)
+            # Of one event more, what counted in between is what counted before.
+            self._name(new if len(new) == 1 and not self.balances else events)
             before = count({subject: held}, context) if held else NO_PART
             after = count({subject: events}, context)
             self.persons[subject] = events
@@ -127,8 +129,7 @@ class Draft:
             self.anomalies[holder] = None
             if self._is_linked(holder) and len(after.own) + len(after.copies) == len(before.own) + len(before.copies):
                 continue
-            news = [event for _, event in arrived]
-            self._name(_all_of(after) if _may_stand_again(news) else news)
+            self._name(_all_of(after))
             self.outbox += to_send(before, after)
             if after.own:
                 self.persons[holder] = list(after.own)
@@ -244,16 +245,16 @@ class Draft:
     def _name(self, events: Iterable[Event]) -> None:
         """Every place where events may have put somebody is given out, even if nothing moves by all that is known now.
 
-        An earlier store may have given out what it knew between two of them.
+        Another store may have given out what it knew between two of them: then what was held long before may have counted
+        otherwise, in a place of its own or in what a balance holds.
         """
-        places = self._reference.places
         for event in events:
-            if isinstance(event, Placed):
-                self._named.add(places.at(event.region, event.occurred_on))
-                if isinstance(event, MoveOut):
-                    self._named.add(TRANSIT)
-                elif isinstance(event, MoveIn) and event.origin is not None and event.origin[0].isdigit():
-                    self._named.add(places.at(event.origin, event.occurred_on))
+            if isinstance(event, MoveOut):
+                self._named.add(TRANSIT)
+            named = places_named((event,), self._reference.places)
+            self._named |= named
+            if self.book.by_region:
+                self._named.update(one.column for place in named for one in self.book.touching(place))
 
     def _move(self, moved: Mapping[Cell, int]) -> None:
         """Add tallies to cells; those of days reached go into the totals too."""
@@ -310,11 +311,6 @@ def on_day(
 
 
 NO_PART = Part(Nowhere(), (), [], ())
-
-
-def _may_stand_again(news: Iterable[Event]) -> bool:
-    """Whether something that came long ago may have counted, or not, between two of these: cancelled, and that cancelled."""
-    return any(isinstance(event, Cancellation) for event in news)
 
 
 def _all_of(hold: Hold) -> Iterator[Event]:
