@@ -38,6 +38,7 @@ _NO_SETTING: Final = re.compile(
     r"LAMPIT_TEST_\w+=.*|"
     r"LAMPIT_(\w+_)?(SERVICE_HOST=.*|SERVICE_PORT(_\w+)?=.*|PORT_\d+_(TCP|UDP)(_\w+)?=.*|PORT=(tcp|udp)://.*)"
 )
+_NAME: Final = r"^[A-Za-z0-9._-]+$"
 _EVERY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})
 _SERVER: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 
@@ -135,8 +136,8 @@ class Settings(BaseSettings):
     group_instance_id: str | None = Field(
         None,
         min_length=1,
-        pattern=r"^[A-Za-z0-9._-]+$",
-        description="fixed name of this worker in its group: a quick restart keeps its partitions",
+        pattern=_NAME,
+        description="fixed name of this worker in its group (letters, digits, . _ -): a quick restart keeps its partitions",
     )
     shutdown_seconds: int = Field(20, ge=1, le=600, description="time to stop in before the process ends regardless")
     metrics_levels: Annotated[list[Level], NoDecode] = Field(
@@ -171,7 +172,7 @@ class Settings(BaseSettings):
         "separated by commas",
     )
     group_prefix: str = Field(
-        "lampit", pattern=r"^[A-Za-z0-9._-]+$", max_length=100, description="beginning of the consumer groups' names"
+        "lampit", pattern=_NAME, max_length=100, description="beginning of the groups' names (letters, digits, . _ -)"
     )
 
     @classmethod
@@ -342,6 +343,8 @@ def _sentence(error: ValidationError) -> str:
         return f"{message[:1].upper()}{message[1:]}."
     field = str(first["loc"][0])
     name = f"{PREFIX}{field}".upper()
+    if first["type"] == "string_pattern_mismatch":
+        message = "it has to be written as told here"  # a regular expression tells an administrator nothing
     if first["type"] == "extra_forbidden":
         return f"{name} is not a setting: correct the name in the file named by LAMPIT_CONFIG or remove it."
     return f"{name} cannot be used: {message} ({Settings.model_fields[field].description})."

@@ -6,7 +6,7 @@ In: a day, or the settings in force. Out: records on `lampit.ledger` that the le
 from __future__ import annotations
 
 import asyncio
-from datetime import date, datetime
+from datetime import date
 
 import click
 
@@ -16,6 +16,7 @@ from agents.reading import reader
 from agents.settings import Settings, load_settings
 from agents.topics import PARTIALS
 from lampit.reference import load
+from lampit.words import Day
 from stream.partials import HEAD
 from stream.pseudonym import Pseudonymiser
 
@@ -63,8 +64,8 @@ async def _last_epoch(settings: Settings) -> int:
 
 
 @click.command()
-@click.argument("day", type=click.DateTime(formats=["%Y-%m-%d"]))
-def day(day: datetime) -> None:
+@click.argument("day", type=Day(), metavar="DAY")
+def day(day: date) -> None:
     """Turn the business day of the ledger to DAY (with LAMPIT_DAY_SOURCE=manual; with "clock" it turns by itself).
 
     \b
@@ -74,10 +75,10 @@ def day(day: datetime) -> None:
 
     async def run() -> None:
         await _identity(settings)
-        await append_day(settings, day.date())
+        await append_day(settings, day)
 
     asyncio.run(run())
-    click.echo(f"business day {day.date().isoformat()} appended to {settings.partitions} partitions")
+    click.echo(f"business day {day.isoformat()} appended to {settings.partitions} partitions")
 
 
 @click.command()

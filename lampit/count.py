@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final, Literal
@@ -136,6 +136,12 @@ def select(records: list[dict[str, Any]], region: str | None, level: str | None)
     ]
 
 
+def notice_nobody(records: Collection[object], region: str | None) -> None:
+    """Say on standard error that a region has no figures, which is mostly a code mistyped."""
+    if region is not None and not records:
+        tables.notice(f"No event and no balance names {region} or a place in it: check the code.")
+
+
 def _print(outcome: Outcome, as_json: bool, keyed: bool) -> None:
     if as_json:
         output = click.get_binary_stream("stdout")
@@ -222,8 +228,10 @@ def command(
     rules = Rules(transit_expiry_days or settings.transit_expiry_days, leap_birthday or settings.leap_birthday)
     pseudonymise, keyed = pseudonymiser(settings)
     outcome = ENGINES[engine](open_all(files), pseudonymise, rules, as_of, hierarchy_of)
-    outcome.regions = select(outcome.regions, region, level)
+    within_region = select(outcome.regions, region, None)
+    outcome.regions = select(within_region, None, level)
     _print(outcome, as_json, keyed)
+    notice_nobody(within_region, region)
     if strict and outcome.rejected:
         raise click.exceptions.Exit(EXIT_PROBLEM)
 

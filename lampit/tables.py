@@ -6,6 +6,7 @@ plain lines. Called by the subcommands.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,8 @@ _COLUMNS: Final = ("population", "obliged", "recorded", "unrecorded")
 _RIGHT: Final = (*_COLUMNS, "coverage")
 _RICH_ROWS_MAX: Final = 1000
 """More rows than that are read by a program or a pager; rich would take seconds to lay them out."""
+_RICH_FRAME: Final = 3
+"""What its box puts around a cell."""
 
 
 class Progress(Protocol):
@@ -49,8 +52,13 @@ def print_coverage(records: list[dict[str, Any]]) -> None:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> None:
-    """Any table, on standard output; right: the columns of numbers."""
-    if sys.stdout.isatty() and len(rows) <= _RICH_ROWS_MAX:
+    """Any table, on standard output; right: the columns of numbers.
+
+    Rich would cut figures and codes to fit a terminal: a table that is too wide is plain lines, which the terminal wraps.
+    """
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    columns = shutil.get_terminal_size().columns
+    if sys.stdout.isatty() and len(rows) <= _RICH_ROWS_MAX and sum(widths) + _RICH_FRAME * len(widths) < columns:
         from rich import box
         from rich.console import Console
         from rich.table import Table
@@ -62,7 +70,6 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Col
             table.add_row(*row)
         Console().print(table)
         return
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     to_the_right = [name in right for name in header]
     for row in (header, *rows):
         cells = [

@@ -21,7 +21,7 @@ from agents.errors import ConfigurationError
 from lampit import reference, tables
 from lampit.audit.options import Instant, Memory, known_text, shown_instant, with_rules
 from lampit.audit.sources import Source, notice_rejected, open_source
-from lampit.count import select
+from lampit.count import notice_nobody, select
 from lampit.words import Day, region_code
 from stream.regions import LEVELS
 from stream.rules import Rules
@@ -181,6 +181,7 @@ def command(
             counted = by_core(opened, as_of, known_at, rules, region)
         records = select(counted, None, level)
         notice_rejected(opened)
+        notice_nobody(counted, region)
     if form == "table":
         click.echo(f"Coverage at the end of {as_of.isoformat()}{known_text(known_at)}")
         tables.print_coverage(records)

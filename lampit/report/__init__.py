@@ -30,6 +30,8 @@ TEXTS: Final[dict[str, Callable[[Report], str]]] = {
     "json": text.json,
 }
 XLSX: Final = "xlsx"
+ENDINGS: Final = {"txt": "table", "csv": "csv", "json": "json", XLSX: XLSX}
+"""The format of a file by how its name ends."""
 
 
 class Month(click.ParamType):
@@ -47,11 +49,17 @@ class Month(click.ParamType):
 
 
 def _format(chosen: str | None, output: Path | None) -> str:
-    """The format asked for, else the one the file's name ends in, else the table."""
+    """The format asked for, else the one the file's name ends in; without a file the table."""
+    suffix = "" if output is None else output.suffix.lower().removeprefix(".")
     if chosen is not None:
+        if (chosen == XLSX) != (suffix == XLSX) and output is not None:
+            raise click.UsageError(f"--format {chosen} does not fit {output}: leave one of the two out.")
         return chosen
-    suffix = "" if output is None else output.suffix.removeprefix(".")
-    return suffix if suffix in (*TEXTS, XLSX) else "table"
+    if output is None:
+        return "table"
+    if suffix not in ENDINGS:
+        raise click.UsageError(f"{output} says no format: give --format, or a name that ends in {', '.join(ENDINGS)}.")
+    return ENDINGS[suffix]
 
 
 def _write(report: Report, chosen: str, output: Path | None) -> None:
@@ -84,7 +92,10 @@ def _write(report: Report, chosen: str, output: Path | None) -> None:
 )
 @click.option("--children", is_flag=True, help="Also a table of every region right below this one.")
 @click.option(
-    "--format", "chosen", type=click.Choice([*TEXTS, XLSX]), help="Default: what --output ends in, else a table."
+    "--format",
+    "chosen",
+    type=click.Choice([*TEXTS, XLSX]),
+    help="Default: by what --output ends in (.txt: a table); without it a table.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write; xlsx needs one.")
