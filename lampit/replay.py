@@ -26,7 +26,7 @@ from agents.errors import ConfigurationError
 from agents.logs import configure_logging
 from agents.settings import load_settings
 from lampit import tables
-from lampit.audit.archive import Archive, Filter, archive_url
+from lampit.audit.archive import Archive, Filter, named_archive
 from lampit.files import STANDARD_INPUT as STANDARD_OUTPUT
 from lampit.publishing import Interrupted, Stop, stop_signals
 
@@ -239,7 +239,7 @@ def command(
     """
     if (servers is None) == (output is None):
         raise click.UsageError("Give either --to or --output.")
-    archive = Archive.open(archive_url(url, load_settings()))
+    archive = named_archive(url, load_settings())
     wanted = Filter(set(partitions) or None, received_from, received_before, region)
     began = time.monotonic()
     if servers is not None:

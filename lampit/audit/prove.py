@@ -13,7 +13,7 @@ import msgspec
 from agents.errors import ConfigurationError
 from agents.settings import load_settings
 from agents.topics import LEDGER
-from lampit.audit.archive import Archive, archive_url
+from lampit.audit.archive import Archive, named_archive
 from lampit.audit.proofs import Prover, heads, places
 from lampit.audit.verify import published_heads
 from stream.archive import encode_line
@@ -129,7 +129,7 @@ def heads_command(url: str | None, topic: str, bootstrap: str | None, with_all: 
 
 
 def _open(url: str | None, topic: str) -> Archive:
-    return Archive.open(archive_url(url, load_settings()), topic)
+    return named_archive(url, load_settings(), topic)
 
 
 def _one(archive: Archive, partition: int | None) -> int:

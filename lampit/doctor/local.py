@@ -126,7 +126,7 @@ def _archive(settings: Settings, log: Log | None) -> Finding:
 
     check = "archive"
     try:
-        archive = Archive.open(settings.archive_url or "")
+        archive = Archive.open(settings.archive_url or "", called="LAMPIT_ARCHIVE_URL")
         held = archive.next_offsets()
         of = {archive.header(number).ledger_id for number in archive.partitions()}
     except LampitError as error:
