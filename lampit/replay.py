@@ -29,6 +29,7 @@ from lampit import tables
 from lampit.audit.archive import Archive, Filter, named_archive
 from lampit.files import STANDARD_INPUT as STANDARD_OUTPUT
 from lampit.publishing import Interrupted, Stop, stop_signals
+from lampit.servers import settings_at
 
 BLOCK_RECORDS: Final = 5_000
 """Written and acknowledged at once; with a rate, a tenth of a second's worth."""
@@ -158,7 +159,7 @@ def _to_cluster(archive: Archive, wanted: Filter, servers: str, rate: float | No
 
     summary, exit_code = Summary(), 0
     count = max(archive.partitions()) + 1
-    settings = load_settings(bootstrap_servers=servers, partitions=count)
+    settings = settings_at("--to", servers, partitions=count)
     # What goes wrong is told in one sentence at the end; the client's own lines about every attempt are not.
     configure_logging(logging.CRITICAL)
     with Destination(settings) as destination:

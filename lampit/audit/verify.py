@@ -15,7 +15,7 @@ import click
 import msgspec
 
 from agents.errors import ConfigurationError
-from agents.settings import Settings, load_settings
+from agents.settings import Settings
 from agents.signing import load_public
 from agents.topics import HEADS, LEDGER
 from lampit import tables
@@ -27,6 +27,7 @@ from lampit.audit.finding import Finding, Trust
 from lampit.audit.place import shown
 from lampit.audit.succession import Link
 from lampit.cli import EXIT_PROBLEM
+from lampit.servers import settings_at
 from stream.archive import Statement
 
 SHOWN_MAX: Final = 10
@@ -256,7 +257,7 @@ def command(
 
     Exit codes: 0 nothing differs, 1 something does, 2 wrong usage.
     """
-    given = load_settings(**({"bootstrap_servers": bootstrap} if bootstrap else {}))
+    given = settings_at("--bootstrap", bootstrap)
     settings = given if bootstrap else None
     archive = named_archive(url, given, topic)
     published = [*(_heads_of(heads) if heads else ()), *(published_heads(settings) if settings else ())]

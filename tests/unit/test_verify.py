@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from agents.signing import make_key
 from lampit import reference
@@ -198,9 +200,6 @@ def test_an_id_of_several_persons_is_listed_and_no_fault(tmp_path: Path) -> None
 
 def test_wrong_usage_is_2(tmp_path: Path, folder: Path) -> None:
     assert verified(tmp_path / "nothing").exit_code == 2
-    (tmp_path / "no.key").write_text("no key")
-    refused = verified(folder, "--public-key", tmp_path / "no.key")
-    assert refused.exit_code == 2 and "lampit audit keygen" in refused.output
     figures_of_count = write_lines(tmp_path / "count.jsonl", [{"region": "ID", "epoch": 1}])
     refused = verified(folder, "--coverage", figures_of_count)
     assert refused.exit_code == 2 and "give records of lampit.coverage" in refused.output
@@ -247,6 +246,40 @@ def test_the_option_that_names_no_archive_is_told(folder: Path, tmp_path: Path) 
         refused = CliRunner().invoke(lampit, list(words))
         assert refused.exit_code == 2
         assert f"{option} {tmp_path / 'nothing'} holds no archive of lampit.ledger: give" in refused.output
+
+
+def test_a_public_key_that_is_none_is_asked_for_and_not_made(folder: Path, tmp_path: Path) -> None:
+    """A key that an auditor makes has signed nothing."""
+    other = Ed448PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    for name, content, said in (
+        ("no.key", b"no key", "holds no Ed25519 public key in PEM"),
+        ("other.key", other, "holds no Ed25519 public key in PEM"),
+        ("nowhere.pub", None, "cannot be read (No such file or directory)"),
+    ):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        refused = verified(folder, "--public-key", tmp_path / name)
+        assert refused.exit_code == 2
+        assert refused.output == (
+            f"--public-key {tmp_path / name} {said}: ask whoever runs the archive for the .pub file of its key.\n"
+        )
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("audit", "verify", "--bootstrap", "kafka"), "--bootstrap"),
+        (("audit", "heads", "--bootstrap", "kafka"), "--bootstrap"),
+        (("rotate", "--to", "new", "--new-key", "key", "--bootstrap", "kafka"), "--bootstrap"),
+        (("replay", "--to", "kafka"), "--to"),
+    ],
+    ids=["verify", "heads", "rotate", "replay"],
+)
+def test_the_option_that_names_no_broker_is_told(folder: Path, words: tuple[str, ...], option: str) -> None:
+    archive = () if "heads" in words else ("--archive", str(folder))
+    refused = CliRunner().invoke(lampit, [*words, *archive])
+    assert refused.exit_code == 2
+    assert refused.output.startswith(f"{option} cannot be used: each server should be host:port")
 
 
 def test_verifying_changes_nothing(folder: Path) -> None:
