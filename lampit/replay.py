@@ -235,12 +235,13 @@ def command(
     \b
     Examples:
       lampit replay --archive /srv/lampit/archive --to other-kafka:9092
-      lampit replay --archive /srv/lampit/archive --region 16.05 --output oku.jsonl
+      lampit replay --archive /srv/lampit/archive --region 16.05 --output musi-rawas.jsonl
       lampit replay --partition 3 --output - | head
     """
     if (servers is None) == (output is None):
         raise click.UsageError("Give either --to or --output.")
     archive = named_archive(url, load_settings())
+    archive.require_partitions(partitions)
     wanted = Filter(set(partitions) or None, received_from, received_before, region)
     began = time.monotonic()
     if servers is not None:

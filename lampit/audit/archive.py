@@ -130,6 +130,13 @@ class Archive:
         numbers = [name.removeprefix(_PARTITION) for name in names if name.startswith(_PARTITION)]
         return sorted(int(number) for number in numbers if number.isdecimal())
 
+    def require_partitions(self, wanted: Iterable[int]) -> None:
+        """ConfigurationError for one that the archive does not have."""
+        there = self.partitions()
+        for number in wanted:
+            if number not in there:
+                raise ConfigurationError(f"The archive has no partition {number}: it has {there}.")
+
     def header(self, partition: int) -> Header:
         """What the partition's manifest says it is of."""
         return self._manifest(partition)[0]
