@@ -1,9 +1,9 @@
 """`lampit audit index`: an archive turned round, by region instead of by time, so that questions are answered at once.
 
-In: an archive. Out: one DuckDB file, a source for `lampit audit explain`, `coverage` and `reconcile`. An archive is in the order in
-which events came; whom a question about a regency concerns is found only by reading all of it. The index holds, regency by regency,
-all events of everybody whom an event places there, so a question reads one regency. It is a copy: nothing is proved by it
-that the archive does not prove, and `lampit audit verify` asks the archive alone.
+In: an archive. Out: one DuckDB file, a source for `lampit audit explain`, `coverage` and `reconcile`. An archive is in the
+order in which events came; whom a question about a regency concerns is found only by reading all of it. The index holds,
+regency by regency, all events of everybody whom an event places there, so a question reads one regency. It is a copy:
+nothing is proved by it that the archive does not prove, and `lampit audit verify` asks the archive alone.
 """
 
 from __future__ import annotations
