@@ -105,6 +105,7 @@ def command(archive: str, file: Path) -> None:
       lampit audit index /srv/lampit/archive province.duckdb
       lampit audit explain 16.05 --from 2019-02-28 --to 2019-03-28 province.duckdb
     """
+    _begun(file)  # before an archive is read, or fetched, which takes long
     with ArchiveSource(archive) as source:
         events = build(source, file)
     tables.notice(f"{file}: the archive up to {events:,} offsets.")

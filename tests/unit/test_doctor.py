@@ -35,7 +35,9 @@ def found() -> dict[str, dict[str, Any]]:
     return {one["check"]: one for one in json.loads(doctor("--json").stdout)["checks"]}
 
 
-@pytest.mark.parametrize("address", ["foo", "127.0.0.1:6066", "http://", "http://a host:6066", "ftp://host:21", "http://host:65536"])
+@pytest.mark.parametrize(
+    "address", ["foo", "127.0.0.1:6066", "http://", "http://a host:6066", "ftp://host:21", "http://host:65536"]
+)
 def test_an_address_that_is_none_is_wrong_usage(address: str) -> None:
     refused = doctor("--process", address)
     assert refused.exit_code == 2
