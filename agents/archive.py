@@ -43,24 +43,28 @@ TREE_SEGMENTS: Final = 8
 ARCHIVED: Final = (LEDGER, CLOSINGS)
 
 
+def place_of(settings: Settings) -> tuple[Files, Signer]:
+    """Where the archive is written, and what signs it; ConfigurationError where one of them is not set or cannot be used."""
+    if settings.archive_url is None:
+        raise ConfigurationError(
+            "LAMPIT_ARCHIVE_URL is not set: name the directory or s3://BUCKET/PREFIX the archive is written to."
+        )
+    if settings.archive_key_file is None:
+        raise ConfigurationError(
+            "LAMPIT_ARCHIVE_KEY_FILE is not set: name the private key that signs the archive "
+            "(`lampit audit keygen FILE` makes one)."
+        )
+    return Files(settings.archive_url), load_signer(settings.archive_key_file)
+
+
 class ArchiveAgent:
     """The partitions that this process writes."""
 
     def __init__(self, settings: Settings, identity: LedgerIdentity) -> None:
         """Not started; `app` is run by the caller."""
-        if settings.archive_url is None:
-            raise ConfigurationError(
-                "LAMPIT_ARCHIVE_URL is not set: name the directory or s3://BUCKET/PREFIX the archive is written to."
-            )
-        if settings.archive_key_file is None:
-            raise ConfigurationError(
-                "LAMPIT_ARCHIVE_KEY_FILE is not set: name the private key that signs the archive "
-                "(`lampit audit keygen FILE` makes one)."
-            )
         self.settings = settings
         self.identity = identity
-        self.files = Files(settings.archive_url)
-        self.signer: Signer = load_signer(settings.archive_key_file)
+        self.files, self.signer = place_of(settings)
         self.writers: dict[TP, PartitionWriter] = {}
         self.trees: dict[TP, TreeBooks] = {}
         self._heads: list[Statement] = []

@@ -9,17 +9,19 @@ which shows nothing before it is complete. Called by agents and audit.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from pyarrow import ArrowInvalid, fs
+from pyarrow import ArrowException, fs
 
 from agents.errors import ConfigurationError
 
 _TEMPORARY: Final = ".tmp"
 _PIECE_BYTES: Final = 4 * 2**20
+_S3_ERROR: Final = re.compile(r"AWS Error (\w+)")
 
 
 class Files:
@@ -30,7 +32,12 @@ class Files:
         self.url = url
         try:
             self.filesystem, self.root = _resolve(url)
-        except (ArrowInvalid, OSError, ValueError) as error:
+        except OSError as error:  # which region a bucket lies in is asked of Amazon
+            raise ConfigurationError(
+                f"{setting} cannot be reached ({reason(error)}): check the name of the bucket and the network, or give "
+                "?region=…"
+            ) from None
+        except (ArrowException, ValueError) as error:
             raise ConfigurationError(
                 f"{setting} cannot be used: give a directory, or s3://BUCKET/PREFIX ({type(error).__name__})."
             ) from None
@@ -107,7 +114,17 @@ def _resolve(url: str) -> tuple[Any, str]:
     if "://" not in url:
         return fs.LocalFileSystem(), str(Path(url).absolute())
     filesystem, root = fs.FileSystem.from_uri(url)
+    if not root and not isinstance(filesystem, fs.LocalFileSystem):
+        raise ValueError("no bucket is named")
     return filesystem, root.rstrip("/")
+
+
+def reason(error: OSError) -> str:
+    """Why a store did not do what was asked, in a word or two; its whole message names more than a log should hold."""
+    if error.errno is not None:
+        return os.strerror(error.errno)
+    found = _S3_ERROR.search(str(error))
+    return found[1] if found else type(error).__name__
 
 
 def _telling(pieces: Iterator[bytes], seen: Callable[[bytes], None]) -> Iterator[bytes]:

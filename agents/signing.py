@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -26,6 +26,8 @@ from agents.errors import ConfigurationError
 from stream.archive import Statement, Succession
 
 _PRIVATE_MODE: Final = 0o600
+_ASK: Final = "ask whoever runs the archive for the .pub file of its key"
+"""To make a key would be of no use to an auditor: it signed nothing."""
 
 SaidT = TypeVar("SaidT", Statement, Succession)
 
@@ -45,12 +47,14 @@ class Signer:
 
 def load_signer(path: Path) -> Signer:
     """The signer of a private key file; ConfigurationError where it holds none."""
-    raw = _read(path)
     try:
-        key = load_pem_private_key(raw, password=None)
-    except (ValueError, TypeError):
-        key = None
-    if not isinstance(key, Ed25519PrivateKey):
+        key = _private(path.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(
+            f"The file named by LAMPIT_ARCHIVE_KEY_FILE cannot be read ({error.strerror}): name the private key that signs "
+            "the archive; `lampit audit keygen FILE` makes one."
+        ) from None
+    if key is None:
         raise ConfigurationError(
             "The file named by LAMPIT_ARCHIVE_KEY_FILE holds no unencrypted Ed25519 private key in PEM: "
             "make one with `lampit audit keygen FILE`."
@@ -59,14 +63,20 @@ def load_signer(path: Path) -> Signer:
 
 
 def load_public(path: Path) -> str:
-    """The public key of a file in hex; a private key's file will do too."""
-    raw = _read(path)
+    """The public key of a file named in --public-key, in hex; a private key's file will do too."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"--public-key {path} cannot be read ({error.strerror}): {_ASK}.") from None
+    private = _private(raw)
+    if private is not None:
+        return _hex(private.public_key())
     try:
         key = load_pem_public_key(raw)
-    except ValueError:
-        return load_signer(path).public
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
     if not isinstance(key, Ed25519PublicKey):
-        raise ConfigurationError(f"{path} holds no Ed25519 key: name the .pub file that `lampit audit keygen` wrote.")
+        raise ConfigurationError(f"--public-key {path} holds no Ed25519 public key in PEM: {_ASK}.")
     return _hex(key)
 
 
@@ -104,14 +114,13 @@ def _write(path: Path, content: bytes, mode: int) -> None:
         raise ConfigurationError(f"{path} cannot be written ({error.strerror}): name another file.") from None
 
 
-def _read(path: Path) -> bytes:
+def _private(raw: bytes) -> Ed25519PrivateKey | None:
+    """The key of a private key's file; None where it is none, or needs a password."""
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be read ({error.strerror}): name a key file in LAMPIT_ARCHIVE_KEY_FILE or --public-key; "
-            "`lampit audit keygen FILE` makes one."
-        ) from None
+        key = load_pem_private_key(raw, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return None
+    return key if isinstance(key, Ed25519PrivateKey) else None
 
 
 def _bytes(text: str) -> bytes:

@@ -6,7 +6,11 @@ the module that does its work, imported only when it is asked for: `lampit --hel
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+import errno
+import io
+import os
+import sys
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import click
 
@@ -14,9 +18,13 @@ from agents.errors import ConfigurationError, LampitError
 from lampit import __version__, core
 from lampit.lazy import Entry, LazyGroup
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
 EXIT_PROBLEM: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
+STANDARD_OUTPUT: Final = 1
 
 
 COMMANDS: Final[dict[str, Entry]] = {
@@ -45,6 +53,28 @@ class Failure(click.ClickException):
     def show(self, file: Any = None) -> None:
         """The sentence, on standard error."""
         click.echo(self.message, err=True)
+
+
+class StandardOutput(io.FileIO):
+    """Standard output, of which what goes wrong is told from what goes wrong with any other file."""
+
+    def __init__(self) -> None:
+        """Of the process, left open."""
+        super().__init__(STANDARD_OUTPUT, "w", closefd=False)
+        self._is_told = False
+
+    def write(self, content: ReadableBuffer, /) -> int:
+        """Raises Failure, once: what is still buffered is not tried again when the process ends."""
+        if self._is_told:
+            return memoryview(content).nbytes
+        try:
+            return super().write(content)
+        except BrokenPipeError:
+            raise  # a reader that has enough is no failure; click ends quietly
+        except OSError as error:
+            self._is_told = True
+            reason = os.strerror(error.errno or errno.EIO)
+            raise Failure(f"Standard output cannot be written ({reason}).", EXIT_USAGE) from None
 
 
 class Lampit(LazyGroup):
@@ -88,8 +118,32 @@ def lampit() -> None:
     """
 
 
+def guard_standard_output() -> None:
+    """Let writing to standard output fail in one sentence, whatever command writes, and however.
+
+    One that was closed fails too, once something is written: Python would leave it out, and the command would seem to have
+    said what it has to say.
+    """
+    before = sys.__stdout__
+    if before is None:
+        # Or the next file that is opened, a store's perhaps, would take its place. Nothing can be written to this one.
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        if nothing != STANDARD_OUTPUT:
+            os.dup2(nothing, STANDARD_OUTPUT)
+            os.close(nothing)
+        os.set_inheritable(STANDARD_OUTPUT, True)
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(StandardOutput()),
+        encoding=before.encoding if before is not None else "utf-8",
+        errors=before.errors if before is not None else None,
+        line_buffering=before is not None and before.line_buffering,
+        write_through=before is not None and before.write_through,
+    )
+
+
 def main() -> None:
     """The entry point."""
+    guard_standard_output()
     lampit(prog_name="lampit")
 
 

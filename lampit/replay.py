@@ -26,9 +26,10 @@ from agents.errors import ConfigurationError
 from agents.logs import configure_logging
 from agents.settings import load_settings
 from lampit import tables
-from lampit.audit.archive import Archive, Filter, archive_url
+from lampit.audit.archive import Archive, Filter, named_archive
 from lampit.files import STANDARD_INPUT as STANDARD_OUTPUT
 from lampit.publishing import Interrupted, Stop, stop_signals
+from lampit.servers import settings_at
 
 BLOCK_RECORDS: Final = 5_000
 """Written and acknowledged at once; with a rate, a tenth of a second's worth."""
@@ -158,7 +159,7 @@ def _to_cluster(archive: Archive, wanted: Filter, servers: str, rate: float | No
 
     summary, exit_code = Summary(), 0
     count = max(archive.partitions()) + 1
-    settings = load_settings(bootstrap_servers=servers, partitions=count)
+    settings = settings_at("--to", servers, partitions=count)
     # What goes wrong is told in one sentence at the end; the client's own lines about every attempt are not.
     configure_logging(logging.CRITICAL)
     with Destination(settings) as destination:
@@ -234,12 +235,13 @@ def command(
     \b
     Examples:
       lampit replay --archive /srv/lampit/archive --to other-kafka:9092
-      lampit replay --archive /srv/lampit/archive --region 16.05 --output oku.jsonl
+      lampit replay --archive /srv/lampit/archive --region 16.05 --output musi-rawas.jsonl
       lampit replay --partition 3 --output - | head
     """
     if (servers is None) == (output is None):
         raise click.UsageError("Give either --to or --output.")
-    archive = Archive.open(archive_url(url, load_settings()))
+    archive = named_archive(url, load_settings())
+    archive.require_partitions(partitions)
     wanted = Filter(set(partitions) or None, received_from, received_before, region)
     began = time.monotonic()
     if servers is not None:

@@ -15,17 +15,18 @@ from typing import Any
 import click
 import msgspec
 
-from agents.archive_files import Files
 from agents.errors import ConfigurationError, LampitError
 from agents.keys import read_key
-from agents.settings import Settings, load_settings
+from agents.settings import Settings
 from agents.signing import load_public, load_signer
 from lampit import tables
-from lampit.audit.archive import Archive, archive_url
+from lampit.audit.archive import Archive, named_archive
 from lampit.audit.checks import check_shown
 from lampit.audit.finding import Trust
+from lampit.audit.place import Place, shown
 from lampit.rotation import Rotation, require_room
 from lampit.rotation_plan import Plan, events_behind, plan
+from lampit.servers import settings_at
 from stream.calendar import iso_day
 from stream.pseudonym import Pseudonymiser
 
@@ -128,8 +129,7 @@ def command(
 
     Exit codes: 0 done, 1 the archive cannot be rotated as it is, 2 wrong usage.
     """
-    settings = load_settings(**({"bootstrap_servers": bootstrap} if bootstrap else {}))
-    where = archive_url(url, settings)
+    settings = settings_at("--bootstrap", bootstrap)
     if settings.archive_key_file is None and not dry_run:
         raise ConfigurationError(
             "LAMPIT_ARCHIVE_KEY_FILE is not set: name the private key that signs the new archive (`lampit audit keygen FILE` "
@@ -137,8 +137,8 @@ def command(
         )
     began = time.monotonic()
     rename = Pseudonymiser(read_key(new_key, "named in --new-key"))
-    archive = Archive.open(where)
-    files = Files(destination)
+    archive = named_archive(url, settings)
+    files = Place(destination, f"--to {shown(destination)}")
     if bootstrap:
         _require_whole(archive, settings)
     _require_order(archive, keys)

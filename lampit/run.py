@@ -52,14 +52,17 @@ def run_agent(name: str, settings: Settings) -> int:
     """Run one agent in this process until it is asked to stop."""
     from agents.app import run
 
+    if name == ARCHIVE:
+        from agents import archive
+
+        # Before a broker is waited for: no broker mends it.
+        archive.place_of(settings)
     identity, pseudonymise = identify(settings)
     if name == "intake":
         from agents import intake
 
         return run(intake.build(settings, identity, pseudonymise))
     if name == ARCHIVE:
-        from agents import archive
-
         return run(archive.build(settings, identity))
     if name == "ledger":
         from agents import ledger

@@ -23,6 +23,7 @@ from agents.archive_tree import tree_path
 from agents.errors import ConfigurationError, LampitError
 from agents.settings import Settings
 from agents.topics import LEDGER
+from lampit.audit.place import Place, shown
 from lampit.audit.record_sql import RECORDS_SQL
 from stream.archive import Entry, Header, read_manifest
 from stream.archive_tree import Line, read_tree
@@ -110,12 +111,16 @@ class Archive:
         self._manifests: dict[int, tuple[Header, list[Entry]]] = {}
 
     @classmethod
-    def open(cls, url: str, topic: str = LEDGER) -> Self:
-        """The archive at a directory or s3:// URL; ConfigurationError where there is none."""
-        archive = cls(Files(url), topic)
+    def open(cls, url: str, topic: str = LEDGER, called: str | None = None) -> Self:
+        """The archive at a directory or s3:// URL; ConfigurationError where there is none.
+
+        called: what errors call the place; the place itself unless told.
+        """
+        called = called or shown(url)
+        archive = cls(Place(url, called), topic)
         if not archive.partitions():
             raise ConfigurationError(
-                f"There is no archive of {topic} at that place: give the directory or URL that LAMPIT_ARCHIVE_URL names."
+                f"{called} holds no archive of {topic}: give the directory or URL that the archive worker writes to."
             )
         return archive
 
@@ -124,6 +129,13 @@ class Archive:
         names = self.files.names(self.topic.removeprefix("lampit."))
         numbers = [name.removeprefix(_PARTITION) for name in names if name.startswith(_PARTITION)]
         return sorted(int(number) for number in numbers if number.isdecimal())
+
+    def require_partitions(self, wanted: Iterable[int]) -> None:
+        """ConfigurationError for one that the archive does not have."""
+        there = self.partitions()
+        for number in wanted:
+            if number not in there:
+                raise ConfigurationError(f"The archive has no partition {number}: it has {there}.")
 
     def header(self, partition: int) -> Header:
         """What the partition's manifest says it is of."""
@@ -241,12 +253,13 @@ class Archive:
             raise ArchiveDamaged(f"{path}: the segment cannot be read ({type(error).__name__}).") from None
 
 
-def archive_url(named: str | None, settings: Settings) -> str:
-    """Which archive a command means: the one named in --archive, else that of the settings."""
-    where = named or settings.archive_url
-    if where is None:
+def named_archive(named: str | None, settings: Settings, topic: str = LEDGER) -> Archive:
+    """The archive that a command means: the one named in --archive, else that of the settings."""
+    if named:
+        return Archive.open(named, topic, f"--archive {shown(named)}")
+    if settings.archive_url is None:
         raise ConfigurationError("Which archive? Give --archive, or set LAMPIT_ARCHIVE_URL.")
-    return where
+    return Archive.open(settings.archive_url, topic, "LAMPIT_ARCHIVE_URL")
 
 
 @contextmanager

@@ -50,7 +50,7 @@ class ArchiveSource(DuckSource):
         self.archive = Archive.open(url)
         self.sql: str = self._local().records_sql()
         files = ", ".join(conditions.text(path) for path in self.archive.parquet_files())
-        self._duckdb.execute(_EVENT_SQL.format(files=files))
+        self.run(_EVENT_SQL.format(files=files))
         self._link()
 
     def _local(self) -> Archive:

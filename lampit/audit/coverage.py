@@ -45,17 +45,27 @@ def by_sql(
     memory_limit: str | None = None,
 ) -> list[dict[str, Any]]:
     """The coverage records of the audit's second count; of a region and what lies in it, all else being left unread."""
+    import duckdb
+
     from lampit.audit.sql_count import CountSettings, sql_count
     from lampit.audit.sql_regions import Machine
 
-    counted = sql_count(
-        source.records(known_at, region),
-        as_of=as_of,
-        regions=reference.DATA / "regions",
-        region_changes=reference.DATA / "region_changes.csv",
-        settings=CountSettings(rules.transit_expiry_days, rules.leap_birthday, rules.stale_after_days),
-        machine=Machine(memory_limit=memory_limit),
-    )
+    records = source.records(known_at, region)
+    try:
+        counted = sql_count(
+            records,
+            as_of=as_of,
+            regions=reference.DATA / "regions",
+            region_changes=reference.DATA / "region_changes.csv",
+            settings=CountSettings(rules.transit_expiry_days, rules.leap_birthday, rules.stale_after_days),
+            machine=Machine(memory_limit=memory_limit),
+        )
+    except duckdb.OutOfMemoryException:
+        raise ConfigurationError(
+            f"--memory {memory_limit} is too little for this count: give more."
+            if memory_limit is not None
+            else "The count ran out of memory and of room in the temporary folder (TMPDIR): make room in either."
+        ) from None
     return select(counted.regions, region, None)
 
 

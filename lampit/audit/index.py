@@ -1,9 +1,9 @@
 """`lampit audit index`: an archive turned round, by region instead of by time, so that questions are answered at once.
 
-In: an archive. Out: one DuckDB file, a source for `lampit audit explain` and `coverage`. An archive is in the order in which
-events came; whom a question about a regency concerns is found only by reading all of it. The index holds, regency by regency,
-all events of everybody whom an event places there, so a question reads one regency. It is a copy: nothing is proved by it
-that the archive does not prove, and `lampit audit verify` asks the archive alone.
+In: an archive. Out: one DuckDB file, a source for `lampit audit explain`, `coverage` and `reconcile`. An archive is in the
+order in which events came; whom a question about a regency concerns is found only by reading all of it. The index holds,
+regency by regency, all events of everybody whom an event places there, so a question reads one regency. It is a copy:
+nothing is proved by it that the archive does not prove, and `lampit audit verify` asks the archive alone.
 """
 
 from __future__ import annotations
@@ -53,10 +53,7 @@ _COLUMNS: Final = "subject, type, source, id, time, occurred_on, region, receive
 
 def build(source: ArchiveSource, path: Path) -> int:
     """Write the index of an archive; the number of offsets that it goes up to."""
-    if path.exists():
-        raise ConfigurationError(f"{path} is there already: remove it, or name another file.")
-    unfinished = path.with_name(f".{path.name}.tmp")
-    unfinished.unlink(missing_ok=True)
+    unfinished = _begun(path)
     events = sum(source.archive.next_offsets().values())
     sql = _BUILD_SQL.format(
         path=conditions.text(unfinished),
@@ -80,20 +77,35 @@ def build(source: ArchiveSource, path: Path) -> int:
     return events
 
 
+def _begun(path: Path) -> Path:
+    """Where the index is written until it is whole; ConfigurationError where it cannot be. What was left there is removed."""
+    if path.exists():
+        raise ConfigurationError(f"{path} is there already: remove it, or name another file.")
+    unfinished = path.with_name(f".{path.name}.tmp")
+    try:
+        # DuckDB's own error would not tell the file from the archive; it makes the file itself.
+        unfinished.write_bytes(b"")
+        unfinished.unlink()
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written ({error.strerror}): name another file.") from None
+    return unfinished
+
+
 @click.command()
 @click.argument("archive", metavar="ARCHIVE")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
 def command(archive: str, file: Path) -> None:
     """Turn an archive round, by region instead of by time, so that `explain` and `coverage` answer at once.
 
-    ARCHIVE is a directory or s3:// URL; FILE is then a SOURCE of `lampit audit explain` and `coverage`. It holds what the
-    archive held when it was made: pseudonymous personal data, to be kept like the archive.
+    ARCHIVE is a directory or s3:// URL; FILE is then a SOURCE of `lampit audit explain`, `coverage` and `reconcile`. It
+    holds what the archive held when it was made: pseudonymous personal data, to be kept like the archive.
 
     \b
     Examples:
       lampit audit index /srv/lampit/archive province.duckdb
       lampit audit explain 16.05 --from 2019-02-28 --to 2019-03-28 province.duckdb
     """
+    _begun(file)  # before an archive is read, or fetched, which takes long
     with ArchiveSource(archive) as source:
         events = build(source, file)
     tables.notice(f"{file}: the archive up to {events:,} offsets.")

@@ -51,8 +51,7 @@ class Prover:
 
     def __init__(self, archive: Archive, partition: int) -> None:
         """Reads the tree file."""
-        if partition not in archive.partitions():
-            raise ConfigurationError(f"The archive has no partition {partition}: it has {archive.partitions()}.")
+        archive.require_partitions([partition])
         self._archive, self._partition = archive, partition
         self._header, self._lines = archive.tree(partition)
         self._entries = archive.segments(partition)

@@ -13,9 +13,10 @@ import msgspec
 from agents.errors import ConfigurationError
 from agents.settings import load_settings
 from agents.topics import LEDGER
-from lampit.audit.archive import Archive, archive_url
+from lampit.audit.archive import Archive, named_archive
 from lampit.audit.proofs import Prover, heads, places
 from lampit.audit.verify import published_heads
+from lampit.servers import settings_at
 from stream.archive import encode_line
 
 _archive: Final = click.option("--archive", "url", help="Directory or s3:// URL; default: LAMPIT_ARCHIVE_URL.")
@@ -120,7 +121,7 @@ def heads_command(url: str | None, topic: str, bootstrap: str | None, with_all: 
       lampit audit heads --archive /srv/lampit/archive
     """
     if bootstrap is not None:
-        settings = load_settings(bootstrap_servers=bootstrap)
+        settings = settings_at("--bootstrap", bootstrap)
         found = [head for head in published_heads(settings) if head.topic == topic]
     else:
         found = [head for head in heads(_open(url, topic)) if head.day or with_all]
@@ -129,7 +130,7 @@ def heads_command(url: str | None, topic: str, bootstrap: str | None, with_all: 
 
 
 def _open(url: str | None, topic: str) -> Archive:
-    return Archive.open(archive_url(url, load_settings()), topic)
+    return named_archive(url, load_settings(), topic)
 
 
 def _one(archive: Archive, partition: int | None) -> int:

@@ -15,17 +15,19 @@ import click
 import msgspec
 
 from agents.errors import ConfigurationError
-from agents.settings import Settings, load_settings
+from agents.settings import Settings
 from agents.signing import load_public
 from agents.topics import HEADS, LEDGER
 from lampit import tables
 from lampit.audit import agreement, log, succession
 from lampit.audit.agreement import Agreement
-from lampit.audit.archive import Archive, ArchiveDamaged, archive_url, on_disk
+from lampit.audit.archive import Archive, ArchiveDamaged, named_archive, on_disk
 from lampit.audit.checks import check_shown
 from lampit.audit.finding import Finding, Trust
+from lampit.audit.place import shown
 from lampit.audit.succession import Link
 from lampit.cli import EXIT_PROBLEM
+from lampit.servers import settings_at
 from stream.archive import Statement
 
 SHOWN_MAX: Final = 10
@@ -255,12 +257,13 @@ def command(
 
     Exit codes: 0 nothing differs, 1 something does, 2 wrong usage.
     """
-    given = load_settings(**({"bootstrap_servers": bootstrap} if bootstrap else {}))
+    given = settings_at("--bootstrap", bootstrap)
     settings = given if bootstrap else None
-    archive = Archive.open(archive_url(url, given), topic)
+    archive = named_archive(url, given, topic)
     published = [*(_heads_of(heads) if heads else ()), *(published_heads(settings) if settings else ())]
     trust = Trust({load_public(key) for key in keys} or None, published)
-    report = verify(archive, trust, settings, coverage, Archive.open(previous, topic) if previous else None)
+    before = Archive.open(previous, topic, f"--previous {shown(previous)}") if previous else None
+    report = verify(archive, trust, settings, coverage, before)
     if as_json:
         click.echo(msgspec.json.encode({"ok": report.is_ok, **asdict(report)}))
     else:

@@ -7,6 +7,8 @@ In: the settings as every process reads them, addresses of processes. Out: a tab
 from __future__ import annotations
 
 import logging
+import re
+from typing import Final
 
 import click
 import msgspec
@@ -15,6 +17,9 @@ from agents.errors import ConfigurationError
 from agents.settings import load_settings
 from lampit.cli import EXIT_PROBLEM
 from lampit.doctor.findings import Finding, as_json, ok, refused, show, worst
+
+_ADDRESS: Final = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/:?#@\[\]]+)(?::([0-9]{1,5}))?(/[^\s?#]*)?", re.ASCII)
+_PORT_MAX: Final = 65535
 
 
 def examine(addresses: tuple[str, ...], broker_seconds_max: float) -> list[Finding]:
@@ -34,11 +39,21 @@ def examine(addresses: tuple[str, ...], broker_seconds_max: float) -> list[Findi
     return [*found, *of_kafka, *local.check(settings, log, addresses)]
 
 
+def _addresses(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Addresses of processes, as click asks for them."""
+    for address in given:
+        match = _ADDRESS.fullmatch(address)
+        if match is None or int(match[2] or 1) > _PORT_MAX:
+            raise click.BadParameter(f"{address!r} is no address of a process: write it as http://HOST:PORT.")
+    return given
+
+
 @click.command()
 @click.option(
     "--process",
     "addresses",
     multiple=True,
+    callback=_addresses,
     metavar="URL",
     help="Also ask the process there whether it is ready (http://host:port); may be given several times.",
 )
@@ -55,8 +70,9 @@ def command(addresses: tuple[str, ...], as_object: bool, broker_seconds: float) 
 
     Looks at the settings (LAMPIT_* and LAMPIT_CONFIG, as every process reads them), the brokers, the topics and their
     configuration, how far each group is, the pseudonym key against the ledger, clocks, disk, the stores below
-    LAMPIT_DATA_DIR, the archive, the snapshots, and the processes named. Nothing is changed: no topic is made, no group
-    joined, no store opened for writing. Run it where a ledger worker runs, with that worker's settings, to see its stores.
+    LAMPIT_DATA_DIR, the archive and the key that signs it, the snapshots, and the processes named. Nothing is changed: no
+    topic is made, no group joined, no store opened for writing. Run it where a ledger worker runs, with that worker's
+    settings, to see its stores.
 
     \b
     Examples:

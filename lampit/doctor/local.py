@@ -7,6 +7,7 @@ beside a worker that has them open; nothing is written to their folders.
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import shutil
 import tempfile
@@ -24,6 +25,7 @@ from agents.desk import record_digest
 from agents.errors import LampitError
 from agents.reading import record_at
 from agents.settings import Settings
+from agents.signing import load_signer
 from agents.snapshots import Snapshots
 from agents.store import FORMAT, Meta, read_meta
 from agents.topics import LEDGER
@@ -49,7 +51,7 @@ def check(settings: Settings, log: Log | None, addresses: tuple[str, ...]) -> li
     """Everything on this machine, and the processes at the addresses."""
     found = [_disk(settings), *_stores(settings, log)]
     if settings.archive_url is not None:
-        found.append(_archive(settings, log))
+        found += [_archive(settings, log), _archive_key(settings)]
     if settings.snapshot_url is not None:
         found.append(_snapshots(settings, settings.snapshot_url, log))
     return [*found, *(_process(address) for address in addresses)]
@@ -126,7 +128,7 @@ def _archive(settings: Settings, log: Log | None) -> Finding:
 
     check = "archive"
     try:
-        archive = Archive.open(settings.archive_url or "")
+        archive = Archive.open(settings.archive_url or "", called="LAMPIT_ARCHIVE_URL")
         held = archive.next_offsets()
         of = {archive.header(number).ledger_id for number in archive.partitions()}
     except LampitError as error:
@@ -143,6 +145,18 @@ def _archive(settings: Settings, log: Log | None) -> Finding:
             check, "it is of another ledger", "name another LAMPIT_ARCHIVE_URL: one archive holds one ledger"
         )
     return _heads(check, saw, held, log.ends, settings.archive_segment_records)
+
+
+def _archive_key(settings: Settings) -> Finding:
+    """Whether an archive worker could sign. Where only others run, the key has no business to be."""
+    check = "archive key"
+    if settings.archive_key_file is None:
+        return ok(check, "LAMPIT_ARCHIVE_KEY_FILE is not set: right where no archive worker runs, which needs it")
+    try:
+        load_signer(settings.archive_key_file)
+    except LampitError as error:
+        return refused(check, str(error))
+    return ok(check, "it can be read")
 
 
 def _snapshots(settings: Settings, url: str, log: Log | None) -> Finding:
@@ -193,7 +207,7 @@ def _process(address: str) -> Finding:
         status, date, body = _get(f"{address.rstrip('/')}/health/ready")
         said: dict[str, Any] = json.loads(body)
         conditions: dict[str, dict[str, Any]] = said["conditions"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
         return problem(
             check,
             f"no answer ({type(error).__name__})",

@@ -23,10 +23,12 @@ from stream.calendar import ordinal
 from stream.explanation import Heard, Question
 from stream.rules import Rules
 from stream.tally import MEASURES
+from tests.archives import ledger, write
 from tests.unit.test_private import CASES, assert_private
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 LEDGER: Final = ROOT / "docs" / "examples" / "ledger.jsonl"
+EXAMPLE_ARCHIVE: Final = ROOT / "docs" / "examples" / "archive"
 PERSON: Final = "50928f1637a7b687f32185472e1bc659"
 FEBRUARY: Final = ("--from", "2019-02-28", "--to", "2019-02-28", "--known-from", "2019-02-28")
 MARCH: Final = ("--from", "2019-02-28", "--to", "2019-03-28")
@@ -178,6 +180,37 @@ def test_csv_has_every_posting() -> None:
 )  # fmt: skip
 def test_wrong_usage_is_said_in_a_sentence(arguments: tuple[str | Path, ...], sentence: str) -> None:
     assert sentence in audit(*arguments, exit_code=2).output
+
+
+def test_an_index_that_cannot_be_written_is_told_by_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "nowhere" / "index.duckdb"
+    refused = audit("index", EXAMPLE_ARCHIVE, file, exit_code=2)
+    assert refused.output == f"{file} cannot be written (No such file or directory): name another file.\n"
+
+
+def test_what_an_index_answers_is_in_its_help(tmp_path: Path) -> None:
+    audit("index", EXAMPLE_ARCHIVE, tmp_path / "index.duckdb")
+    (tmp_path / "figures.csv").write_text(
+        "region,date,source,wajib,recorded,unrecorded,percent\n16.05,2019-03-28,siak,14,,,\n"
+    )
+    with_index = audit("reconcile", tmp_path / "figures.csv", "--against", tmp_path / "index.duckdb", "--json")
+    assert json.loads(with_index.stdout) == {"rows": 1, "gaps": [], "not_counted": []}
+    assert "`lampit audit explain`, `coverage` and `reconcile`" in " ".join(audit("index", "--help").output.split())
+
+
+def test_a_segment_that_cannot_be_read_is_said_in_a_sentence(tmp_path: Path) -> None:
+    write(tmp_path / "archive", ledger(300, 2, 2), 100)
+    first, *_ = sorted((tmp_path / "archive" / "ledger").rglob("*.parquet"))
+    first.unlink()
+    first.mkdir()
+    said = audit("coverage", "--as-of", "2019-03-21", tmp_path / "archive", exit_code=1).output
+    assert said == "The source cannot be read (IOException): `lampit audit verify` says what an archive lacks.\n"
+
+
+@pytest.mark.parametrize("memory", ["1MiB", "20MiB"])
+def test_too_little_memory_is_told_by_its_option(memory: str) -> None:
+    refused = audit("coverage", "--as-of", "2019-03-28", "--memory", memory, LEDGER, exit_code=2)
+    assert refused.output == f"--memory {memory} is too little for this count: give more.\n"
 
 
 def test_an_unknown_person_and_a_damaged_record_are_problems(tmp_path: Path) -> None:

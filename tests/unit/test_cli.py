@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,19 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LAMPIT_")}
     return subprocess.run(
         [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment | {"PYTHONPATH": str(ROOT)},
+    )
+
+
+def shell(words: str) -> subprocess.CompletedProcess[str]:
+    """The command in a shell, without anything on standard input."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LAMPIT_")}
+    return subprocess.run(
+        ["/bin/sh", "-c", f"{shlex.quote(sys.executable)} -m lampit {words}"],
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
@@ -89,6 +103,23 @@ def test_an_error_is_one_sentence_and_a_code(error: BaseException, exit_code: in
     result = CliRunner().invoke(failing_with(error), ["fail"])
     assert result.exit_code == exit_code
     assert result.stderr == message
+
+
+@pytest.mark.parametrize("arguments", ["--help", "count - --as-of 2019-03-28", "audit heads --archive {archive}"])
+@pytest.mark.parametrize(
+    ("output", "reason"), [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")]
+)
+def test_standard_output_that_cannot_be_written_is_one_sentence(arguments: str, output: str, reason: str) -> None:
+    run = shell(f"{arguments.format(archive=ROOT / 'docs' / 'examples' / 'archive')} {output}")
+    assert (run.returncode, run.stderr) == (2, f"Standard output cannot be written ({reason}).\n")
+
+
+def test_what_writes_nothing_needs_no_standard_output() -> None:
+    """And what is written goes where it did: a reader that has enough is no failure."""
+    run = shell("audit index >&-")
+    assert run.returncode == 2 and "Missing argument" in run.stderr
+    run = shell("--help | head -n 1")
+    assert (run.stdout, run.stderr) == ("Usage: lampit [OPTIONS] COMMAND [ARGS]...\n", "")
 
 
 def test_an_unexpected_error_is_told_without_what_it_quotes() -> None:

@@ -68,6 +68,13 @@ def test_what_exists_is_not_replaced(folder: Path, tmp_path: Path) -> None:
     assert (result.exit_code, (tmp_path / "there").read_text()) == (2, "there")
 
 
+@pytest.mark.parametrize("to", [("--output", "-"), ("--to", "127.0.0.1:1")])
+def test_a_partition_that_is_not_there_is_told(folder: Path, to: tuple[str, str]) -> None:
+    """Nothing would come of it, and that looks like success."""
+    result = replayed(folder, "--partition", "1", "--partition", "3", *to)
+    assert (result.exit_code, result.output) == (2, "The archive has no partition 3: it has [0, 1].\n")
+
+
 @pytest.mark.parametrize(
     "arguments", [[], ["--output", "a", "--to", "b:1"], ["--output", "-", "--received-from", "2019-03-21"]]
 )

@@ -120,6 +120,13 @@ def test_the_command_rotates_and_says_what(old: Archive, key: bytes, rotated: Pa
     assert again.exit_code == 2 and "finished rotation" in again.output
 
 
+def test_a_place_that_cannot_be_written_is_wrong_usage(old: Archive, keys: Path) -> None:
+    place = keys / "new.key" / "archive"
+    refused = run(old, keys, "--to", place)
+    assert refused.exit_code == 2
+    assert f"--to {place} cannot be written (Not a directory, ledger/partition=0000" in refused.output
+
+
 def test_a_run_that_was_killed_is_taken_up_again(old: Archive, key: bytes, rotated: Path, tmp_path: Path) -> None:
     """At every fifth write, of segments and manifests; the files are those of a run in one go."""
 

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from agents.signing import make_key
 from lampit import reference
 from lampit.audit.archive import Archive
 from lampit.audit.verify import Report
+from lampit.broker import free_port
 from lampit.cli import lampit
 from schemas.head import HeadRecord
 from stream.archive import encode_line
@@ -197,15 +200,86 @@ def test_an_id_of_several_persons_is_listed_and_no_fault(tmp_path: Path) -> None
 
 def test_wrong_usage_is_2(tmp_path: Path, folder: Path) -> None:
     assert verified(tmp_path / "nothing").exit_code == 2
-    (tmp_path / "no.key").write_text("no key")
-    refused = verified(folder, "--public-key", tmp_path / "no.key")
-    assert refused.exit_code == 2 and "lampit audit keygen" in refused.output
     figures_of_count = write_lines(tmp_path / "count.jsonl", [{"region": "ID", "epoch": 1}])
     refused = verified(folder, "--coverage", figures_of_count)
     assert refused.exit_code == 2 and "give records of lampit.coverage" in refused.output
     make_key(tmp_path / "a.key", tmp_path / "a.key.pub")
     again = CliRunner().invoke(lampit, ["audit", "keygen", str(tmp_path / "a.key")])
     assert again.exit_code == 2 and "exists" in again.output
+
+
+@pytest.mark.parametrize("command", [("verify", "--archive"), ("coverage", "--as-of", "2019-03-22")])
+def test_a_store_that_does_not_answer_is_no_finding(command: tuple[str, ...]) -> None:
+    """Exit code 1 would say that the archive is not in order. What is secret in the URL is not told."""
+    url = f"s3://name:secret@bucket/prefix?endpoint_override=127.0.0.1:{free_port()}&scheme=http"
+    refused = CliRunner().invoke(lampit, ["audit", *command, url])
+    assert refused.exit_code == 2
+    called = "--archive s3://bucket/prefix" if command[0] == "verify" else "s3://bucket/prefix"
+    assert refused.output == (
+        f"{called} cannot be read (NETWORK_CONNECTION, ledger): check its address, that it answers, and the rights to it.\n"
+    )
+
+
+def test_a_file_that_cannot_be_read_is_no_finding(folder: Path) -> None:
+    """A folder in its place: whoever may read everything has no file that cannot be read for lack of rights."""
+    manifest = folder / "ledger/partition=00001/manifest.jsonl"
+    manifest.unlink()
+    manifest.mkdir()
+    refused = verified(folder)
+    assert refused.exit_code == 2
+    assert (
+        f"--archive {folder} cannot be read (Is a directory, ledger/partition=00001/manifest.jsonl): check"
+        in refused.output
+    )
+
+
+@pytest.mark.parametrize("url", ["s3://", "nothing://bucket"])
+def test_a_url_that_is_none_is_wrong_usage(url: str) -> None:
+    refused = CliRunner().invoke(lampit, ["audit", "verify", "--archive", url])
+    assert refused.exit_code == 2
+    assert f"--archive {url} cannot be used: give a directory, or s3://BUCKET/PREFIX" in refused.output
+
+
+def test_the_option_that_names_no_archive_is_told(folder: Path, tmp_path: Path) -> None:
+    for option, arguments in (("--archive", ()), ("--previous", ("--archive", folder))):
+        words = map(str, ("audit", "verify", *arguments, option, tmp_path / "nothing"))
+        refused = CliRunner().invoke(lampit, list(words))
+        assert refused.exit_code == 2
+        assert f"{option} {tmp_path / 'nothing'} holds no archive of lampit.ledger: give" in refused.output
+
+
+def test_a_public_key_that_is_none_is_asked_for_and_not_made(folder: Path, tmp_path: Path) -> None:
+    """A key that an auditor makes has signed nothing."""
+    other = Ed448PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    for name, content, said in (
+        ("no.key", b"no key", "holds no Ed25519 public key in PEM"),
+        ("other.key", other, "holds no Ed25519 public key in PEM"),
+        ("nowhere.pub", None, "cannot be read (No such file or directory)"),
+    ):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        refused = verified(folder, "--public-key", tmp_path / name)
+        assert refused.exit_code == 2
+        assert refused.output == (
+            f"--public-key {tmp_path / name} {said}: ask whoever runs the archive for the .pub file of its key.\n"
+        )
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("audit", "verify", "--bootstrap", "kafka"), "--bootstrap"),
+        (("audit", "heads", "--bootstrap", "kafka"), "--bootstrap"),
+        (("rotate", "--to", "new", "--new-key", "key", "--bootstrap", "kafka"), "--bootstrap"),
+        (("replay", "--to", "kafka"), "--to"),
+    ],
+    ids=["verify", "heads", "rotate", "replay"],
+)
+def test_the_option_that_names_no_broker_is_told(folder: Path, words: tuple[str, ...], option: str) -> None:
+    archive = () if "heads" in words else ("--archive", str(folder))
+    refused = CliRunner().invoke(lampit, [*words, *archive])
+    assert refused.exit_code == 2
+    assert refused.output.startswith(f"{option} cannot be used: each server should be host:port")
 
 
 def test_verifying_changes_nothing(folder: Path) -> None:

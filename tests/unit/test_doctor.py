@@ -1,0 +1,96 @@
+"""`lampit doctor` without a broker: what it says of this machine, and of addresses that are none."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from agents.signing import make_key
+from lampit.broker import free_port
+from lampit.cli import lampit
+from tests.archives import ledger, write
+
+
+@pytest.fixture(autouse=True)
+def _settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """None but those of an installation whose broker is down."""
+    for name in [name for name in os.environ if name.startswith("LAMPIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("LAMPIT_BOOTSTRAP_SERVERS", f"127.0.0.1:{free_port()}")
+    monkeypatch.setenv("LAMPIT_PSEUDONYM_KEY", "a key that only this test uses, of 32 bytes")
+    monkeypatch.setenv("LAMPIT_DATA_DIR", str(tmp_path / "data"))
+
+
+def doctor(*arguments: str) -> Result:
+    return CliRunner().invoke(lampit, ["doctor", "--broker-seconds", "0.1", *arguments])
+
+
+def found() -> dict[str, dict[str, Any]]:
+    """What was found, by name of the check."""
+    return {one["check"]: one for one in json.loads(doctor("--json").stdout)["checks"]}
+
+
+@pytest.mark.parametrize(
+    "address", ["foo", "127.0.0.1:6066", "http://", "http://a host:6066", "ftp://host:21", "http://host:65536"]
+)
+def test_an_address_that_is_none_is_wrong_usage(address: str) -> None:
+    refused = doctor("--process", address)
+    assert refused.exit_code == 2
+    assert f"{address!r} is no address of a process: write it as http://HOST:PORT." in refused.output
+
+
+def test_a_process_that_does_not_run_is_a_finding() -> None:
+    address = f"http://127.0.0.1:{free_port()}"
+    shown = doctor("--process", address)
+    assert shown.exit_code == 1
+    assert f"process {address}" in shown.output and "see that it runs and listens there" in shown.output
+
+
+def test_the_key_that_signs_is_looked_at_where_there_is_an_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "archive key" not in found()
+    write(tmp_path / "archive", ledger(100, 1, 1), 50)
+    monkeypatch.setenv("LAMPIT_ARCHIVE_URL", str(tmp_path / "archive"))
+    unset = found()
+    assert unset["archive"]["status"] == unset["archive key"]["status"] == "ok"
+    assert "right where no archive worker runs" in unset["archive key"]["saw"]
+    monkeypatch.setenv("LAMPIT_ARCHIVE_KEY_FILE", str(tmp_path / "archive.key"))
+    missing = found()["archive key"]
+    assert (missing["status"], missing["saw"]) == (
+        "problem",
+        "The file named by LAMPIT_ARCHIVE_KEY_FILE cannot be read (No such file or directory)",
+    )
+    assert "keygen" in missing["todo"]
+    (tmp_path / "archive.key").write_text("no key")
+    assert found()["archive key"]["status"] == "problem"
+    (tmp_path / "archive.key").unlink()
+    make_key(tmp_path / "archive.key", tmp_path / "archive.key.pub")
+    assert found()["archive key"]["status"] == "ok"
+
+
+def test_a_missing_archive_is_told_by_the_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMPIT_ARCHIVE_URL", str(tmp_path / "nothing"))
+    said = found()["archive"]
+    assert (said["status"], said["saw"]) == ("problem", "LAMPIT_ARCHIVE_URL holds no archive of lampit.ledger")
+
+
+@pytest.mark.parametrize("missing", ["LAMPIT_ARCHIVE_URL", "LAMPIT_ARCHIVE_KEY_FILE"])
+def test_an_archive_worker_looks_at_its_settings_before_it_asks_a_broker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    """There is none here: asked first, it would be what is told."""
+    monkeypatch.setenv("LAMPIT_ARCHIVE_URL", str(tmp_path / "archive"))
+    monkeypatch.setenv("LAMPIT_ARCHIVE_KEY_FILE", str(tmp_path / "archive.key"))
+    refused = CliRunner().invoke(lampit, ["run", "archive"])
+    assert refused.exit_code == 2
+    assert "LAMPIT_ARCHIVE_KEY_FILE cannot be read" in refused.output
+    monkeypatch.delenv(missing)
+    refused = CliRunner().invoke(lampit, ["run", "archive"])
+    assert refused.exit_code == 2
+    assert refused.output.startswith(f"{missing} is not set: ")
