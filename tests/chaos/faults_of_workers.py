@@ -11,7 +11,7 @@ from agents.barrier import wib_day
 from agents.topics import LEDGER
 from stream.ledger import ControlRecord, Day, decode_record
 from tests.chaos.cluster import NODES
-from tests.chaos.field import DAY_BETWEEN, REFUSED, SESSION_SECONDS, Field
+from tests.chaos.field import REFUSED, SESSION_SECONDS, Field
 from tests.live import Process
 
 KILLS: Final = 5
@@ -52,9 +52,9 @@ def crash(live: Field, chance: Random, points: Sequence[str]) -> None:
             armed[name] = len(live.armed[name])
     for name in armed:
         live.kill(name)
-    if CLOSING in points:
-        live.turn_day(DAY_BETWEEN)
     live.at(0.9)
+    if CLOSING in points:
+        live.turn_between()
     roles = {name.partition("-")[0] for name in armed}
 
     def is_crashed() -> bool:

@@ -44,7 +44,7 @@ DAYS: Final = (date(2019, 2, 20), date(2019, 3, 1), date(2019, 3, 29))
 """Before the flow, as it begins, after it: with months closed from January on, the second and third close some."""
 
 DAY_BETWEEN: Final = date(2019, 3, 15)
-"""Turned by faults that need one to turn while events flow."""
+"""Turned by faults that need one more day to turn."""
 
 WORKERS: Final = ("intake-a", "intake-b", "ledger-a", "ledger-b", "rollup-a", "rollup-b")
 REFUSED: Final = 2
@@ -57,7 +57,7 @@ class Field(Live):
 
     down: names that are not to be started again. refusing: names that may end with exit code 2. armed: what a name's next
     starts have in their environment besides the settings. ended: (name, exit code, reason) of what was started again. day: the
-    last one turned.
+    last one turned while events flow.
     """
 
     cluster: Cluster = field(default_factory=Cluster)
@@ -71,7 +71,7 @@ class Field(Live):
     always: dict[str, dict[str, str]] = field(default_factory=dict)
     ended: list[tuple[str, int, str]] = field(default_factory=list)
     flows: list[Flow] = field(default_factory=list)
-    day: date = DAYS[0]
+    day: date = DAYS[1]
     _ended_at: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -240,10 +240,12 @@ class Field(Live):
         self.turn_day(DAYS[2])
         return self.wait_until_counted(DAYS[2])
 
-    def turn_day(self, day: date) -> None:
-        """Append the day to every partition."""
-        super().turn_day(day)
-        self.day = day
+    def turn_between(self) -> None:
+        """Turn a day more before the last, once all is counted: copies that are under way belong to the day after."""
+        self.wait_until(lambda: all(flow.share >= 1.0 for flow in self.flows), "everything to be acknowledged")
+        self.wait_until_counted(self.day)
+        self.day = DAY_BETWEEN
+        self.turn_day(self.day)
 
     def stop(self) -> None:
         """End what sends."""
