@@ -28,6 +28,7 @@ from agents.settings import Settings
 decoding.install()
 
 FETCH_BYTES_MAX: Final = 24 * 1024 * 1024
+COMMIT_SECONDS_MAX: Final = 10.0
 
 Result = TypeVar("Result")
 Positions = Mapping[TP, int | None]
@@ -213,10 +214,12 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
     async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
         """Commit; false when the group does not take it (a rebalance is under way, or was)."""
         try:
-            await self._ensure_consumer().commit(
-                {TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
-            )
-        except (KafkaError, IllegalStateError) as error:
+            # aiokafka tries for as long as the coordinator is away, and all deliveries would wait behind it.
+            async with asyncio.timeout(COMMIT_SECONDS_MAX):
+                await self._ensure_consumer().commit(
+                    {TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
+                )
+        except (KafkaError, IllegalStateError, TimeoutError) as error:
             self.log.warning("commit refused: %s", type(error).__name__)
             return False
         return True

@@ -1,4 +1,7 @@
-"""A consumer whose background work has ended is an error at the next poll, not a topic on which nothing comes any more."""
+"""A consumer whose background work has ended is an error at the next poll, not a topic on which nothing comes any more.
+
+And a coordinator that does not answer holds up nobody for long.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,15 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
+from faust.types import TP
 
+import agents.driver_thread as thread_module
 from agents.app import create_app
 from agents.driver import Transport
 from agents.driver_thread import ConsumerThread
 from agents.settings import Settings
-from tests.brokers import Broker
+from agents.topics import Topic, ensure_topics
+from tests.brokers import Broker, KafkaCluster
 
 
 def die_fetching(consumer: Any) -> Any:
@@ -60,6 +66,46 @@ def test_a_dead_consumer_is_an_error_at_the_next_poll(kafka: Broker, tmp_path: P
                 await asyncio.wait_for(thread._fetch_records(consumer, set(), 0.1, 10), 60)
         finally:
             consumer._fetcher._fetch_task, consumer._coordinator._coordination_task = alive
+            await consumer.stop()
+
+    asyncio.run(run())
+
+
+def test_a_commit_without_an_answer_is_not_taken(
+    kafka_cluster: KafkaCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every broker frozen: false within the limit, so that deliveries go on; taken again once they answer."""
+    monkeypatch.setattr(thread_module, "COMMIT_SECONDS_MAX", 2.0)
+    settings = Settings(
+        bootstrap_servers=kafka_cluster.broker.bootstrap_servers, replication_factor=3, data_dir=tmp_path
+    )
+    ensure_topics(settings, [Topic("committed", 1, "delete")])
+
+    async def run() -> None:
+        app = create_app("committing", settings)
+        app.finalize()
+        thread = ConsumerThread(app.consumer, loop=asyncio.get_running_loop())
+        consumer = thread._create_worker_consumer(Transport(app.conf.broker_consumer, app))
+        await consumer.start()
+        thread._consumer = consumer
+        try:
+            consumer.subscribe(["committed"])
+            async with asyncio.timeout(60):
+                while not consumer.assignment():
+                    await asyncio.sleep(0.05)
+            assert await thread.commit_offsets({TP("committed", 0): 0})
+            for node in (1, 2, 3):
+                kafka_cluster.pause(node)
+            try:
+                async with asyncio.timeout(20):
+                    assert not await thread.commit_offsets({TP("committed", 0): 0})
+            finally:
+                for node in (1, 2, 3):
+                    kafka_cluster.resume(node)
+            async with asyncio.timeout(60):
+                while not await thread.commit_offsets({TP("committed", 0): 0}):
+                    await asyncio.sleep(0.05)
+        finally:
             await consumer.stop()
 
     asyncio.run(run())
