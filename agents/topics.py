@@ -34,6 +34,7 @@ CLOSINGS: Final = "lampit.closings"
 HEADS: Final = "lampit.heads"
 
 METADATA_SECONDS_MAX: Final = 30
+RECORD_BYTES_MAX: Final = 8 * 1024 * 1024
 METADATA_PAUSE_SECONDS: Final = 0.1
 BROKER_SECONDS_MAX: Final = 30.0
 REPLICAS_FOR_QUORUM: Final = 3
@@ -55,7 +56,9 @@ def topics_of(settings: Settings) -> list[Topic]:
     """Every topic of Lampit."""
     many = settings.partitions
     # Oversized input should come in and be refused with a reason, not be lost at the producer's.
-    intake = {"retention.ms": str(30 * DAY_MS), "max.message.bytes": str(8 * 1024 * 1024)}
+    intake = {"retention.ms": str(30 * DAY_MS), "max.message.bytes": str(RECORD_BYTES_MAX)}
+    # A list is of all anomalies of a person: an event that is sent again and again under new ids makes a long one.
+    anomalies = {"max.message.bytes": str(RECORD_BYTES_MAX)}
     return [
         *(Topic(name, many, "delete", intake) for name in INTAKE_TOPICS),
         Topic(LEDGER, many, "delete", {"retention.ms": "-1", "retention.bytes": "-1"}),
@@ -64,7 +67,7 @@ def topics_of(settings: Settings) -> list[Topic]:
         # Every key is written once and kept; compaction takes out what a crash made a roll-up write again.
         Topic(CLOSINGS, 1, "compact"),
         Topic(REJECTED, 1, "delete", {"retention.ms": str(90 * DAY_MS)}),
-        Topic(ANOMALIES, many, "compact"),
+        Topic(ANOMALIES, many, "compact", anomalies),
         Topic(HEADS, 1, "compact"),
     ]
 
