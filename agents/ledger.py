@@ -26,7 +26,7 @@ from agents.courier import Courier
 from agents.damage import noting_damage
 from agents.desk import Desk
 from agents.driver import Positions, commit, fetches, lag, passed
-from agents.health import Web
+from agents.health import Web, is_late
 from agents.other_days import add_route
 from agents.producer import FencedProducer
 from agents.reading import end_offset, newest
@@ -50,8 +50,6 @@ PUBLISH_SECONDS_MAX: Final = 0.25
 
 BEHIND_RECORDS: Final = 1_000
 """With that many waiting in a partition, the figures of now matter less than those of soon."""
-
-LATE_SECONDS: Final = 30.0
 
 FETCH_SECONDS_MAX: Final = 180.0
 """Of snapshots at a takeover: the group waits for this worker's next fetch of records for 300 s (`agents.app`)."""
@@ -262,8 +260,7 @@ class LedgerAgent:
         before = self._applied.get(desk.partition, 0)
         self._applied[desk.partition] = desk.meta.next_offset
         unpublished = desk.meta.day is not None and (desk.meta.published_through < before or desk.subjects_wait)
-        old = behind > 0 and time.time() - desk.last_timestamp_ms / 1000 > LATE_SECONDS
-        return not desk.caught_up or unpublished or old
+        return not desk.caught_up or unpublished or is_late(behind, desk.last_timestamp_ms, time.time())
 
     def _lock(self, partition: int) -> asyncio.Lock:
         return self._locks.setdefault(partition, asyncio.Lock())
