@@ -174,11 +174,18 @@ class LedgerAgent:
         return not self._waiting and all(desk.caught_up for desk in self.desks.values())
 
     async def _lists(self, partition: int) -> dict[str, bool]:
-        """The people whose anomalies were given out, and whether there are any now: others' stores may have been further."""
+        """The people whose anomalies were given out, and whether there may be any now: others' stores may have been further.
+
+        Uncommitted: the workers of other partitions give lists out here too, and behind an open transaction of one of them
+        lies what the last owner gave out. Which of a person's lists counts is not known then: any that is not empty does,
+        and at worst a list is given out that stands there already.
+        """
         found: dict[str, bool] = {}
-        async for record in newest(self.settings, ANOMALIES, partition):
+        async for record in newest(self.settings, ANOMALIES, partition, uncommitted=True):
             if record.key is not None and record.value is not None:
-                found[record.key.decode()] = bool(msgspec.json.decode(record.value)["anomalies"])
+                is_any = bool(msgspec.json.decode(record.value)["anomalies"])
+                subject = record.key.decode()
+                found[subject] = found.get(subject, False) or is_any
         return found
 
     async def work(self, stream: Any) -> None:
