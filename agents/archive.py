@@ -6,7 +6,8 @@ Started by `lampit run archive`, as often as there are partitions.
 Where segments end is a function of the log alone: at multiples of LAMPIT_ARCHIVE_SEGMENT_RECORDS, and behind every record
 that turns the business day. Where to go on is read from the archive itself: what waits in memory for the end of its
 segment is read again after a restart, and the same segments come out, byte for byte. The Merkle tree over the records grows
-behind the segments, while the log has nothing that waits; the head of a day is published with the root of its tree.
+behind the segments, while the log has nothing that waits; the head of a day is published with the root of its tree, before
+the tree grows on: so a restart knows which heads may be missing, without reading them (that needs a right of its own).
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ logger = logging.getLogger("lampit.archive")
 
 MEASURE_SECONDS: Final = 1.0
 TREE_SEGMENTS: Final = 8
-"""Hashed before it is looked whether records wait again, a quarter of a second each."""
+"""Hashed before it is looked whether records wait again, a quarter of a second each.
+
+After a restart the heads of days among as many are published again: let an older process not have hashed more at once.
+"""
 
 ARCHIVED: Final = (LEDGER, CLOSINGS)
 
@@ -80,7 +84,7 @@ class ArchiveAgent:
         self._gardener = Courier(self.app, self._grow, MEASURE_SECONDS)
 
     async def begin(self, partitions: frozenset[TP]) -> Positions:
-        """Read how far the archive is; publish the last head of a day again, in case that was cut short."""
+        """Read how far the archive is; publish the last heads of days again, in case that was cut short."""
         for tp in set(self.writers) - partitions:
             del self.writers[tp], self.trees[tp]
         for tp in sorted(partitions - self.writers.keys()):
@@ -90,9 +94,8 @@ class ArchiveAgent:
             metrics.archive_position(tp.topic, tp.partition, books.next_offset)
             metrics.archive_tree(tp.topic, tp.partition, tree.next_offset)
             logger.info("%s-%d: the archive goes on at %d", tp.topic, tp.partition, books.next_offset)
-            head = tree.last_day(books.entries)
-            if head is not None:
-                self._heads.append(head)
+            # Those before were acknowledged before the tree grew by these: `_grow` waits for it. Twice is the same: by key.
+            self._heads += tree.last_days(books.entries, TREE_SEGMENTS)
         return {tp: self.writers[tp].next_offset for tp in partitions}
 
     def _books(self, tp: TP) -> tuple[Books, TreeBooks]:
@@ -123,9 +126,9 @@ class ArchiveAgent:
         self._gardener.wake()
 
     async def _grow(self) -> None:
-        """Let the trees grow up to the last segments, unless records wait: writing them comes first."""
+        """Let the trees grow up to the last segments, unless records wait: writing them comes first; and so do heads."""
         for tp, tree in list(self.trees.items()):
-            while not self._is_behind and self.trees.get(tp) is tree:
+            while not self._is_behind and not self._heads and self.trees.get(tp) is tree:
                 entries = list(self.writers[tp].books.entries)
                 if len(tree.lines) == len(entries):
                     break
@@ -139,12 +142,14 @@ class ArchiveAgent:
 
     async def _deliver(self) -> None:
         """Publish the heads that wait, commit and measure."""
-        heads, self._heads = self._heads, []
+        heads = list(self._heads)
         if heads:
             if not self._started:
                 await self._producer.start()
                 self._started = True
             await self._producer.send_all(_head_record(head) for head in heads)
+            del self._heads[: len(heads)]  # only now: until then no tree grows on
+            self._gardener.wake()
         await commit(self.app, {tp: one.books.next_offset for tp, one in self.writers.items()})
         behind = await lag(self.app)
         for tp, one in self.writers.items():

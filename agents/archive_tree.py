@@ -82,10 +82,11 @@ class TreeBooks:
                 raise ValueError("its hashes do not give its root")
         self.lines, self._tree = lines, tree
 
-    def last_day(self, entries: Sequence[Entry]) -> Statement | None:
-        """The newest head of a day."""
-        told = zip(reversed(entries[: len(self.lines)]), reversed(self.lines), strict=True)
-        return next((head(self.header, entry, line) for entry, line in told if entry.day), None)
+    def last_days(self, entries: Sequence[Entry], most: int) -> list[Statement]:
+        """The heads of days among the last segments hashed, `most` of them."""
+        done = len(self.lines)
+        told = list(zip(entries[:done], self.lines, strict=True))[-most:]
+        return [head(self.header, entry, line) for entry, line in told if entry.day]
 
     def grow(self, entries: Sequence[Entry], most: int) -> list[Statement]:
         """Hash the next segments of the manifest, `most` of them at most, and write the file; the heads of days among them."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 from faust.web.drivers import aiohttp as stock
@@ -26,6 +26,9 @@ READY = Gauge("lampit_ready", "1 when /health/ready of this process says so, els
 COMPRESSED_IN_THREAD_BYTES_MIN = 64 * 1024
 # The lowest: of a country's gauges it leaves a sixth more than the usual level, in a quarter of its time.
 COMPRESSION_LEVEL = 1
+
+LATE_SECONDS: Final = 30.0
+"""While records wait in a log, figures whose newest record is older than that are not those of now."""
 
 
 @dataclass
@@ -58,6 +61,14 @@ class Health:
     def as_json(self) -> dict[str, Any]:
         conditions = {name: {"ok": holds, "why": why} for name, (holds, why) in sorted(self.conditions.items())}
         return {"ready": self.ready, "conditions": conditions}
+
+
+def is_late(behind: int, last_timestamp_ms: int, now: float) -> bool:
+    """Whether an agent lags. behind: records that wait; last_timestamp_ms: of the newest record it has applied.
+
+    With nothing waiting the newest record may be of any age.
+    """
+    return behind > 0 and now - last_timestamp_ms / 1000 > LATE_SECONDS
 
 
 class Web(stock.Web):

@@ -26,7 +26,7 @@ from agents.courier import Courier
 from agents.damage import noting_damage
 from agents.desk import Desk
 from agents.driver import Positions, commit, fetches, lag, passed
-from agents.health import Web
+from agents.health import Web, is_late
 from agents.other_days import add_route
 from agents.producer import FencedProducer
 from agents.reading import end_offset, newest
@@ -50,8 +50,6 @@ PUBLISH_SECONDS_MAX: Final = 0.25
 
 BEHIND_RECORDS: Final = 1_000
 """With that many waiting in a partition, the figures of now matter less than those of soon."""
-
-LATE_SECONDS: Final = 30.0
 
 FETCH_SECONDS_MAX: Final = 180.0
 """Of snapshots at a takeover: the group waits for this worker's next fetch of records for 300 s (`agents.app`)."""
@@ -176,11 +174,18 @@ class LedgerAgent:
         return not self._waiting and all(desk.caught_up for desk in self.desks.values())
 
     async def _lists(self, partition: int) -> dict[str, bool]:
-        """The people whose anomalies were given out, and whether there are any now: others' stores may have been further."""
+        """The people whose anomalies were given out, and whether there may be any now: others' stores may have been further.
+
+        Uncommitted: the workers of other partitions give lists out here too, and behind an open transaction of one of them
+        lies what the last owner gave out. Which of a person's lists counts is not known then: any that is not empty does,
+        and at worst a list is given out that stands there already.
+        """
         found: dict[str, bool] = {}
-        async for record in newest(self.settings, ANOMALIES, partition):
+        async for record in newest(self.settings, ANOMALIES, partition, uncommitted=True):
             if record.key is not None and record.value is not None:
-                found[record.key.decode()] = bool(msgspec.json.decode(record.value)["anomalies"])
+                is_any = bool(msgspec.json.decode(record.value)["anomalies"])
+                subject = record.key.decode()
+                found[subject] = found.get(subject, False) or is_any
         return found
 
     async def work(self, stream: Any) -> None:
@@ -262,8 +267,7 @@ class LedgerAgent:
         before = self._applied.get(desk.partition, 0)
         self._applied[desk.partition] = desk.meta.next_offset
         unpublished = desk.meta.day is not None and (desk.meta.published_through < before or desk.subjects_wait)
-        old = behind > 0 and time.time() - desk.last_timestamp_ms / 1000 > LATE_SECONDS
-        return not desk.caught_up or unpublished or old
+        return not desk.caught_up or unpublished or is_late(behind, desk.last_timestamp_ms, time.time())
 
     def _lock(self, partition: int) -> asyncio.Lock:
         return self._locks.setdefault(partition, asyncio.Lock())

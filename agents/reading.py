@@ -64,9 +64,15 @@ async def record_at(settings: Settings, topic: str, partition: int, offset: int)
     return None
 
 
-async def newest(settings: Settings, topic: str, partition: int) -> AsyncIterator[ConsumerRecord]:
-    """The committed records of a compacted topic, oldest first: of each key the last one counts."""
-    async with reader(settings) as consumer:
+async def newest(
+    settings: Settings, topic: str, partition: int, *, uncommitted: bool = False
+) -> AsyncIterator[ConsumerRecord]:
+    """The committed records of a compacted topic, oldest first: of each key the last one counts.
+
+    uncommitted: all there are, to the very end. Behind an open transaction committed ones are hidden; among these are also
+    those of that one, and of aborted ones: the last one of a key may never count.
+    """
+    async with reader(settings, isolation_level="read_uncommitted" if uncommitted else "read_committed") as consumer:
         tp = TopicPartition(topic, partition)
         consumer.assign([tp])
         await consumer.seek_to_beginning(tp)

@@ -26,6 +26,7 @@ from agents.barrier import LedgerIdentity
 from agents.closings import Closings, TakenOver
 from agents.courier import Courier
 from agents.driver import Fetch, Positions, commit, fetches, lag, passed
+from agents.health import is_late
 from agents.other_days import ask
 from agents.producer import FencedProducer, Record
 from agents.reading import end_offset
@@ -225,16 +226,23 @@ class RollupAgent:
         """Measure, and say whether the figures are those of now."""
         behind: Mapping[TP, int] = await lag(self.app)
         records = behind.get(TP(PARTIALS, 0))
-        active = records is not None
-        self.app.health.set("caught_up", active and self.caught_up and self._given_out, self._why(active))
+        why = self._why_not(records)
+        self.app.health.set("caught_up", why is None, why or "")
         missing = sorted(set(range(self.identity.partitions)) - self._heads.keys())
         self.app.health.set(
             "all_partitions", self.day is not None, f"partitions {missing} have no head of this day yet"
         )
         metrics.position(PARTIALS, 0, self._next_offset, records or 0, self._last_timestamp_ms)
 
-    def _why(self, active: bool) -> str:
-        return "figures are being added up" if active else "another process is the active roll-up"
+    def _why_not(self, behind: int | None) -> str | None:
+        """Why the figures shown are not those of now; None where they are."""
+        if behind is None:
+            return "another process is the active roll-up"
+        if not (self.caught_up and self._given_out):
+            return "figures are being added up"
+        if is_late(behind, self._last_timestamp_ms, time.time()):
+            return f"figures are behind the log: {behind} records of {PARTIALS} wait"
+        return None
 
 
 def build(settings: Settings, identity: LedgerIdentity, reference: Reference) -> RollupAgent:

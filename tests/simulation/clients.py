@@ -19,6 +19,7 @@ from aiokafka.errors import IllegalStateError, ProducerFenced
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from tests.simulation.broker import ConcurrentTransactions
+from tests.simulation.log import PartitionLog
 from tests.simulation.network import Network
 
 RETRY_SECONDS: Final = 0.01
@@ -197,11 +198,14 @@ class Position:
 
 
 class SimulatedConsumer:
-    """An AIOKafkaConsumer that reads committed records: of no group, or of one whose assignments it is told."""
+    """An AIOKafkaConsumer: of no group, or of one whose assignments it is told."""
 
-    def __init__(self, network: Network, *, group_id: str | None = None, **_: Any) -> None:
+    def __init__(
+        self, network: Network, *, group_id: str | None = None, isolation_level: str = "read_committed", **_: Any
+    ) -> None:
         """Not started."""
         self._network = network
+        self._is_committed = isolation_level == "read_committed"
         self.group_id = group_id
         self.member = ""
         self.generation = -1
@@ -252,11 +256,9 @@ class SimulatedConsumer:
         return await self._network.ask("ListOffsets first", lambda: dict.fromkeys(partitions, 0))
 
     async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
-        """The last stable offsets."""
+        """The last stable offsets; uncommitted: the ends."""
         logs = self._network.broker.logs
-        return await self._network.ask(
-            "ListOffsets end", lambda: {tp: logs[tp].last_stable_offset for tp in partitions}
-        )
+        return await self._network.ask("ListOffsets end", lambda: {tp: self._end(logs[tp]) for tp in partitions})
 
     async def committed(self, tp: TopicPartition) -> int | None:
         """The group's offset."""
@@ -277,7 +279,7 @@ class SimulatedConsumer:
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
     ) -> dict[TopicPartition, list[ConsumerRecord]]:
-        """Committed records, and positions behind them; nothing after `timeout_ms` if there is none."""
+        """Records, and positions behind them; nothing after `timeout_ms` if there is none."""
         chosen = [tp for tp in partitions or sorted(self.states) if self.states[tp].has_valid_position]
         asked = {tp: (self.states[tp], self.states[tp].position) for tp in chosen}
         most = max_records or 500
@@ -294,13 +296,17 @@ class SimulatedConsumer:
         return found
 
     def _read(self, tp: TopicPartition, position: int, most: int) -> tuple[list[ConsumerRecord], int, int]:
-        """Records, the position behind them, the last stable offset. Markers at the end may be passed over now or later."""
+        """Records, the position behind them, the end. Markers at the end may be passed over now or later."""
         log = self._network.broker.logs[tp]
+        end = self._end(log)
         records = []
-        for record in log.committed(position):
+        for record in log.committed(position) if self._is_committed else log.uncommitted(position):
             if len(records) == most:
-                return records, records[-1].offset + 1, log.last_stable_offset
+                return records, records[-1].offset + 1, end
             records.append(record)
-        stable = max(position, log.last_stable_offset)
         passed = not records or self._network.loop.chance.random() < 0.5
-        return records, stable if passed else records[-1].offset + 1, log.last_stable_offset
+        return records, max(position, end) if passed else records[-1].offset + 1, end
+
+    def _end(self, log: PartitionLog) -> int:
+        """How far this one sees."""
+        return log.last_stable_offset if self._is_committed else log.end_offset

@@ -1,4 +1,4 @@
-"""One partition as the simulated broker keeps it, and what readers of committed records see of it.
+"""One partition as the simulated broker keeps it, and what readers of it see.
 
 In: batches of producers, markers of transactions. Out: records by offset. Called by `tests.simulation.broker`.
 
@@ -6,6 +6,7 @@ In: batches of producers, markers of transactions. Out: records by offset. Calle
 | --- | --- |
 | a batch is appended whole, its offsets follow on each other | `append` |
 | read_committed: nothing from the last stable offset on, nothing of an aborted transaction (KIP-98) | `committed` |
+| read_uncommitted: everything up to the end, in its order (KIP-98) | `uncommitted` |
 | a marker takes an offset, and nobody sees it | `end` |
 | a batch of an idempotent producer is stored once, however often it is sent (KIP-98) | `append`, by sequence |
 | compaction keeps the last record of every key, and offsets | `compact` |
@@ -107,6 +108,13 @@ class PartitionLog:
                 return
             if entry.state == "committed" and entry.record is not None:
                 yield entry.record
+
+    def uncommitted(self, position: int) -> Iterator[ConsumerRecord]:
+        """What a reader of everything sees from an offset on, also of open transactions and of aborted ones."""
+        for number in range(bisect_left(self.entries, position, key=attrgetter("offset")), len(self.entries)):
+            record = self.entries[number].record
+            if record is not None:
+                yield record
 
     def compact(self, through: int) -> None:
         """Take out every record below an offset, and below the last stable one, whose key comes again there."""

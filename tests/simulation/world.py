@@ -22,7 +22,7 @@ from unittest.mock import patch
 
 import aiokafka
 
-from agents import intake, ledger, rollup
+from agents import archive, intake, ledger, rollup
 from agents.barrier import day_record, ensure_ledger
 from agents.errors import Fenced, LostWrite
 from agents.settings import Settings
@@ -39,6 +39,7 @@ from tests.simulation.faults import NEVER, Faults, steps
 from tests.simulation.loop import OWNER, Died, Loop, Owner, Trace
 from tests.simulation.network import Network, Weather
 
+TOPICS: Final = {"intake": INTAKE_TOPICS, "ledger": (LEDGER,), "rollup": (PARTIALS,), "archive": (LEDGER, CLOSINGS)}
 NAMES: Final = ("intake-a", "intake-b", "ledger-a", "ledger-b", "rollup-a", "rollup-b")
 FAULT_SECONDS: Final = 30.0
 """Events, days and faults come in this time."""
@@ -125,6 +126,8 @@ class World:
             intake.build(settings, identity, pseudonymise)
         elif kind == "ledger":
             ledger.build(settings, identity, places)
+        elif kind == "archive":
+            archive.build(settings, identity)
         else:
             rollup.build(settings, identity, places)
         await self.apps[OWNER.get()].run()
@@ -237,7 +240,7 @@ class World:
             if known.state in ("committed", "aborted"):
                 self.network.complete(name)
         for name, group in self.broker.groups.items():
-            topics = {"intake": INTAKE_TOPICS, "ledger": (LEDGER,), "rollup": (PARTIALS,)}[name.rpartition(".")[2]]
+            topics = TOPICS[name.rpartition(".")[2]]
             group.advance(self.loop.now, [tp for topic in topics for tp in self.broker.partitions(topic)], self.chance)
         self.loop.at(TICK_SECONDS, self._tick)
 
@@ -284,7 +287,7 @@ class World:
             "agents.desk.BARRIER_RECORDS_MAX": few,
             "agents.desk.LISTS_MAX": few,
             "agents.closings.RECORDS_MAX": few,
-            **{f"agents.{name}.create_app": self._create_app for name in ("intake", "ledger", "rollup")},
+            **{f"agents.{name}.create_app": self._create_app for name in TOPICS},
             **{f"agents.{name}.time": clock for name in CLOCKED},
         }
         with ExitStack() as stack:

@@ -257,11 +257,14 @@ def test_a_tree_that_this_key_did_not_sign_is_made_again(tmp_path: Path, change:
     raw = write_tree(header, lines)
     path.write_bytes(raw.replace(b":", b": ") if change == "spelling" else raw)
     tree = TreeBooks(books.files, books.header, SIGNER, books.entries)
-    assert tree.lines == [] and tree.last_day(books.entries) is None
+    assert tree.lines == [] and tree.last_days(books.entries, 1_000) == []
     grow(tree, books)
     assert contents(tmp_path) == before
-    day = TreeBooks(books.files, books.header, SIGNER, books.entries).last_day(books.entries)
-    assert day is not None and day.day == "2019-03-24" and day.root
+    grown = TreeBooks(books.files, books.header, SIGNER, books.entries)
+    days = grown.last_days(books.entries, len(books.entries))
+    assert [one.day for one in days] == [f"2019-03-{day}" for day in range(20, 25)] and all(one.root for one in days)
+    assert grown.last_days(books.entries, len(books.entries) - days[-2].segments) == days[-1:]
+    assert grown.last_days(books.entries, len(books.entries) - days[-2].segments + 1) == days[-2:]
 
 
 def test_an_archive_of_another_ledger_is_refused(folder: Path) -> None:
