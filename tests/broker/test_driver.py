@@ -160,7 +160,7 @@ def test_what_is_taken_away_is_not_begun_again_before_the_next_assignment(kafka:
         active, idle = (one, two) if calls("one")[-1] == ("begin", [0]) else (two, one)
         name = active.log.stem
         before = len(calls(name))
-        # As long as its session lasts the group waits for this one: longer than a worker takes to start and a poll to come back.
+        # The group waits for this one as long as its session lasts: a worker starts and a poll comes back in less.
         idle.process.send_signal(signal.SIGSTOP)
         with Worker(kafka, tmp_path, "three", [topic], **options):
             wait_for(lambda: ("revoked", [0]) in calls(name)[before:], "the partition to be taken away")

@@ -63,7 +63,11 @@ class Thread(ConsumerThread):
 
     async def in_thread(self, call: Coroutine[Any, Any, Any]) -> Any:
         """As one step of the other thread."""
-        await asyncio.sleep(0)
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            call.close()  # or Python warns that it was never awaited
+            raise
         result = await call
         await asyncio.sleep(0)
         return result
