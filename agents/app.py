@@ -95,8 +95,6 @@ class App(faust.App):
         self.health.set("assigned", True)
 
     async def _tell_assigned(self, _: Any, assigned: set[TP], **__: Any) -> None:
-        if not assigned:  # Faust seeks nothing then
-            self.began(frozenset())
         if self.on_assigned is not None:
             await self.on_assigned(frozenset(TP(*tp) for tp in assigned))
 
@@ -139,8 +137,9 @@ def create_app(
     """An app whose consumer group is `<group_prefix>.<name>`.
 
     `begin(partitions)` gives the next offset of each (None: the committed one, else the first). Faust calls it after every
-    rebalance, outside the group's callbacks, sometimes twice; it is cancelled when the next rebalance comes first. It may
-    open stores (seconds); rebuilding one means to return 0. `revoked` comes when the agent has let go of its batch.
+    rebalance, outside the group's callbacks, sometimes twice, and the driver with no partitions where there are none; it is
+    cancelled when the next rebalance comes first, and has ended before `revoked` comes. It may open stores (seconds);
+    rebuilding one means to return 0. `revoked` comes when the agent has let go of its batch.
     """
     data_dir = Path(settings.data_dir)
     data_dir.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final, cast
 
 import faust
 from aiokafka.errors import IllegalStateError
@@ -27,6 +27,8 @@ from agents.driver_thread import Begin, ConsumerThread, Fetch, Positions
 from agents.errors import LampitError, LostRecords
 
 __all__ = ["Begin", "Consumer", "Fetch", "Positions", "RawSchema", "Transport", "commit", "fetches", "lag", "positions"]
+
+TAKEN_AWAY: Final = "partitions are being taken away: the next assignment says what is begun"
 
 
 class RawSchema(faust.Schema[Any, Any]):
@@ -49,6 +51,8 @@ class Consumer(stock.Consumer):
         # Where each partition's agent stands: all before it is done.
         self.done: dict[TP, int] = {}
         self._seeking = asyncio.Lock()
+        self._beginnings: set[asyncio.Task[Any]] = set()
+        self._is_rebalancing = False
         self._in_hand: set[TP] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -83,7 +87,26 @@ class Consumer(stock.Consumer):
         return 0
 
     async def seek_to_committed(self) -> Any:
-        """Faust calls this after every rebalance, and where it threw fetched records away: ask our stores."""
+        """Faust calls this after every rebalance, and where it threw fetched records away: ask our stores.
+
+        A poll that comes back while partitions are being taken away is such a place. Nothing is begun then: what this process
+        had may be another's by now, and nobody would close it again.
+        """
+        if self._is_rebalancing:
+            raise IllegalStateError(TAKEN_AWAY)
+        beginning = asyncio.create_task(self._begin())
+        self._beginnings.add(beginning)
+        try:
+            return await beginning
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise IllegalStateError(TAKEN_AWAY) from None  # a cancellation would end Faust's fetcher, or its recovery
+        finally:
+            self._beginnings.discard(beginning)
+
+    async def _begin(self) -> Any:
         assigned = frozenset(TP(*tp) for tp in self.assignment())
         try:
             # Both callers can be here at once. Faust's own time limit ends recovery for good, without a word.
@@ -102,6 +125,15 @@ class Consumer(stock.Consumer):
         cast(Any, self.app).began(assigned)
         # None: Faust is not to drop what lies before offsets it remembers.
         return dict.fromkeys(positions)
+
+    async def _give_up_beginning(self) -> None:
+        """Until the next assignment nothing is begun. What was begun by now is there for who is told of what is taken away."""
+        self._is_rebalancing = True
+        if beginnings := set(self._beginnings):
+            for beginning in beginnings:
+                beginning.cancel()
+            # The group waits no longer than this for a member either.
+            await asyncio.wait(beginnings, timeout=self.app.conf.broker_rebalance_timeout)
 
     def current(self, fetch: Fetch) -> bool:
         """False for what was fetched before the last seek, or reaches an agent while a rebalance is under way.
@@ -128,10 +160,18 @@ class Consumer(stock.Consumer):
             self._idle.set()
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        await self._give_up_beginning()
         await super().on_partitions_revoked(revoked)
         # What is assigned again has to be begun again before anything of it reaches an agent.
         for tp in revoked:
             self.done.pop(TP(*tp), None)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        self._is_rebalancing = False
+        await super().on_partitions_assigned(assigned, generation_id)
+        # Faust seeks nothing then, and nobody would hear that this is all.
+        if not assigned and not self.app.should_stop:
+            await self.seek_to_committed()
 
     async def wait_empty(self) -> None:
         """Wait for what the agents have in hand. Faust also waited for fetches that it had itself thrown away."""

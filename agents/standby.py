@@ -64,13 +64,19 @@ class Standby:
         self._is_free = is_free
         self._desks: dict[int, Desk] = {}
         self._locks: dict[int, asyncio.Lock] = {}
+        self._opening: dict[int, asyncio.Task[None]] = {}
         self._retry_at: dict[int, float] = {}
         if settings.standby_numbers:
             app.task(self._run)
 
     async def leave(self, partitions: set[int]) -> None:
-        """These are this worker's own now: close their copies, once no work is under way on them."""
+        """These are this worker's own now: close their copies, once no work is under way on them.
+
+        A copy that is still fetched is given up: it has no time limit, and its files are there for `begin` to go on with.
+        """
         self.live = partitions
+        for partition in partitions & self._opening.keys():
+            self._opening[partition].cancel()
         for partition in partitions & self._settings.standby_numbers:
             async with self._lock(partition):
                 await self._close(partition)
@@ -124,16 +130,28 @@ class Standby:
             async with self._lock(partition):
                 if self.live is None or partition in self.live:
                     continue
+                self._opening[partition] = opening = asyncio.create_task(self._open(partition))
                 try:
-                    store = await self._stores.open(partition, Until())
-                    try:
-                        self._desks[partition] = desk = self._desk(partition, store)
-                    except BaseException:
-                        store.close()
+                    await opening
+                except asyncio.CancelledError:
+                    if _is_cancelled():
                         raise
-                    logger.info("partition %d: a warm copy begins at %d", partition, desk.meta.next_offset)
-                except Exception as error:
-                    self._failed(partition, error)
+                    logger.info("partition %d: its warm copy is left before it was there", partition)
+                finally:
+                    del self._opening[partition]
+
+    async def _open(self, partition: int) -> None:
+        """Begin a copy. A task of its own, so that `leave` can end it."""
+        try:
+            store = await self._stores.open(partition, Until())
+            try:
+                self._desks[partition] = desk = self._desk(partition, store)
+            except BaseException:
+                store.close()
+                raise
+            logger.info("partition %d: a warm copy begins at %d", partition, desk.meta.next_offset)
+        except Exception as error:
+            self._failed(partition, error)
 
     async def _apply(self, desk: Desk, fetch: Fetch) -> None:
         """Apply a fetch, if the desk is still a copy; then leave the worker as much time as that took."""
@@ -169,6 +187,12 @@ class Standby:
 
     def _lock(self, partition: int) -> asyncio.Lock:
         return self._locks.setdefault(partition, asyncio.Lock())
+
+
+def _is_cancelled() -> bool:
+    """Whether it is the task that asks which is to end, not only one that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _position(consumer: Any, tp: TopicPartition) -> int:

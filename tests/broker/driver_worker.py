@@ -1,7 +1,8 @@
 """A worker for test_driver.py, run as a process: a "store" that is a file per partition, and what it is told to do.
 
 Each line of <store>/<partition> is one fetch applied: begin, next offset, records, CRC of the values so far, worker. The
-last line is where the store stands. <store>/begun has a line for every partition and offset `begin` gave.
+last line is where the store stands. <store>/begun has a line for every partition and offset `begin` gave, <store>/calls one
+for every call of the app: worker, "assigned", "revoked" or "begin", partitions.
 """
 
 from __future__ import annotations
@@ -36,7 +37,18 @@ def main(options: dict[str, Any]) -> int:
     store.mkdir(exist_ok=True)
     settings = load_settings(**options["settings"])
 
+    def called(what: str, partitions: frozenset[TP]) -> None:
+        with (store / "calls").open("a") as calls:
+            calls.write(json.dumps([options["name"], what, sorted(tp.partition for tp in partitions)]) + "\n")
+
+    async def assigned(partitions: frozenset[TP]) -> None:
+        called("assigned", partitions)
+
+    async def revoked(partitions: frozenset[TP]) -> None:
+        called("revoked", partitions)
+
     async def begin(partitions: frozenset[TP]) -> dict[TP, int | None]:
+        called("begin", partitions)
         await asyncio.sleep(options.get("begin_seconds", 0))
         if options.get("begin_fails"):
             raise ValueError("NIK 1605024203190001 is in this message")
@@ -48,7 +60,7 @@ def main(options: dict[str, Any]) -> int:
                 begun.write(json.dumps([options["name"], tp.partition, offset]) + "\n")
         return wanted
 
-    app = create_app(options["group"], settings, begin=begin)
+    app = create_app(options["group"], settings, begin=begin, assigned=assigned, revoked=revoked)
     if "max_poll_seconds" in options:
         app.conf.broker_max_poll_interval = options["max_poll_seconds"]
 

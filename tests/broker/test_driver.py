@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import signal
 import threading
 import time
 from itertools import groupby
@@ -21,12 +22,16 @@ from tests.brokers import Broker
 from tests.conftest import KAFKA_FIRST
 
 PARTITIONS = 4
+POLL_SECONDS = 1.0
+"""Faust's, where there is nothing to fetch."""
+
+BEGUN = {str(("begin", [0])), str(("begin", []))}
 CODECS = (None, "gzip", "snappy", "lz4", "zstd")
 
 
-def make_topic(broker: Broker, name: str) -> str:
+def make_topic(broker: Broker, name: str, partitions: int = PARTITIONS) -> str:
     settings = load_settings(bootstrap_servers=broker.bootstrap_servers, transactions=broker.transactions)
-    ensure_topics(settings, [Topic(name, PARTITIONS, "delete")])
+    ensure_topics(settings, [Topic(name, partitions, "delete")])
     return name
 
 
@@ -132,6 +137,42 @@ def test_join_and_kill_under_load_skip_and_repeat_nothing(kafka: Broker, tmp_pat
     expected.assert_applied(store)
     changes = {p: [name for name, _ in groupby(row["worker"] for row in rows)] for p, rows in applied(store).items()}
     assert all(names == ["one", "two"] for names in changes.values()), "sticky: a partition moves once at most"
+
+
+def test_what_is_taken_away_is_not_begun_again_before_the_next_assignment(kafka: Broker, tmp_path: Path) -> None:
+    """A poll that comes back during a rebalance asks where to begin; it got what had just been closed opened again."""
+    topic = make_topic(kafka, "taken-away", 1)
+    store = tmp_path / "store"
+
+    def calls(name: str) -> list[tuple[str, list[int]]]:
+        lines = (store / "calls").read_text().splitlines() if (store / "calls").exists() else []
+        return [(what, partitions) for who, what, partitions in map(json.loads, lines) if who == name]
+
+    options = {"group": "taken-away", "settings": {"session_timeout_seconds": 12}}
+    with (
+        Worker(kafka, tmp_path, "one", [topic], **options) as one,
+        Worker(kafka, tmp_path, "two", [topic], **options) as two,
+    ):
+        wait_for(
+            lambda: one.ready() and two.ready() and {str(calls(name)[-1]) for name in ("one", "two")} == BEGUN,
+            "one has the partition, and the other one has heard that it has none",
+        )
+        active, idle = (one, two) if calls("one")[-1] == ("begin", [0]) else (two, one)
+        name = active.log.stem
+        before = len(calls(name))
+        # The group waits for this one as long as its session lasts: a worker starts and a poll comes back in less.
+        idle.process.send_signal(signal.SIGSTOP)
+        with Worker(kafka, tmp_path, "three", [topic], **options):
+            wait_for(lambda: ("revoked", [0]) in calls(name)[before:], "the partition to be taken away")
+            revoked_at = time.monotonic()
+            while len(since := calls(name)[before:]) == 1:
+                is_ready = active.ready()
+                if len(calls(name)) == before + 1:
+                    assert not is_ready, "it has no partitions, and has not heard that it is to have none"
+            assert [what for what, _ in since[:2]] == ["revoked", "assigned"]
+            assert time.monotonic() - revoked_at > POLL_SECONDS, "no poll came back in this rebalance"
+            wait_for(lambda: ("begin", calls(name)[before + 1][1]) in calls(name)[before:], "what is assigned to begin")
+            wait_for(active.ready, "it to be ready again")
 
 
 def test_a_store_beyond_the_log_and_a_failing_begin_end_the_process(kafka: Broker, tmp_path: Path) -> None:

@@ -1,10 +1,18 @@
 """What is between Faust and the agents' code, over the simulated Kafka: the stand-in for `agents.app.App` and for Faust.
 
 In: what an agent registers (`create_app(begin=…, revoked=…)`, `batch_agent`, `task`). Out: calls as Faust makes them, in its
-order: revoked when the agent has let go of its batch, `begin` after every rebalance and sometimes twice, cancelled by the next
-one; whole fetches in between. Faust itself runs a second loop in a second thread and reads the wall clock, so it cannot be run
-deterministically; what lies above it (agents) and beside it (the logic of `agents.driver` and `agents.driver_thread`: seeks,
-positions, what is in hand, commits, lag) is the real code. Called by `tests.simulation.world`.
+order, and whole fetches in between. Faust itself runs a second loop in a second thread and reads the wall clock, so it cannot
+be run deterministically; what lies above it (agents) and beside it (the logic of `agents.driver` and `agents.driver_thread`:
+seeks, positions, what is in hand, rebalances, commits, lag) is the real code. Called by `tests.simulation.world`.
+
+| what Faust 0.15.3 does | here |
+| --- | --- |
+| revoked: it stops the flow, throws away what waits, waits for what is in hand, tells the app | `partitions_revoked` |
+| from then to the next assignment the consumer still has its old one | `_stay_a_member` |
+| a poll that comes back to a stopped flow, even an empty one, seeks; nobody cancels that (`Consumer.getmany`) | `_fetch` |
+| recovery seeks after an assignment, and is cancelled by the next one, no sooner (`Recovery._wait`) | `partitions_assigned` |
+| with an empty assignment it seeks nothing (`Recovery._resume_streams`) | `_begin` |
+| both take an `IllegalStateError` calmly; a seek that ends as cancelled would end the fetcher | `_begin`, `_fetch` |
 """
 
 from __future__ import annotations
@@ -12,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import suppress
 from random import Random
 from types import SimpleNamespace
 from typing import Any, Final
@@ -20,12 +29,14 @@ from aiohttp import web
 from aiokafka.errors import IllegalStateError
 from aiokafka.structs import TopicPartition
 from faust.types import TP
+from faust.utils.tracing import noop_span
 
 from agents import app as real
 from agents import driver
 from agents.driver_thread import ConsumerThread, Fetch
 from agents.health import Health
 from tests.simulation.clients import Position, SimulatedConsumer
+from tests.simulation.groups import REBALANCE_SECONDS
 from tests.simulation.loop import OWNER, Owner
 from tests.simulation.network import Network
 
@@ -52,7 +63,11 @@ class Thread(ConsumerThread):
 
     async def in_thread(self, call: Coroutine[Any, Any, Any]) -> Any:
         """As one step of the other thread."""
-        await asyncio.sleep(0)
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            call.close()  # or Python warns that it was never awaited
+            raise
         result = await call
         await asyncio.sleep(0)
         return result
@@ -80,11 +95,21 @@ class Consumer(driver.Consumer):
         self.flow_active = False
         self.done: dict[TP, int] = {}
         self._seeking = asyncio.Lock()
+        self._beginnings: set[asyncio.Task[Any]] = set()
+        self._is_rebalancing = False
         self._in_hand: set[TP] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         self._thread = Thread(app, consumer)
         self._simulated = consumer
+        # For Faust's own part in the calls of a rebalance.
+        self.diag = SimpleNamespace(set_flag=lambda flag: None, unset_flag=lambda flag: None)  # type: ignore[assignment]
+        self._active_partitions: set[TP] = set()
+        self._paused_partitions: set[TP] = set()
+        for name in ("_gap", "_acked", "_acked_index", "_read_offset", "_committed_offset"):
+            setattr(self, name, {})
+        self._on_partitions_revoked = app.partitions_revoked
+        self._on_partitions_assigned = app.partitions_assigned
 
     def assignment(self) -> set[TP]:
         """Faust's kind of them."""
@@ -137,7 +162,7 @@ class App:
         self.settings = settings
         self.health = Health()
         self.on_begin, self.on_assigned, self.on_revoked = begin, assigned, revoked
-        self.conf = SimpleNamespace(broker_request_timeout=60.0)
+        self.conf = SimpleNamespace(broker_request_timeout=60.0, broker_rebalance_timeout=REBALANCE_SECONDS)
         self.web = SimpleNamespace(web_app=SimpleNamespace(router=web.UrlDispatcher()))
         self.should_stop = False
         self._end = end
@@ -151,6 +176,7 @@ class App:
         self._topics: tuple[str, ...] = ()
         self._work: Callable[[Any], Awaitable[None]] | None = None
         self._tasks: list[Callable[[], Awaitable[None]]] = []
+        self._recovery: asyncio.Task[None] | None = None
 
     # What an agent calls.
 
@@ -194,22 +220,39 @@ class App:
     async def stop(self) -> None:
         """As at a SIGTERM: let go of everything, leave the group, end."""
         self.should_stop = True
-        await self._let_go()
+        if self._recovery is not None:
+            self._recovery.cancel()
+        if assigned := self.consumer.assignment():
+            await self.partitions_revoked(assigned)
         group, member = self._network.broker.group(self._group), self._simulated.member
         await self._network.ask("LeaveGroup", lambda: group.leave(member, self._network.loop.now))
         self.end(None)
 
+    def _start_span_from_rebalancing(self, _: str) -> Any:
+        return noop_span()
+
+    def on_rebalance_return(self) -> None:
+        """Faust counts here."""
+
     async def _let_go(self) -> None:
-        """Faust's order: stop the flow, wait for what is in hand, tell the app, tell the consumer."""
-        self.consumer.flow_active = False
-        assigned = self.consumer.assignment()
-        self._stream.clear()
-        await self.consumer.wait_empty()
-        if assigned:
-            await self._tell_revoked(self, assigned)
-        for tp in assigned:
-            self.consumer.done.pop(tp, None)
+        """As the consumer's thread does it."""
+        await self.consumer.on_partitions_revoked(self.consumer.assignment())
         self.consumer._thread.delivered.clear()
+
+    async def partitions_revoked(self, revoked: set[TP]) -> None:
+        """Faust's order: stop the flow, wait for what is in hand, tell the app."""
+        if self.consumer.assignment():
+            self.consumer.flow_active = False
+            self._stream.clear()
+            await self.consumer.wait_empty()
+        await self._tell_revoked(self, revoked)
+
+    async def partitions_assigned(self, assigned: set[TP], _: int = 0) -> None:
+        """Faust's order: recovery begins anew, and with it ends what it was at; tell the app."""
+        if self._recovery is not None:
+            self._recovery.cancel()
+        self._recovery = asyncio.get_running_loop().create_task(self._guarded(self._begin()))
+        await self._tell_assigned(self, assigned)
 
     async def _stay_a_member(self) -> None:
         member, group, now = self._simulated.member, self._network.broker.group(self._group), self._network.loop.time
@@ -223,22 +266,21 @@ class App:
             generation, partitions = said
             self._simulated.generation = generation
             self._simulated.states = {tp: Position() for tp in partitions}
-            await self._tell_assigned(self, {TP(*tp) for tp in partitions})
-            beginning = asyncio.get_running_loop().create_task(self._guarded(self._begin()))
+            await self.consumer.on_partitions_assigned({TP(*tp) for tp in partitions}, generation)
             while await self._network.ask("Heartbeat", lambda n=generation: group.heartbeat(member, n, now())):
                 await asyncio.sleep(HEARTBEAT_SECONDS)
                 if self.should_stop:
                     return
-            beginning.cancel()
 
     async def _begin(self) -> None:
         """Ask where to begin; at times both of Faust's callers do, and at times Faust lets the flow go on before the answer."""
-        self.consumer.flow_active = self._chance.random() < 0.2
-        calls = [self.consumer.seek_to_committed() for _ in range(1 + (self._chance.random() < 0.2))]
-        try:
-            await asyncio.gather(*calls)
-        except IllegalStateError:
-            return  # the next assignment is on its way
+        if self.consumer.assignment():
+            self.consumer.flow_active = self._chance.random() < 0.2
+            calls = [self.consumer.seek_to_committed() for _ in range(1 + (self._chance.random() < 0.2))]
+            try:
+                await asyncio.gather(*calls)
+            except IllegalStateError:
+                return  # the next assignment is on its way
         self.consumer.flow_active = True
 
     async def _fetch(self) -> None:
@@ -248,7 +290,11 @@ class App:
                 continue
             fetches = await self.consumer._thread.fetch(self._chance.choice((1, 3, 20, 200)))
             await asyncio.sleep(0)  # from the consumer's thread to the app's
+            if not fetches:  # a poll waits that long for records
+                await asyncio.sleep(self._chance.choice(IDLE_SECONDS))
+            if not self.consumer.flow_active and not self.should_stop:
+                with suppress(Exception):  # Faust logs it
+                    await self.consumer.seek_to_committed()
+                continue
             for fetch in fetches:
                 await self._stream.waiting.put(fetch)
-            if not fetches:
-                await asyncio.sleep(self._chance.choice(IDLE_SECONDS))

@@ -173,6 +173,18 @@ MUTATIONS: Final = (
         "is_doubtful = store.meta is not None and store.meta.is_doubtful",
         "is_doubtful = False",
     ),
+    Mutation(
+        "a poll that comes back during a rebalance begins what was taken away",
+        "agents/driver.py",
+        "        if self._is_rebalancing:\n",
+        "        if False:\n",
+    ),
+    Mutation(
+        "what is being begun goes on while it is taken away",
+        "agents/driver.py",
+        "if beginnings := set(self._beginnings):",
+        "if beginnings := set[asyncio.Task[Any]]():",
+    ),
 )
 
 SEEDS: Final[Mapping[str, int]] = {
@@ -198,5 +210,7 @@ SEEDS: Final[Mapping[str, int]] = {
     "a store stays open when a rebalance comes while it is checked": 10,
     "a ledger that is not begun yet is taken for a wrong setting": 59,
     "what was applied while another worker counted is not doubted": 2897,
+    "a poll that comes back during a rebalance begins what was taken away": 28,
+    "what is being begun goes on while it is taken away": 65,
 }
 """The seed that found each when the table was last made, tried first: any change of the code can make it another run."""
