@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from agents.driver import Fetch
 from agents.health import LATE_SECONDS
 from agents.topics import LEDGER, PARTIALS
 from tests.brokers import ROOT
@@ -89,20 +90,26 @@ def test_an_aborted_transaction_at_the_end_of_the_log_does_not_hold_up_a_takeove
         assert judge.findings(world) == []
 
 
-def test_a_rollup_that_lags_says_so_and_one_with_nothing_to_do_is_ready(tmp_path: Path) -> None:
-    """It fetches no more, while the ledger goes on: what it shows is of before."""
+def test_a_rollup_that_lags_says_so_and_one_with_nothing_to_do_is_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its polls bring nothing, while the ledger goes on: what it shows is of before."""
+
+    async def nothing(_: int) -> list[Fetch]:
+        return []
+
     with at_rest(tmp_path) as world:
         world.run_until(world.loop.now + 2 * LATE_SECONDS)
         assert judge.at_rest(world, -2) is None, "its newest record is old, but there is none after it"
         apps = [world.apps[world.running[name]] for name in NAMES if name.startswith("rollup")]
         (active,) = [app for app in apps if app.health.ready]
-        active.consumer.flow_active = False
-        world.turn_last_day()
-        world.run_until(world.loop.now + LATE_SECONDS)
+        with monkeypatch.context() as patched:
+            patched.setattr(active.consumer._thread, "fetch", nothing)
+            world.turn_last_day()
+            world.run_until(world.loop.now + LATE_SECONDS)
         holds, why = active.health.conditions["caught_up"]
         assert not holds
         assert re.fullmatch(rf"figures are behind the log: [1-9]\d* records of {PARTIALS} wait", why)
-        active.consumer.flow_active = True
         wait(world, -1)
         assert active.health.ready
 
