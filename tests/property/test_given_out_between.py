@@ -26,7 +26,7 @@ Json = dict[str, Any]
 Figures = dict[str, Partial]
 
 
-@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(histories(), st.randoms(use_true_random=False))
 def test_what_another_worker_gave_out_is_given_out_again(events: list[Json], chance: Any) -> None:
     """Figures and lists of anomalies are those of a partition that was never with another worker."""
