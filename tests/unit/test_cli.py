@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
 import shlex
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import click
@@ -112,6 +117,50 @@ def test_an_error_is_one_sentence_and_a_code(error: BaseException, exit_code: in
 def test_standard_output_that_cannot_be_written_is_one_sentence(arguments: str, output: str, reason: str) -> None:
     run = shell(f"{arguments.format(archive=ROOT / 'docs' / 'examples' / 'archive')} {output}")
     assert (run.returncode, run.stderr) == (2, f"Standard output cannot be written ({reason}).\n")
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_a_terminal_gets_every_figure_and_code_whole(columns: int, tmp_path: Path) -> None:
+    balance = {"population": 266_543_210, "obliged": 196_391_234, "recorded": 194_645_678}
+    event = {
+        "specversion": "1.0",
+        "id": "1",
+        "source": "/siak",
+        "type": "lampit.opening_balance.v1",
+        "time": "2019-03-01T09:00:00+07:00",
+        "data": {"region": "ID", "occurred_on": "2019-03-01", "counts": balance},
+    }
+    (tmp_path / "events.jsonl").write_text(json.dumps(event))
+    shown = on_terminal(columns, "count", str(tmp_path / "events.jsonl"), "--as-of", "2019-03-28", "--region", "ID")
+    for text in ("Indonesia", "266,543,210", "196,391,234", "194,645,678", "population", "unrecorded"):
+        assert text in shown
+    assert "…" not in shown
+    assert ("─" in shown) == (columns == 200), "a box where there is room for one"
+
+
+def on_terminal(columns: int, *arguments: str) -> str:
+    """What the command writes to a terminal of a width."""
+    here, there = pty.openpty()
+    fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    hidden = ("COLUMNS", "LINES", "LAMPIT_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    command = [sys.executable, "-m", "lampit", *arguments]
+    run = subprocess.Popen(command, stdout=there, stderr=subprocess.DEVNULL, cwd=ROOT, env=environment)
+    os.close(there)
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal says that its last writer has gone
+        while piece := os.read(here, 65_536):
+            shown += piece
+    os.close(here)
+    assert run.wait() == 0
+    return shown.decode()
+
+
+def test_day_is_asked_for_by_its_name() -> None:
+    assert "[OPTIONS] DAY\n" in CliRunner().invoke(cli.lampit, ["day", "--help"]).output
+    refused = CliRunner().invoke(cli.lampit, ["day", "2019-02-30"])
+    assert refused.exit_code == 2
+    assert "'2019-02-30' is not a day of the calendar written YYYY-MM-DD." in refused.stderr
 
 
 def test_what_writes_nothing_needs_no_standard_output() -> None:

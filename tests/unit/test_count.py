@@ -296,3 +296,11 @@ def test_no_nik_in_any_output(tmp_path: Path) -> None:
         assert NIK not in result.output
         assert "1605024203190002" not in result.output
     assert len(json.loads(result.stdout)["rejected"]) == 3
+
+
+def test_a_region_without_figures_is_told() -> None:
+    """Also with --json, whose answer stays alone on standard output."""
+    for more in ((), ("--json",)):
+        result = count("-", "--as-of", "2019-03-28", "--region", "99", *more, stdin=LINES)
+        assert result.stderr == "No event and no balance names 99 or a place in it: check the code.\n"
+    assert count("-", "--as-of", "2019-03-28", "--region", "16.05", "--level", "province", stdin=LINES).stderr == ""

@@ -186,6 +186,14 @@ def test_a_region_without_figures(musi_rawas: Path) -> None:
     assert said == "No event and no balance in these files names 17 or a place in it: check the code.\n"
 
 
+def test_the_ending_of_a_file_says_the_format_in_any_case(musi_rawas: Path, tmp_path: Path) -> None:
+    arguments = ("16.05", "--period", "2019-03", musi_rawas, "--output")
+    report(*arguments, tmp_path / "report.XLSX")
+    assert load_workbook(tmp_path / "report.XLSX").sheetnames[0] == "2019-03"
+    report(*arguments, tmp_path / "report.txt")
+    assert (tmp_path / "report.txt").read_text() == report(*arguments[:-1]).stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -195,6 +203,9 @@ def test_a_region_without_figures(musi_rawas: Path) -> None:
         (["--period", "2019-13"], "YYYY-MM"),
         (["--closing-day", "29"], "29"),
         (["--output", "/nowhere/report.csv"], "cannot be written"),
+        (["--output", "report.pdf"], "says no format"),
+        (["--output", "report.xlsx", "--format", "csv"], "does not fit"),
+        (["--output", "report.csv", "--format", "xlsx"], "does not fit"),
     ],
 )
 def test_wrong_usage(musi_rawas: Path, arguments: list[str], sentence: str) -> None:

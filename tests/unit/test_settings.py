@@ -69,6 +69,8 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("METRICS_LEVELS", "country,hamlet"),
         ("HEARTBEAT_SECONDS", "29"),
         ("GROUP_PREFIX", "with-a blank"),
+        ("STANDBY_PARTITIONS", "some of them"),
+        ("WEB_URL", "somewhere"),
         ("CLOSING_DAY", "29"),
         ("FIRST_PERIOD", "2019-003"),
         ("PSEUDONYM_KEY", SECRET),
@@ -82,6 +84,7 @@ def test_a_bad_value_is_one_sentence_naming_the_setting(name: str, value: str, m
     message = str(raised.value)
     assert message.startswith(f"LAMPIT_{name} cannot be used: ")
     assert message.endswith(".") and "\n" not in message
+    assert "pattern" not in message, "a regular expression is no remedy"
     assert len(value) < 3 or value not in message
     assert raised.value.__cause__ is None and raised.value.__suppress_context__
 
