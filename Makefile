@@ -51,7 +51,7 @@ format: setup-dev ## Let ruff rewrite what it can
 	$(BIN)/ruff format --quiet
 
 # ARGS: --json, --without-live, --only TEXT
-scenarios: system-packages setup-dev ## Every scenario by core, SQL and live agents, as one table
+scenarios: system-packages compile ## Every scenario by core, SQL and live agents, as one table
 	scripts/kafka-distribution
 	$(BIN)/python -m tests.scenario_table $(ARGS)
 
@@ -59,18 +59,18 @@ mutations: setup-dev ## Faults made by hand in the core, and the tests that catc
 	$(BIN)/python -m tests.mutation_table $(ARGS)
 
 # LAMPIT_FUZZ_SECONDS, _EXAMPLES, _BATCHES and _LIVE_SECONDS bound it; LAMPIT_FUZZ_SEED repeats a search.
-fuzz: system-packages setup-dev ## The long random searches, about 25 minutes
+fuzz: system-packages compile ## The long random searches, about 25 minutes
 	scripts/kafka-distribution
 	$(BIN)/python -m pytest -m fuzz $(ARGS)
 
 # ARGS: --seeds N, --first-seed N, --fault NAME, --events N, --json, --list
-chaos: system-packages setup-dev ## Faults put to the live agents on three brokers, as one table
+chaos: system-packages compile ## Faults put to the live agents on three brokers, as one table
 	scripts/kafka-distribution
 	$(BIN)/python -m pytest -q -m chaos
 	$(BIN)/python -m tests.chaos $(ARGS)
 
 # ARGS: --seeds N, --first-seed N, --processes N, --trace FILE, --json
-simulate: setup-dev ## The agents on a Kafka in memory, by seeds: crashes, zombies, late sends; about 15 minutes
+simulate: compile ## The agents on a Kafka in memory, by seeds: crashes, zombies, late sends; about 15 minutes
 	$(BIN)/python -m tests.simulation $(or $(ARGS),--seeds 2000 --processes 2)
 
 bench: system-packages compile ## Benchmarks; results are added to bench/results.jsonl

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import click
 
 from agents.errors import ConfigurationError, LampitError
-from lampit import __version__, core
+from lampit import __version__, core, newer_than_compiled
 from lampit.lazy import Entry, LazyGroup
 
 if TYPE_CHECKING:
@@ -116,6 +116,11 @@ def lampit() -> None:
 
     Exit codes: 0 ok, 1 found a problem, 2 wrong usage.
     """
+    if newer := newer_than_compiled():
+        raise Failure(
+            f"The compiled core is older than {newer[0]}: compile it again (make compile), or go without (make interpreted).",
+            EXIT_USAGE,
+        )
 
 
 def guard_standard_output() -> None:

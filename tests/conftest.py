@@ -23,8 +23,9 @@ from typing import NoReturn
 
 import pytest
 
+from lampit import newer_than_compiled
 from lampit.broker import EmbeddedBroker
-from tests.brokers import ROOT, Broker, KafkaBroker, KafkaCluster, delete_topics, kafka_missing
+from tests.brokers import Broker, KafkaBroker, KafkaCluster, delete_topics, kafka_missing
 from tests.object_store import ObjectStore, object_store_missing
 
 BOTH = ("kafka", "embedded")
@@ -35,14 +36,7 @@ KAFKA_FIRST = ("kafka", pytest.param("embedded", marks=pytest.mark.chaos))
 def pytest_configure() -> None:
     """Refuse an old compiled core; and end as by Ctrl-C on SIGTERM, so that brokers and workers end too."""
     signal.signal(signal.SIGTERM, lambda number, frame: pytest.exit("SIGTERM", returncode=128 + number))
-    _require_a_new_core()
-
-
-def _require_a_new_core() -> None:
-    """Python takes a compiled module before its source: an old one would be tested in the place of what was written since."""
-    compiled = [path.stat().st_mtime for path in (ROOT / "stream").glob("*.so")]
-    newer = [path.name for path in (ROOT / "stream").glob("*.py") if compiled and path.stat().st_mtime > min(compiled)]
-    if newer:
+    if newer := newer_than_compiled():
         names = ", ".join(newer)
         raise pytest.UsageError(f"Newer than the compiled core: {names}. Run `make compile`, or `make interpreted`.")
 

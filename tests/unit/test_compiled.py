@@ -16,7 +16,7 @@ import pytest
 from lampit import core
 from stream.eligibility import Attributes
 from tests.brokers import ROOT
-from tests.mutation_table import run
+from tests.mutation_table import make_copy, run
 
 
 def script() -> ModuleType:
@@ -64,6 +64,19 @@ def test_the_stories_count_the_same_interpreted() -> None:
     """In a copy of the sources, without any compiled module."""
     interpreted = run(None)
     assert interpreted.passed, interpreted.output[-2_000:]
+
+
+def test_an_old_compiled_core_is_refused(tmp_path: Path) -> None:
+    make_copy(tmp_path, None, ("schemas", "stream", "agents", "lampit"))
+    compiled = tmp_path / "stream" / "compiled__mypyc.so"
+    compiled.write_bytes(b"")
+    newest = max(path.stat().st_mtime for path in (tmp_path / "stream").glob("*.py"))
+    command = [sys.executable, "-m", "lampit", "count", os.devnull, "--as-of", "2019-03-28"]
+    for seconds, exit_code in ((-1, 2), (3600, 0)):
+        os.utime(compiled, (newest + seconds, newest + seconds))
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert run.returncode == exit_code, run.stderr
+        assert ("make compile" in run.stderr) == (exit_code == 2)
 
 
 def test_a_wheel_with_compiled_modules_is_for_one_system(tmp_path: Path) -> None:
