@@ -9,7 +9,6 @@ with EXIT_REFUSED where a setting does not fit.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -27,12 +26,12 @@ from faust.worker import Worker as FaustWorker
 from mode.supervisors import CrashingSupervisor
 
 from agents import driver
-from agents.allocator import keep_to_one_arena
 from agents.driver import Positions, RawSchema, Transport
 from agents.driver_thread import request_seconds_max
 from agents.errors import ConfigurationError
 from agents.health import Health, Web, add_pages
 from agents.logs import configure_logging, describe
+from agents.memory import keep_small
 from agents.settings import Settings
 
 EXIT_OK: Final = 0
@@ -246,14 +245,10 @@ def end_after(seconds: float) -> None:
 
 def run(*apps: App) -> int:
     """Run until SIGTERM or SIGINT. Gives EXIT_OK; a failure does not come back, it ends the process with EXIT_FAILED."""
-    keep_to_one_arena()
+    keep_small()
     configure_logging()
     # Faust makes a second loop for the consumer's thread by the policy.
     uvloop.install()
-    # What is imported stays; and batches make tens of thousands of short-lived values without cycles, for which the
-    # cycle collector's default of every 700 cost a tenth of the time.
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 20)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = Worker(*apps, loop=loop)

@@ -64,11 +64,11 @@ def place_of(settings: Settings) -> tuple[Files, Signer]:
 class ArchiveAgent:
     """The partitions that this process writes."""
 
-    def __init__(self, settings: Settings, identity: LedgerIdentity) -> None:
-        """Not started; `app` is run by the caller."""
+    def __init__(self, settings: Settings, identity: LedgerIdentity, place: tuple[Files, Signer]) -> None:
+        """Not started; `app` is run by the caller. place: what `place_of` gives."""
         self.settings = settings
         self.identity = identity
-        self.files, self.signer = place_of(settings)
+        self.files, self.signer = place
         self.writers: dict[TP, PartitionWriter] = {}
         self.trees: dict[TP, TreeBooks] = {}
         self._heads: list[Statement] = []
@@ -166,6 +166,6 @@ def _head_record(head: Statement) -> Record:
     return Record(HEADS, 0, key.encode(), encode_line(head))
 
 
-def build(settings: Settings, identity: LedgerIdentity) -> App:
+def build(settings: Settings, identity: LedgerIdentity, place: tuple[Files, Signer]) -> App:
     """The app of an archive worker."""
-    return ArchiveAgent(settings, identity).app
+    return ArchiveAgent(settings, identity, place).app

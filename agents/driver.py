@@ -25,6 +25,7 @@ from faust.types.tuples import ConsumerMessage
 
 from agents.driver_thread import Begin, ConsumerThread, Fetch, Positions
 from agents.errors import LampitError, LostRecords
+from agents.threads import is_cancelled
 
 __all__ = ["Begin", "Consumer", "Fetch", "Positions", "RawSchema", "Transport", "commit", "fetches", "lag", "positions"]
 
@@ -99,8 +100,7 @@ class Consumer(stock.Consumer):
         try:
             return await beginning
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if is_cancelled():
                 raise
             raise IllegalStateError(TAKEN_AWAY) from None  # a cancellation would end Faust's fetcher, or its recovery
         finally:

@@ -29,6 +29,7 @@ from agents.settings import Settings
 from agents.snapshots import Until
 from agents.store import Store
 from agents.stores import Stores
+from agents.threads import is_cancelled
 from agents.topics import LEDGER
 
 logger = logging.getLogger("lampit.ledger")
@@ -134,7 +135,7 @@ class Standby:
                 try:
                     await opening
                 except asyncio.CancelledError:
-                    if _is_cancelled():
+                    if is_cancelled():
                         raise
                     logger.info("partition %d: its warm copy is left before it was there", partition)
                 finally:
@@ -187,12 +188,6 @@ class Standby:
 
     def _lock(self, partition: int) -> asyncio.Lock:
         return self._locks.setdefault(partition, asyncio.Lock())
-
-
-def _is_cancelled() -> bool:
-    """Whether it is the task that asks which is to end, not only one that it waits for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _position(consumer: Any, tp: TopicPartition) -> int:

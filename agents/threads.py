@@ -1,4 +1,4 @@
-"""Work that blocks, done in a thread beside the event loop.
+"""Work that blocks, done in a thread beside the event loop; and whether it is oneself who is cancelled.
 
 In: a function, and how to tell it to end early. Out: its result. Cancelled, the wait goes on until the function has ended:
 nobody else is to begin on the same folder before. Called where stores are fetched and saved.
@@ -24,3 +24,9 @@ async def in_thread(call: Callable[[], Result], stop: Callable[[], None] = lambd
         if not task.cancelled():
             task.exception()  # looked at, or it is reported as never retrieved
         raise
+
+
+def is_cancelled() -> bool:
+    """In a handler of CancelledError: whether the task that asks is to end, not only one that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -11,7 +11,6 @@ to look up lies anywhere. Each fetch goes through `Desk.apply`, as in the worker
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import random
@@ -25,11 +24,11 @@ from typing import Any, Final, NamedTuple
 
 import psutil
 
-from agents.allocator import keep_to_one_arena
 from agents.barrier import LedgerIdentity, day_record
 from agents.desk import Desk
 from agents.driver import Fetch
 from agents.ledger import NEVER  # all that a worker has loaded is part of its memory
+from agents.memory import keep_small
 from agents.store import Store
 from agents.topics import LEDGER
 from bench.expected import AS_OF
@@ -91,10 +90,7 @@ def desks_in(folder: Path) -> list[Desk]:
 
 def main(people: int, folder: Path, seed: int) -> dict[str, float]:
     """Fill the stores; the figures."""
-    # As the workers do.
-    keep_to_one_arena()
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 20)
+    keep_small()
     process = psutil.Process()
     base = process.memory_info().rss
     desks = desks_in(folder)

@@ -10,16 +10,14 @@ from __future__ import annotations
 import gc
 import json
 import random
-import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Final
 
 import click
 
-from agents.allocator import keep_to_one_arena
+from agents.memory import keep_small
 from bench import expected
 from bench.machine import run_python, wait_until_quiet
 from bench.people import events
@@ -27,8 +25,7 @@ from bench.profiling import catching_up
 from bench.results import ROOT, Figures, Result, round_all, say, shown
 from lampit import core
 from stream.admission import Admitted
-
-COPIED: Final = ("schemas", "stream", "agents", "lampit", "bench", "tests")
+from tests.mutation_table import PACKAGES, make_copy
 
 
 def measure(count: int, repeats: int, seed: int) -> Result:
@@ -40,8 +37,7 @@ def measure(count: int, repeats: int, seed: int) -> Result:
     result = Result("compiled", parameters, [], "the same modules interpreted", [], mark, exact=True)
     with tempfile.TemporaryDirectory(prefix="lampit-bench-") as folder:
         sources = Path(folder)
-        for package in COPIED:
-            shutil.copytree(ROOT / package, sources / package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+        make_copy(sources, None, (*PACKAGES, "bench"))
         for number in range(repeats):
             result.busy.append(wait_until_quiet())
             ours, theirs = _run(ROOT, count, seed), _run(sources, count, seed)
@@ -64,7 +60,7 @@ def _run(folder: Path, count: int, seed: int) -> Figures:
 
 def main(count: int, seed: int) -> Figures:
     """What one process takes; totals: the sum of all columns' totals, whose equality says that the same was counted."""
-    keep_to_one_arena()
+    keep_small()
     lines = list(events(count, seed))
     began = time.process_time()
     admitted = expected.admitted_events(lines)
@@ -82,8 +78,7 @@ def _apply(admitted: list[Admitted]) -> tuple[float, int]:
     with tempfile.TemporaryDirectory(prefix="lampit-bench-") as folder:
         desks, fetches = catching_up(Path(folder), admitted)
         gc.collect()
-        gc.freeze()
-        gc.set_threshold(100_000, 20, 20)
+        keep_small()  # again, for what has been made by now
         began = time.process_time()
         for fetch in fetches:
             desks[fetch.partition].apply(fetch)

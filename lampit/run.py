@@ -56,14 +56,14 @@ def run_agent(name: str, settings: Settings) -> int:
         from agents import archive
 
         # Before a broker is waited for: no broker mends it.
-        archive.place_of(settings)
+        place = archive.place_of(settings)
     identity, pseudonymise = identify(settings)
     if name == "intake":
         from agents import intake
 
         return run(intake.build(settings, identity, pseudonymise))
     if name == ARCHIVE:
-        return run(archive.build(settings, identity))
+        return run(archive.build(settings, identity, place))
     if name == "ledger":
         from agents import ledger
 

@@ -242,19 +242,18 @@ class Draft:
             if parts:
                 self.closings.post(hold.groups(), context, parts, sign)
 
-    def _name(self, events: Iterable[Event]) -> None:
+    def _name(self, events: Sequence[Event]) -> None:
         """Every place where events may have put somebody is given out, even if nothing moves by all that is known now.
 
         Another store may have given out what it knew between two of them: then what was held long before may have counted
         otherwise, in a place of its own or in what a balance holds.
         """
-        for event in events:
-            if isinstance(event, MoveOut):
-                self._named.add(TRANSIT)
-            named = places_named((event,), self._reference.places)
-            self._named |= named
-            if self.book.by_region:
-                self._named.update(one.column for place in named for one in self.book.touching(place))
+        named = places_named(events, self._reference.places)
+        self._named |= named
+        if any(isinstance(event, MoveOut) for event in events):
+            self._named.add(TRANSIT)
+        if self.book.by_region:
+            self._named.update(one.column for place in named for one in self.book.touching(place))
 
     def _move(self, moved: Mapping[Cell, int]) -> None:
         """Add tallies to cells; those of days reached go into the totals too."""
@@ -313,10 +312,9 @@ def on_day(
 NO_PART = Part(Nowhere(), (), [], ())
 
 
-def _all_of(hold: Hold) -> Iterator[Event]:
+def _all_of(hold: Hold) -> list[Event]:
     """Everything held under a subject."""
-    yield from hold.own
-    yield from (copy.event for copy in hold.copies)
+    return [*hold.own, *(copy.event for copy in hold.copies)]
 
 
 def _unlike(events: Sequence[Event]) -> list[Event]:

@@ -25,6 +25,7 @@ from typing import Any, Final, Self
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
+from pydantic import SecretStr
 
 from agents.barrier import day_record, ensure_ledger
 from agents.settings import Settings
@@ -42,6 +43,17 @@ KEY: Final = "a key that only the tests use, 32 bytes or more"
 WAIT_SECONDS_MAX: Final = 150.0
 
 Event = dict[str, Any]
+
+
+def settings_of(broker: Broker, data_dir: Path) -> Settings:
+    """Of an agent that a test calls by itself, over one partition."""
+    return Settings(
+        bootstrap_servers=broker.bootstrap_servers,
+        partitions=1,
+        data_dir=data_dir,
+        pseudonym_key=SecretStr(KEY),
+        day_source="manual",
+    )
 
 
 @dataclass

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from faust.types import TP
-from pydantic import SecretStr
 
 from agents.barrier import day_record, ensure_ledger
 from agents.driver import Fetch
@@ -22,7 +21,7 @@ from agents.topics import ANOMALIES, LEDGER
 from lampit import reference
 from stream.pseudonym import Pseudonymiser
 from tests.brokers import Broker
-from tests.live import KEY
+from tests.live import KEY, settings_of
 
 ONLY = frozenset({TP(LEDGER, 0)})
 LISTED, CLEARED = "0" * 32, "1" * 32
@@ -69,11 +68,4 @@ async def taken_over(settings: Settings) -> None:
 
 @pytest.mark.parametrize("empty_broker", ["kafka"], indirect=True)
 def test_the_lists_that_were_given_out_are_due_when_a_copy_is_taken_over(empty_broker: Broker, tmp_path: Path) -> None:
-    settings = Settings(
-        bootstrap_servers=empty_broker.bootstrap_servers,
-        partitions=1,
-        data_dir=tmp_path,
-        pseudonym_key=SecretStr(KEY),
-        day_source="manual",
-    )
-    asyncio.run(taken_over(settings))
+    asyncio.run(taken_over(settings_of(empty_broker, tmp_path)))

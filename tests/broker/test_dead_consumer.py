@@ -6,6 +6,8 @@ And a coordinator that does not answer holds up nobody for long.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,20 @@ from agents.driver_thread import ConsumerThread
 from agents.settings import Settings
 from agents.topics import Topic, ensure_topics
 from tests.brokers import Broker, KafkaCluster
+
+
+@asynccontextmanager
+async def started(name: str, settings: Settings) -> AsyncIterator[tuple[ConsumerThread, Any]]:
+    """The thread's object, without its thread, and a consumer as it makes them."""
+    app = create_app(name, settings)
+    app.finalize()
+    thread = ConsumerThread(app.consumer, loop=asyncio.get_running_loop())
+    consumer = thread._create_worker_consumer(Transport(app.conf.broker_consumer, app))
+    await consumer.start()
+    try:
+        yield thread, consumer
+    finally:
+        await consumer.stop()
 
 
 def die_fetching(consumer: Any) -> Any:
@@ -54,19 +70,14 @@ def test_a_dead_consumer_is_an_error_at_the_next_poll(kafka: Broker, tmp_path: P
     settings = Settings(bootstrap_servers=kafka.bootstrap_servers, partitions=2, data_dir=tmp_path)
 
     async def run() -> None:
-        app = create_app("dead", settings)
-        app.finalize()
-        thread = ConsumerThread(app.consumer, loop=asyncio.get_running_loop())
-        consumer = thread._create_worker_consumer(Transport(app.conf.broker_consumer, app))
-        await consumer.start()
-        alive = consumer._fetcher._fetch_task, consumer._coordinator._coordination_task
-        try:
-            await asyncio.wait([asyncio.ensure_future(death(consumer))])
-            with pytest.raises(KafkaError):
-                await asyncio.wait_for(thread._fetch_records(consumer, set(), 0.1, 10), 60)
-        finally:
-            consumer._fetcher._fetch_task, consumer._coordinator._coordination_task = alive
-            await consumer.stop()
+        async with started("dead", settings) as (thread, consumer):
+            alive = consumer._fetcher._fetch_task, consumer._coordinator._coordination_task
+            try:
+                await asyncio.wait([asyncio.ensure_future(death(consumer))])
+                with pytest.raises(KafkaError):
+                    await asyncio.wait_for(thread._fetch_records(consumer, set(), 0.1, 10), 60)
+            finally:
+                consumer._fetcher._fetch_task, consumer._coordinator._coordination_task = alive
 
     asyncio.run(run())
 
@@ -82,13 +93,8 @@ def test_a_commit_without_an_answer_is_not_taken(
     ensure_topics(settings, [Topic("committed", 1, "delete")])
 
     async def run() -> None:
-        app = create_app("committing", settings)
-        app.finalize()
-        thread = ConsumerThread(app.consumer, loop=asyncio.get_running_loop())
-        consumer = thread._create_worker_consumer(Transport(app.conf.broker_consumer, app))
-        await consumer.start()
-        thread._consumer = consumer
-        try:
+        async with started("committing", settings) as (thread, consumer):
+            thread._consumer = consumer
             consumer.subscribe(["committed"])
             async with asyncio.timeout(60):
                 while not consumer.assignment():
@@ -105,7 +111,5 @@ def test_a_commit_without_an_answer_is_not_taken(
             async with asyncio.timeout(60):
                 while not await thread.commit_offsets({TP("committed", 0): 0}):
                     await asyncio.sleep(0.05)
-        finally:
-            await consumer.stop()
 
     asyncio.run(run())

@@ -9,7 +9,6 @@ from pathlib import Path
 import aiokafka
 import pytest
 from faust.types import TP
-from pydantic import SecretStr
 
 from agents.barrier import ensure_ledger
 from agents.connection import for_aiokafka
@@ -21,7 +20,7 @@ from agents.topics import ANOMALIES, LEDGER
 from lampit import reference
 from stream.pseudonym import Pseudonymiser
 from tests.brokers import Broker
-from tests.live import KEY
+from tests.live import KEY, settings_of
 
 ONLY = frozenset({TP(LEDGER, 0)})
 BEFORE, IN_IT, BEHIND, CLEARED = (digit * 32 for digit in "0123")
@@ -64,11 +63,4 @@ async def taken_over(settings: Settings) -> None:
 
 @pytest.mark.parametrize("empty_broker", ["kafka"], indirect=True)
 def test_lists_behind_an_open_transaction_are_seen_by_a_takeover(empty_broker: Broker, tmp_path: Path) -> None:
-    settings = Settings(
-        bootstrap_servers=empty_broker.bootstrap_servers,
-        partitions=1,
-        data_dir=tmp_path,
-        pseudonym_key=SecretStr(KEY),
-        day_source="manual",
-    )
-    asyncio.run(taken_over(settings))
+    asyncio.run(taken_over(settings_of(empty_broker, tmp_path)))

@@ -127,7 +127,7 @@ class World:
         elif kind == "ledger":
             ledger.build(settings, identity, places)
         elif kind == "archive":
-            archive.build(settings, identity)
+            archive.build(settings, identity, archive.place_of(settings))
         else:
             rollup.build(settings, identity, places)
         await self.apps[OWNER.get()].run()

@@ -13,10 +13,10 @@ from tests.brokers import ROOT
 
 COUNT = """
 import ctypes, sys, threading
-from agents.allocator import keep_to_one_arena
+from agents.memory import keep_small
 
 if sys.argv[1] == "one":
-    keep_to_one_arena()
+    keep_small()
 libc = ctypes.CDLL(None)
 libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
 begun = threading.Barrier(4)
