@@ -259,6 +259,7 @@ class Desk:
             waiting = self.store.due_subjects(LISTS_MAX)
             self.subjects_wait = len(waiting) == LISTS_MAX
             self.due_subjects = dict.fromkeys(waiting) | self.due_subjects
+        # The store keeps a column that a batch makes due from now on with that batch, and one of before with its own.
         columns, subjects = self.due_columns, self.due_subjects
         self.due_columns, self.due_subjects, self.head_due = set(), {}, False
         offset, day = self.meta.next_offset, self.meta.day
@@ -278,7 +279,7 @@ class Desk:
         await self.producer.publish(records)
         self.store.sent(forwards)
         self.store.barriers_published(barriers)
-        self.store.published(columns - self.due_columns, subjects.keys() - self.due_subjects.keys(), offset)
+        self.store.published(subjects.keys() - self.due_subjects.keys(), offset)
         self.meta = self.store.meta or self.meta
         return len(parts)
 

@@ -144,11 +144,11 @@ class Producer:
         pending = []
         batch = self._producer.create_batch()
         try:
-            for record in records:
-                if not _append(batch, record):
+            for _, _, key, value, headers, timestamp_ms in records:
+                if batch.append(timestamp=timestamp_ms, key=key, value=value, headers=list(headers)) is None:
                     pending.append(await self._producer.send_batch(batch, topic, partition=partition))
                     batch = self._producer.create_batch()
-                    _append(batch, record)
+                    batch.append(timestamp=timestamp_ms, key=key, value=value, headers=list(headers))
             pending.append(await self._producer.send_batch(batch, topic, partition=partition))
         finally:
             outcomes = await asyncio.gather(*pending, return_exceptions=True)
@@ -191,12 +191,6 @@ class FencedProducer(Producer):
                     await self._producer.abort_transaction()
             self._settle()
             raise LostWrite(f"{self._name}: not committed ({type(error).__name__})") from error
-
-
-def _append(batch: Any, record: Record) -> bool:
-    """Whether there was room for it."""
-    _, _, key, value, headers, timestamp_ms = record
-    return batch.append(timestamp=timestamp_ms, key=key, value=value, headers=list(headers)) is not None
 
 
 def _raise_worst(errors: Iterable[BaseException]) -> None:

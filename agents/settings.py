@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     transactions: bool = Field(
         True, description="fence writers by Kafka transactions; false only for the embedded broker, with one worker"
     )
-    compression: Literal["none", "lz4", "zstd"] = Field("lz4", description="codec of the records that Lampit writes")
+    compression: Literal["none", "lz4", "zstd"] = Field("zstd", description="codec of the records that Lampit writes")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="how Kafka is reached: with TLS (SSL), a user (SASL), both or neither"
     )

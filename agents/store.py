@@ -8,7 +8,8 @@ Keys, by their first byte:
   c day column             tally posted on a day, day first, so that midnight reads one range
   t column                 tally up to the business day
   b balance                an opening balance (msgpack)
-  d column, x subject      changed since the last publication: partials, anomalies
+  d next offset            columns that a batch changed and that were not due before it (msgpack), until they are published
+  x subject                whose list of anomalies changed since it was last published
   f subject                copies held under a subject of several NIKs (msgpack), an empty list too
   o forward                a copy to be sent (msgpack)
   k period column          what a cell of the closings holds (msgpack)
@@ -20,7 +21,7 @@ There is no fsync: after a power loss RocksDB comes back at an earlier whole bat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ from stream.events import Event, OpeningBalance, PersonEvent
 from stream.merging import Copy, Forward
 from stream.partition import Cell, Draft
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever a key or value changes its form; a store of another format is set aside and rebuilt."""
 
 _PERSON, _CELL, _TOTAL, _BALANCE, _COLUMN_DUE, _SUBJECT_DUE, _META = b"p", b"c", b"t", b"b", b"d", b"x", b"m"
@@ -52,6 +53,7 @@ _events = msgspec.msgpack.Decoder(list[PersonEvent])
 _balance = msgspec.msgpack.Decoder(OpeningBalance)
 _copies = msgspec.msgpack.Decoder(list[Copy])
 _forward = msgspec.msgpack.Decoder(Forward)
+_columns = msgspec.msgpack.Decoder(list[str])
 _pair = msgspec.msgpack.Decoder(tuple[bytes, bytes])
 _tallies = msgspec.msgpack.Decoder(tuple[bytes, bytes, bytes, bytes])
 
@@ -197,7 +199,7 @@ class Store:
 
     def due_columns(self) -> set[str]:
         """The columns that changed since their last publication."""
-        return {key[1:].decode() for key, _ in self._range(_COLUMN_DUE)}
+        return {column for _, value in self._range(_COLUMN_DUE) for column in _columns.decode(value)}
 
     def due_subjects(self, count_max: int) -> list[str]:
         """The first subjects whose lists changed since their last publication, or are doubted."""
@@ -240,20 +242,22 @@ class Store:
         batch.put(_META, _encode(self.meta))
         self._db.write(batch)
 
-    def published(self, columns: Iterable[str], subjects: Iterable[str], through: int) -> None:
-        """Note what has been published, as of a batch."""
+    def published(self, subjects: Iterable[str], through: int) -> None:
+        """Note what has been published: the columns of all batches that end by `through`, and the lists of some subjects."""
+        assert self.meta is not None
         batch = WriteBatch(raw_mode=True)
-        for column in columns:
-            batch.delete(_COLUMN_DUE + column.encode())
+        # Before the last publication are only those that were deleted then, and RocksDB steps over each of them.
+        start, end = _due_key(self.meta.published_through), _due_key(through + 1)
+        for key, _ in self._range(_COLUMN_DUE, start, end):
+            batch.delete(key)
         for subject in subjects:
             batch.delete(_SUBJECT_DUE + bytes.fromhex(subject))
-        assert self.meta is not None
         self.meta = msgspec.structs.replace(self.meta, published_through=through)
         batch.put(_META, _encode(self.meta))
         self._db.write(batch)
 
     def write(
-        self, draft: Draft, meta: Meta, due_columns: Iterable[str], barrier_records: Iterable[BarrierRecord] = ()
+        self, draft: Draft, meta: Meta, due_columns: Collection[str], barrier_records: Iterable[BarrierRecord] = ()
     ) -> None:
         """Write a draft and where the log stood after it, in one atomic batch.
 
@@ -278,8 +282,8 @@ class Store:
         _put_closings(batch, draft)
         for order, record_key, record in barrier_records:
             batch.put(_BARRIER + order, _encode((record_key, record)))
-        for column in due_columns:
-            batch.put(_COLUMN_DUE + column.encode(), b"")
+        if due_columns:
+            batch.put(_due_key(meta.next_offset), _encode(due_columns))
         for subject in draft.anomalies:
             batch.put(_SUBJECT_DUE + bytes.fromhex(subject), b"")
         batch.put(_META, _encode(meta))
@@ -330,6 +334,10 @@ def _put_closings(batch: WriteBatch, draft: Draft) -> None:
 def _period_key(cell: PeriodCell) -> bytes:
     period, column = cell
     return (period + 1).to_bytes(4) + column.encode()
+
+
+def _due_key(next_offset: int) -> bytes:
+    return _COLUMN_DUE + next_offset.to_bytes(8)
 
 
 def _cell_key(cell: Cell) -> bytes:

@@ -94,12 +94,13 @@ def workers(count: int, workers: str, repeats: int, seed: int) -> None:
 
 
 @main.command()
-@_events(200_000)
+@_events(1_000_000)
+@click.option("--workers", type=click.Choice(["1", "2", "4"]), default="2", show_default=True, help="Ledger workers.")
 @_repeats
 @_seed
 @click.option("--peer-events", type=click.IntRange(100), default=20_000, show_default=True, help="Events of the peer.")
-def live(count: int, repeats: int, seed: int, peer_events: int) -> None:
-    """Intake, ledger worker and roll-up work off a backlog of raw events, on Kafka, until the country's figure is exact.
+def live(count: int, workers: str, repeats: int, seed: int, peer_events: int) -> None:
+    """Intake, ledger workers and roll-up work off a backlog of raw events, on Kafka, until the country's figure is exact.
 
     \b
     Examples:
@@ -108,7 +109,7 @@ def live(count: int, repeats: int, seed: int, peer_events: int) -> None:
     """
     from bench import whole_job
 
-    _finish(whole_job.measure(count, repeats, seed, peer_events))
+    _finish(whole_job.measure(count, int(workers), repeats, seed, peer_events))
 
 
 @main.command()

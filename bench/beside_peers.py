@@ -36,6 +36,8 @@ from tests.live import Live, compare
 
 LAMPIT: Final = "lampit"
 NEAREST: Final = "kafka_streams_exactly_once"
+WORKERS: Final = 2
+"""Ledger workers of Lampit; a peer has a thread for each core too."""
 """The one whose guarantee is nearest to Lampit's: the figure beside it in the table of all benchmarks."""
 
 
@@ -171,7 +173,7 @@ def _lampit(
         if killed:
             coverage = _lampit_killed(running, lines)
         else:
-            found, coverage = work_off(running, kafka.pid, lines)
+            found, coverage = work_off(running, kafka.pid, lines, WORKERS)
             figures = _as_one(found)
         for process in running.processes:
             process.kill()
@@ -180,7 +182,7 @@ def _lampit(
 
 
 def _as_one(found: Figures) -> Figures:
-    """The figures of three processes as those of one engine."""
+    """The figures of all processes as those of one engine."""
     roles = ("intake", "ledger", "rollup")
     return round_all(
         {
@@ -194,17 +196,17 @@ def _as_one(found: Figures) -> Figures:
 
 
 def _lampit_killed(running: Live, lines: list[bytes]) -> expected.Coverage:
-    """All three processes are killed at once and started again on their stores."""
+    """All processes are killed at once and started again on their stores."""
     servers = running.broker.bootstrap_servers
-    start_counting(running)
+    start_counting(running, WORKERS)
     asyncio.run(fill(servers, by_topic(lines)))
     start(running, "intake", "intake")
     asyncio.run(_until_covered(servers, len(lines) // 2))
-    roles = [process.role for process in running.processes]
-    for process in running.processes:
+    killed = list(running.processes)
+    for process in killed:
         process.kill()
-    for role in roles:
-        start(running, role, role)
+    for process in killed:
+        start(running, process.role, process.name)
     return running.wait_until_counted(expected.AS_OF)
 
 

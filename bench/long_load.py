@@ -53,8 +53,9 @@ def measure(minutes: int, rate: int, seed: int) -> Result:
         BenchKafka() as kafka,
         job(kafka, Path(folder)) as running,
     ):
-        processes = start_counting(running)
-        processes["intake"] = start(running, "intake", "intake")
+        processes = {
+            process.role: process for process in (*start_counting(running), start(running, "intake", "intake"))
+        }
         wait_until_ready(processes["intake"])
         before = sum(asyncio.run(ends(kafka.bootstrap_servers, LEDGER, PARTITIONS)).values())
         say(f"sending {rate} events a second for {minutes} minutes")

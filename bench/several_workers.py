@@ -10,19 +10,17 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-import urllib.request
-from collections.abc import Sequence
 from pathlib import Path
 
 from agents.topics import LEDGER, PARTIALS
 from bench import expected
 from bench.catching_up import PARTITIONS, LedgerRows, ledger_rows, until_covered
-from bench.kafka_job import WAIT_SECONDS_MAX, BenchKafka, ends, fill, job, start
+from bench.kafka_job import BenchKafka, ends, fill, job, start
 from bench.machine import cpu_seconds, memory_mib, wait_until_quiet
 from bench.people import events
 from bench.results import Figures, Result, round_all, say, shown
-from bench.whole_job import wait_until_ready
-from tests.live import Live, Process, compare
+from bench.whole_job import wait_until_ready, wait_until_shared_out
+from tests.live import Live, compare
 
 
 def measure(count: int, workers: int, repeats: int, seed: int) -> Result:
@@ -57,7 +55,7 @@ def _work_off(running: Live, workers: int, count: int, rows: LedgerRows) -> tupl
     processes = [start(running, "ledger", f"ledger-{number}") for number in range(workers)]
     for process in processes:
         wait_until_ready(process)
-    _wait_until_shared_out(processes)
+    wait_until_shared_out(processes)
     after = asyncio.run(ends(servers, PARTIALS, 1))[0]
     for process in processes:
         process.pause()
@@ -79,17 +77,3 @@ def _work_off(running: Live, workers: int, count: int, rows: LedgerRows) -> tupl
     for process in processes:
         process.kill()
     return round_all(figures), expected.from_partials(records)
-
-
-def _wait_until_shared_out(processes: Sequence[Process]) -> None:
-    """Until each partition is with one worker, and each worker has as many."""
-    deadline = time.monotonic() + WAIT_SECONDS_MAX
-    while [_partitions_of(process) for process in processes] != [PARTITIONS // len(processes)] * len(processes):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"the partitions were not shared out in {WAIT_SECONDS_MAX:.0f} s")
-        time.sleep(0.2)
-
-
-def _partitions_of(process: Process) -> int:
-    with urllib.request.urlopen(f"http://127.0.0.1:{process.port}/metrics", timeout=5) as answer:
-        return int(answer.read().count(b"\nlampit_position{"))

@@ -16,7 +16,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,14 +39,14 @@ NAIVE_TOPIC: Final = "naive-events"
 NAIVE_TOPICS: Final = (NAIVE_TOPIC, "naive-by-village", "naive-seen-changelog", "naive-sums-changelog")
 
 
-def measure(count: int, repeats: int, seed: int, peer_events: int) -> Result:
+def measure(count: int, workers: int, repeats: int, seed: int, peer_events: int) -> Result:
     """Each repeat has a broker and a ledger of its own."""
     parameters = {
         "events": count,
         "repeats": repeats,
         "seed": seed,
         "partitions": PARTITIONS,
-        "processes": "one intake, one ledger, one rollup",
+        "processes": f"one intake, {workers} ledger, one rollup",
         "published": "before intake starts",
         "measured": "first ledger record to coverage of the last",
         "peer_events": peer_events,
@@ -62,7 +62,7 @@ def measure(count: int, repeats: int, seed: int, peer_events: int) -> Result:
             job(kafka, Path(folder)) as running,
         ):
             result.busy.append(wait_until_quiet())
-            figures, coverage = work_off(running, kafka.pid, lines)
+            figures, coverage = work_off(running, kafka.pid, lines, workers)
             for process in running.processes:
                 process.kill()
             found = compare(wanted, coverage)
@@ -85,13 +85,29 @@ def by_topic(lines: Iterable[bytes]) -> dict[tuple[str, int], list[tuple[bytes |
     return rows
 
 
-def start_counting(running: Live) -> dict[str, Process]:
-    """A ledger worker and a roll-up that are ready for the first event."""
+def start_counting(running: Live, workers: int = 1) -> list[Process]:
+    """Ledger workers and a roll-up that are ready for the first event; the roll-up is the last."""
     running.turn_day(expected.AS_OF)
-    processes = {role: start(running, role, role) for role in ("ledger", "rollup")}
-    for process in processes.values():
+    ledger = [start(running, "ledger", f"ledger-{number}") for number in range(workers)]
+    processes = [*ledger, start(running, "rollup", "rollup")]
+    for process in processes:
         wait_until_ready(process)
+    wait_until_shared_out(ledger)
     return processes
+
+
+def wait_until_shared_out(workers: Sequence[Process]) -> None:
+    """Until each partition is with one worker, and each worker has as many."""
+    deadline = time.monotonic() + WAIT_SECONDS_MAX
+    while [_partitions_of(worker) for worker in workers] != [PARTITIONS // len(workers)] * len(workers):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the partitions were not shared out in {WAIT_SECONDS_MAX:.0f} s")
+        time.sleep(0.2)
+
+
+def _partitions_of(worker: Process) -> int:
+    with urllib.request.urlopen(f"http://127.0.0.1:{worker.port}/metrics", timeout=5) as answer:
+        return int(answer.read().count(b"\nlampit_position{"))
 
 
 def wait_until_ready(process: Process) -> None:
@@ -106,19 +122,21 @@ def wait_until_ready(process: Process) -> None:
     raise TimeoutError(f"{process.role} was not ready in {WAIT_SECONDS_MAX:.0f} s")
 
 
-def work_off(running: Live, broker_pid: int, lines: list[bytes]) -> tuple[Figures, expected.Coverage]:
+def work_off(running: Live, broker_pid: int, lines: list[bytes], workers: int) -> tuple[Figures, expected.Coverage]:
     """The whole job over events that are in Kafka before intake starts: what it took, and coverage as published."""
     servers = running.broker.bootstrap_servers
-    processes = start_counting(running)
+    processes = start_counting(running, workers)
     asyncio.run(fill(servers, by_topic(lines)))
     before = sum(asyncio.run(ends(servers, LEDGER, PARTITIONS)).values())
-    processes["intake"] = start(running, "intake", "intake")
-    pids = {role: process.popen.pid for role, process in processes.items()} | {"broker": broker_pid}
+    processes.append(start(running, "intake", "intake"))
+    pids = {"broker": [broker_pid]}
+    for process in processes:
+        pids.setdefault(process.role, []).append(process.popen.pid)
     return asyncio.run(_until_counted(servers, before, len(lines), pids))
 
 
 async def _until_counted(
-    servers: str, before: int, count: int, pids: dict[str, int]
+    servers: str, before: int, count: int, pids: dict[str, list[int]]
 ) -> tuple[Figures, expected.Coverage]:
     async with consumer(servers) as reader:
         ledger = [TopicPartition(LEDGER, number) for number in range(PARTITIONS)]
@@ -128,7 +146,7 @@ async def _until_counted(
                 raise TimeoutError("intake wrote nothing")
             await asyncio.sleep(0.005)
         began = time.monotonic()
-        spent = {role: cpu_seconds(pid) for role, pid in pids.items()}
+        spent = {role: _cpu_seconds(each) for role, each in pids.items()}
         coverage: dict[str, Any] = {}
         counted = 0
         async for records in follow(reader, COVERAGE, 0, 0):
@@ -140,10 +158,15 @@ async def _until_counted(
                 break
     seconds = time.monotonic() - began
     figures = {"events_per_second": count / seconds, "seconds": seconds}
-    for role, pid in pids.items():
-        figures[f"{role}_cpu_seconds_per_million"] = (cpu_seconds(pid) - spent[role]) / count * 1_000_000
-        figures[f"{role}_peak_memory_mib"] = peak_memory_mib(pid)
+    for role, each in pids.items():
+        figures[f"{role}_cpu_seconds_per_million"] = (_cpu_seconds(each) - spent[role]) / count * 1_000_000
+        figures[f"{role}_peak_memory_mib"] = sum(map(peak_memory_mib, each))
     return round_all(figures), coverage
+
+
+def _cpu_seconds(pids: Iterable[int]) -> float:
+    """Of all processes of a role together."""
+    return sum(map(cpu_seconds, pids))
 
 
 def _naive(servers: str, lines: list[bytes]) -> Figures:

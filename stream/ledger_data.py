@@ -115,9 +115,12 @@ _TAGS: Final[dict[type[PersonEvent | OpeningBalance], str]] = {
 TYPES: Final[dict[type[Event | OpeningBalance], str]] = {made: f"lampit.{tag}.v1" for made, tag in _TAGS.items()}
 """Class of an event → its CloudEvents type."""
 
-_FIELDS: Final[dict[type[Event | OpeningBalance], tuple[Any, ...]]] = {
-    made: tuple(name for name in _SAME if name in made.__struct_fields__) for made in _TAGS
+_DEFAULTS: Final = EventData()
+
+_FIELDS: Final[dict[type[Event | OpeningBalance], tuple[tuple[str, Any], ...]]] = {
+    made: tuple((name, getattr(_DEFAULTS, name)) for name in _SAME if name in made.__struct_fields__) for made in _TAGS
 }
+"""Class of an event → those of `_SAME` that it has, each with its default."""
 
 
 _date: Final = date.fromordinal
@@ -174,10 +177,10 @@ def _read_count(count: int | BySexData) -> int | BySex:
 def data_of(event: Event | OpeningBalance) -> EventData:
     """The accepted form of the data of an event."""
     data = EventData(_date(event.occurred_on))
-    for name in _FIELDS[type(event)]:
+    for name, default in _FIELDS[type(event)]:
         value = getattr(event, name)
         # Left out by value: msgspec omits a default only where it is the very same object.
-        if value != getattr(data, name):
+        if value is not default and value != default:
             setattr(data, name, value)
     if isinstance(event, OpeningBalance):
         data.counts = {measure: _write_count(count) for measure, count in event.counts.items()}

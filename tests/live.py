@@ -58,9 +58,10 @@ def settings_of(broker: Broker, data_dir: Path) -> Settings:
 
 @dataclass
 class Process:
-    """One `lampit run`, with its log."""
+    """One `lampit run`, with its log; `name` is that of its store."""
 
     role: str
+    name: str
     popen: subprocess.Popen[bytes]
     log: Path
     port: int
@@ -123,7 +124,7 @@ class Live:
                 stderr=stream,
                 stdout=stream,
             )
-        process = Process(role, popen, log, port)
+        process = Process(role, name, popen, log, port)
         self.processes.append(process)
         return process
 

@@ -57,7 +57,7 @@ async def taken_over(settings: Settings) -> None:
     # Behind the transaction of the ledger's first records is its marker.
     desk.apply(await log(settings, 2, 3))
     assert desk.caught_up
-    desk.store.published(desk.due_columns, SUBJECTS, desk.meta.next_offset)
+    desk.store.published(SUBJECTS, desk.meta.next_offset)
     assert desk.store.meta is not None and not desk.store.meta.is_doubtful
     await agent.revoked(ONLY)
 

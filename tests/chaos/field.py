@@ -103,7 +103,7 @@ class Field(Live):
                 stderr=stream,
                 stdout=stream,
             )
-        process = Process(role, popen, log, port)
+        process = Process(role, name, popen, log, port)
         self.processes.append(process)
         self.current[name] = process
         return process

@@ -7,7 +7,7 @@ see them. A step can be cut short as a kill would: between the store's batch, th
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -48,7 +48,8 @@ class MemoryStore:
         self._cells: dict[Cell, int] = {}
         self._totals: dict[str, int] = {}
         self._balances: list[OpeningBalance] = []
-        self._due: tuple[set[str], set[str]] = (set(), set())
+        self._due_columns: dict[int, set[str]] = {}
+        self._due_subjects: set[str] = set()
         self._outbox: dict[Forward, None] = {}
         self._changes: dict[PeriodCell, Change] = {}
         self._unbarred: set[PeriodCell] = set()
@@ -99,13 +100,13 @@ class MemoryStore:
         return list(self._balances)
 
     def due_columns(self) -> set[str]:
-        return set(self._due[0])
+        return set().union(*self._due_columns.values())
 
     def due_subjects(self, count_max: int) -> list[str]:
-        return sorted(self._due[1])[:count_max]
+        return sorted(self._due_subjects)[:count_max]
 
     def mark_due(self, subjects: Iterable[str]) -> None:
-        self._due[1].update(subjects)
+        self._due_subjects.update(subjects)
 
     def outbox(self) -> list[Forward]:
         return list(self._outbox)
@@ -114,14 +115,14 @@ class MemoryStore:
         for forward in forwards:
             self._outbox.pop(forward, None)
 
-    def published(self, columns: Iterable[str], subjects: Iterable[str], through: int) -> None:
-        self._due[0].difference_update(columns)
-        self._due[1].difference_update(subjects)
+    def published(self, subjects: Iterable[str], through: int) -> None:
+        self._due_columns = {offset: columns for offset, columns in self._due_columns.items() if offset > through}
+        self._due_subjects.difference_update(subjects)
         assert self.meta is not None
         self.meta = msgspec.structs.replace(self.meta, published_through=through)
 
     def write(
-        self, draft: Draft, meta: Meta, due_columns: Iterable[str], barrier_records: Iterable[BarrierRecord] = ()
+        self, draft: Draft, meta: Meta, due_columns: Collection[str], barrier_records: Iterable[BarrierRecord] = ()
     ) -> None:
         closings = draft.closings
         self._changes |= closings.changes
@@ -136,8 +137,8 @@ class MemoryStore:
         self._totals |= draft.totals
         self._balances += draft.balances
         self._outbox |= dict.fromkeys(draft.outbox)
-        self._due[0].update(due_columns)
-        self._due[1].update(draft.anomalies)
+        self._due_columns[meta.next_offset] = set(due_columns)
+        self._due_subjects.update(draft.anomalies)
         self.meta = meta
 
 
@@ -357,7 +358,7 @@ class Desk:
         self.store.barriers_published(barriers)
         self.store.sent(outbox)
         if self.day is not None:
-            self.store.published(self.columns, self.subjects, self.next)
+            self.store.published(self.subjects, self.next)
             self.columns, self.subjects = set(), {}
 
     def _give_out(self, lists: Mapping[str, Any]) -> None:

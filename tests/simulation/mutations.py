@@ -47,7 +47,7 @@ MUTATIONS: Final = (
         self.store.sent(forwards)
         self.store.barriers_published(barriers)
 """,
-        """        self.store.published(columns, subjects.keys(), offset)
+        """        self.store.published(subjects.keys(), offset)
         await self.producer.publish(records)
         self.store.sent(forwards)
         self.store.barriers_published(barriers)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from rocksdict import WriteBatch
 
@@ -24,9 +25,9 @@ def damaged(tmp_path: Path) -> Path:
     store = Store(path)
     batch = WriteBatch(raw_mode=True)
     for number in range(COLUMNS):
-        column = f"{number:08}".encode() + os.urandom(24).hex().encode()
-        batch.put(b"d" + column, b"")
-        batch.put(b"c" + (number % 100).to_bytes(4) + column, b"\x01" * 8)
+        column = f"{number:08}{os.urandom(24).hex()}"
+        batch.put(b"d" + number.to_bytes(8), msgspec.msgpack.encode([column]))
+        batch.put(b"c" + (number % 100).to_bytes(4) + column.encode(), b"\x01" * 8)
     store._db.write(batch)
     store._db.flush()
     store.close()

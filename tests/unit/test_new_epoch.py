@@ -53,7 +53,7 @@ def test_every_place_is_due_again_with_a_new_epoch(tmp_path: Path) -> None:
     event = encode_record(admitted.subject, admitted.event, 0)
     desk.apply(fetch(0, control(identity.epoch(1)), control(Day(date(2024, 1, 1).toordinal())), event))
     assert desk.due_columns == {PLACE}
-    desk.store.published(desk.due_columns, (), 3)
+    desk.store.published((), 3)
     desk.due_columns = set()
     desk.apply(fetch(3, control(Day(date(2024, 1, 2).toordinal()))))
     assert desk.due_columns == set()
