@@ -115,8 +115,15 @@ def live(count: int, workers: str, repeats: int, seed: int, peer_events: int) ->
 @main.command()
 @click.option("--rate", type=click.IntRange(1), default=500, show_default=True, help="Events a second.")
 @click.option("--seconds", type=click.IntRange(1), default=30, show_default=True, help="How long.")
+@click.option(
+    "--warm-up",
+    type=click.IntRange(1),
+    default=60,
+    show_default=True,
+    help="Seconds before; a broker compiles meanwhile.",
+)
 @_seed
-def latency(rate: int, seconds: int, seed: int) -> None:
+def latency(rate: int, seconds: int, warm_up: int, seed: int) -> None:
     """Time from sending an event until a subscriber can read the country's figure that holds it.
 
     \b
@@ -126,7 +133,7 @@ def latency(rate: int, seconds: int, seed: int) -> None:
     """
     from bench import delay
 
-    _finish(delay.measure(rate, seconds, seed))
+    _finish(delay.measure(rate, seconds, warm_up, seed))
 
 
 @main.command()

@@ -30,7 +30,6 @@ from bench.whole_job import PARTITIONS, start_counting, wait_until_ready
 from lampit.publish import address
 from stream.regions import COUNTRY
 
-WARM_UP_SECONDS: Final = 10
 """Java compiles the broker while it works; before that, its own delay is not that of a running one."""
 SETTLE_SECONDS_MAX: Final = 30.0
 
@@ -115,18 +114,18 @@ def _id(record: Any) -> str:
     return name
 
 
-def measure(rate: int, seconds: int, seed: int) -> Result:
-    """One run: the events of `seconds` are its sample, those of a short while before warm it up."""
+def measure(rate: int, seconds: int, warm_up: int, seed: int) -> Result:
+    """One run: the events of `seconds` are its sample, those of `warm_up` seconds before warm it up."""
     parameters = {
         "events_per_second": rate,
         "seconds": seconds,
-        "warm_up_seconds": WARM_UP_SECONDS,
+        "warm_up_seconds": warm_up,
         "seed": seed,
         "partitions": PARTITIONS,
         "processes": "one intake, one ledger, one rollup",
     }
     result = Result("latency", parameters, [], "the same records, readable in intake", [], ("p99_ms", "at_most", 150.0))
-    wanted = rate * (seconds + WARM_UP_SECONDS)
+    wanted = rate * (seconds + warm_up)
     lines = list(dict.fromkeys(events(wanted + wanted // 50 + 10, seed)))[:wanted]
     with (
         tempfile.TemporaryDirectory(prefix="lampit-bench-") as folder,
@@ -138,13 +137,15 @@ def measure(rate: int, seconds: int, seed: int) -> Result:
         result.busy.append(wait_until_quiet())
         say(f"sending {rate} events a second for {seconds} s")
         seen = asyncio.run(_run(kafka.bootstrap_servers, lines, rate))
-    names = list(seen.sent)[rate * WARM_UP_SECONDS :]
+    names = list(seen.sent)[rate * warm_up :]
     counted = [(seen.covered_at(name) or 0.0) - seen.sent[name] for name in names]
     floor = [seen.in_intake[name] - seen.sent[name] for name in names]
     result.repeats.append(_spread(counted))
     result.peer.append(_spread(floor))
     took = max(seen.sent[name] for name in names) - seen.sent[names[0]]
     result.notes["median_of_stage"] = seen.stages(names)
+    slowest = sorted(zip(counted, names, strict=True))[-max(1, len(names) // 100) :]
+    result.notes["median_of_stage_of_the_slowest_hundredth"] = seen.stages([name for _, name in slowest])
     result.notes["sent_per_second"] = round((len(names) - 1) / took, 1)
     return result
 
