@@ -9,7 +9,7 @@ whether the figures agree (agreement.py).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
@@ -26,8 +26,8 @@ from lampit import tables
 from lampit.audit.archive import Archive, ArchiveDamaged
 from lampit.audit.finding import Finding, Trust
 from lampit.audit.tree_checks import TreeCheck
-from stream.archive import FORMAT, Entry, Header, Statement, file_name, statement
-from stream.ledger import ControlRecord, Genesis, decode_record
+from stream.archive import FORMAT, Entry, Header, file_name, statement
+from stream.ledger import ControlRecord, Genesis, Predecessor, decode_record
 
 UNREADABLE: Final = (pa.ArrowException, OSError, ValueError, KeyError, OverflowError, MemoryError)
 
@@ -241,8 +241,18 @@ def genesis_of(archive: Archive, partition: int) -> Genesis | None:
 
 
 def _unknown_heads(archive: Archive, partitions: list[int], headers: list[Header], trust: Trust) -> Iterator[Finding]:
-    """A partition for which heads were published is in the archive."""
+    """A partition for which heads were published is in the archive, and a ledger for which they were is this one."""
     ledgers = {header.ledger_id for header in headers}
-    heads: Iterable[Statement] = (head for head in trust.heads if head.topic == archive.topic)
+    heads = [head for head in trust.heads if head.topic == archive.topic]
     for partition in sorted({head.partition for head in heads if head.ledger_id in ledgers} - set(partitions)):
         yield Finding("missing", "Heads of this partition were published; it is not in the archive.", partition)
+    published = {head.ledger_id for head in heads}
+    if archive.topic == LEDGER and published and ledgers and not published & (ledgers | _predecessors(archive)):
+        # Whoever has the true key could else change anything, under another name of the ledger.
+        yield Finding("head", "Every head that was published is of another ledger.")
+
+
+def _predecessors(archive: Archive) -> set[str]:
+    """The ledger that this one was rewritten from: its heads stay published, and until a day turns there are no others."""
+    found = [genesis_of(archive, partition) for partition in archive.partitions()]
+    return {one.succeeds.ledger_id for one in found if one is not None and isinstance(one.succeeds, Predecessor)}
