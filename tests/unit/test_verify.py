@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from agents.signing import make_key
 from lampit import reference
-from lampit.audit.archive import Archive
+from lampit.audit.archive import Archive, on_disk
 from lampit.audit.finding import Trust
 from lampit.audit.verify import Report, verify
 from lampit.broker import free_port
@@ -182,6 +182,30 @@ def test_what_is_secret_in_the_url_is_not_in_the_report(folder: Path) -> None:
     archive = Archive.open(str(folder))
     archive.files.url = "s3://name:secret@bucket/prefix?endpoint_override=127.0.0.1:9000"
     assert verify(archive, Trust()).archive == "s3://bucket/prefix"
+
+
+def begun(folder: Path) -> Archive:
+    """An archive whose manifests were read, and with which its worker then went on."""
+    logs = in_epoch(ledger(900, 2, DAYS))
+    write(folder, {number: [record for record in log if record.offset < 200] for number, log in logs.items()}, 50)
+    archive = Archive.open(str(folder))
+    assert all(archive.segments(number) for number in archive.partitions())
+    write(folder, logs, 50)
+    return archive
+
+
+def test_an_archive_that_is_written_on_meanwhile_is_in_order(tmp_path: Path) -> None:
+    """Of a large one it takes hours to come to the last partition."""
+    archive = begun(tmp_path)
+    assert verify(archive, Trust()).findings == []
+    assert archive.next_offsets() == Archive.open(str(tmp_path)).next_offsets()
+
+
+def test_a_copy_of_an_archive_that_is_written_on_meanwhile_is_whole(tmp_path: Path) -> None:
+    archive = begun(tmp_path)
+    archive.files.is_local = False
+    with on_disk(archive) as copy:
+        assert list(copy.records()) == list(archive.records())
 
 
 def test_a_missing_partition_is_named(folder: Path) -> None:
