@@ -26,6 +26,7 @@ from lampit.audit.checks import NOTHING
 from lampit.audit.finding import Finding, Trust
 from lampit.audit.verify import verify
 from lampit.cli import lampit
+from lampit.rotate import _summary
 from lampit.rotation import Rotation
 from lampit.rotation_plan import plan
 from stream.archive import SUCCESSION, Header, Succession, encode_line, read_succession, statement
@@ -118,6 +119,11 @@ def test_the_command_rotates_and_says_what(old: Archive, key: bytes, rotated: Pa
     assert f"{said['persons']:,} persons with the same events" in verified.stdout
     again = run(old, keys, "--to", keys / "new")
     assert again.exit_code == 2 and "finished rotation" in again.output
+
+
+def test_what_is_secret_in_the_url_is_not_in_the_summary(old: Archive, key: bytes) -> None:
+    url = "s3://name:secret@bucket/prefix?endpoint_override=127.0.0.1:9000"
+    assert _summary(plan(old, Pseudonymiser(key)), url)["to"] == "s3://bucket/prefix"
 
 
 def test_a_place_that_cannot_be_written_is_wrong_usage(old: Archive, keys: Path) -> None:
