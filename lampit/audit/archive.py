@@ -273,18 +273,23 @@ def on_disk(archive: Archive) -> Iterator[Archive]:
         yield archive
         return
     with tempfile.TemporaryDirectory(prefix="lampit-archive-") as there:
-        copy = Files(there)
-        for number in archive.partitions():
-            for entry in archive.segments(number):
-                path = archive.path(number, entry)
-                content = archive.files.get(path)
-                if content is None:
-                    raise ArchiveDamaged(f"{path}: the file is missing.")
-                copy.put(path, content)
-            # Not as it lies there by now: the archive worker may have gone on with it.
-            manifest = write_manifest(archive.header(number), list(archive.segments(number)))
-            copy.put(manifest_path(archive.topic, number), manifest)
-        yield Archive.open(there, archive.topic)
+        yield copied(archive, there)
+
+
+def copied(archive: Archive, there: str) -> Archive:
+    """A copy of manifests and segments in a directory, as the archive was when its manifests were read."""
+    copy = Files(there)
+    for number in archive.partitions():
+        for entry in archive.segments(number):
+            path = archive.path(number, entry)
+            content = archive.files.get(path)
+            if content is None:
+                raise ArchiveDamaged(f"{path}: the segment is missing.")
+            copy.put(path, content)
+        # Not as it lies there by now: the archive worker may have gone on with it.
+        manifest = write_manifest(archive.header(number), list(archive.segments(number)))
+        copy.put(manifest_path(archive.topic, number), manifest)
+    return Archive.open(there, archive.topic)
 
 
 def _both(one: Any, other: Any) -> Any:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from agents.signing import make_key
 from lampit import reference
 from lampit.audit.archive import Archive, on_disk
+from lampit.audit.archive_source import ArchiveSource
 from lampit.audit.finding import Trust
 from lampit.audit.verify import Report, verify
 from lampit.broker import free_port
@@ -201,11 +202,16 @@ def test_an_archive_that_is_written_on_meanwhile_is_in_order(tmp_path: Path) -> 
     assert archive.next_offsets() == Archive.open(str(tmp_path)).next_offsets()
 
 
-def test_a_copy_of_an_archive_that_is_written_on_meanwhile_is_whole(tmp_path: Path) -> None:
-    archive = begun(tmp_path)
+def test_a_copy_of_an_archive_that_is_written_on_meanwhile_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, opened = begun(tmp_path), Archive.open
     archive.files.is_local = False
     with on_disk(archive) as copy:
         assert list(copy.records()) == list(archive.records())
+    monkeypatch.setattr(Archive, "open", lambda url, *told: archive if url == "s3://bucket" else opened(url, *told))
+    with ArchiveSource("s3://bucket") as source:
+        assert list(source.archive.records()) == list(archive.records())
 
 
 def test_a_missing_partition_is_named(folder: Path) -> None:
