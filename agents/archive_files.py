@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 from pyarrow import ArrowException, fs
 
@@ -138,7 +139,8 @@ def _put_locally(path: Path, content: bytes) -> None:
 
 
 def _write_locally(path: Path, pieces: Iterator[bytes]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
+    # No number of a process: in two containers it is the same, and a worker that was overtaken may still be writing.
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}{_TEMPORARY}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with temporary.open("wb") as file:
         file.writelines(pieces)

@@ -61,6 +61,7 @@ class RollupAgent:
         self.view = View()
         self._producer: FencedProducer | None = None
         self._delivery = asyncio.Lock()
+        self._answering = asyncio.Lock()
         self._measured = 0.0
         self._reset(0)
         self.app: App = create_app("rollup", settings, begin=self.begin, revoked=self.revoked)
@@ -201,9 +202,16 @@ class RollupAgent:
         return [{**coverage.record(region, figure, names), **stamp} for region, figure in rollup.take_changed(number)]
 
     async def on_day(self, day: date) -> View:
-        """The figures of any day, past or to come, as known now; NotAnswered while a worker cannot be asked."""
+        """The figures of any day, past or to come, as known now; NotAnswered while a worker cannot be asked.
+
+        One answer at a time: each is of a whole country, a quarter of a gigabyte, and a handful at once would end the process.
+        """
         if day == self._as_of:
             return self.view
+        async with self._answering:
+            return await self._other_day(day)
+
+    async def _other_day(self, day: date) -> View:
         known_by = tuple(sorted((number, head.offset) for number, head in self._heads.items()))
         kept = self._other_days.get(day)
         if kept is None or kept[0] != known_by:

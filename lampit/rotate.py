@@ -57,7 +57,7 @@ def _summary(found: Plan, destination: str) -> dict[str, Any]:
         "new_ledger": found.new_ledger_id,
         "key_fingerprint": found.fingerprint,
         "keys": found.genesis_of(0).keys,
-        "to": destination,
+        "to": shown(destination),
         "day": iso_day(found.days[-1]),
         "partitions": found.partitions,
         "persons": found.persons,

@@ -94,6 +94,8 @@ _OBJECTS: Final = frozenset(
     ("data", "person", "permanent_permit", "cancels", "counts", "turning_17", "count", *_MEASURES)
 )
 _MEMBERS_KEPT: Final = 40
+_DEPTH_KEPT: Final = 8
+"""No event nests deeper than five. JSON can, until Python has no frames left to mask it with: that would end the process."""
 
 _NAME_KEPT: Final = re.compile(r"(?!.*[0-9]{6})[A-Za-z_][A-Za-z0-9_-]{0,39}", re.ASCII)
 OTHER_NAME: Final = "(other)"
@@ -183,7 +185,7 @@ def _fault_of_field(event: dict[str, Any], error_type: str, location: tuple[int 
     return fault_at(_REASON_BY_FIELD.get(field, Reason.MALFORMED_FIELD), pointer)
 
 
-def _masked(name: str, value: Any) -> Any:
+def _masked(name: str, value: Any, depth: int = 0) -> Any:
     """What is kept of the value of a field: what is harmless by its form, and what kind of thing the rest was."""
     kept: Any = f"<{type(value).__name__}>"
     if value is None:
@@ -199,10 +201,11 @@ def _masked(name: str, value: Any) -> Any:
         pattern = _TEXT_KEPT.get(name)
         kept = masked if pattern and pattern.fullmatch(masked) else "<text>"
     elif isinstance(value, list):
-        kept = [_masked(name, member) for member in value[:_MEMBERS_KEPT]] if name == "turning_17" else "<list>"
-    elif not name or name in _OBJECTS:
+        is_kept = name == "turning_17" and depth < _DEPTH_KEPT
+        kept = [_masked(name, member, depth + 1) for member in value[:_MEMBERS_KEPT]] if is_kept else "<list>"
+    elif (not name or name in _OBJECTS) and depth < _DEPTH_KEPT:
         members = list(value.items())[:_MEMBERS_KEPT]
-        kept = {shown_name(member): _masked(member, inner) for member, inner in members}
+        kept = {shown_name(member): _masked(member, inner, depth + 1) for member, inner in members}
     else:
         kept = "<object>"
     return kept

@@ -70,6 +70,18 @@ ENVELOPE: Final = [
     Bad("type a number", raw("death", {"type": int(NIK)}), Reason.MALFORMED_FIELD, "/type"),
     Bad("unknown type", raw("death", {"type": "lampit.divorce.v1"}), Reason.UNKNOWN_TYPE, "/type"),
     Bad("no version", raw("death", {"type": "lampit.death"}), Reason.UNKNOWN_TYPE, "/type"),
+    Bad(
+        "unknown type, nested more deeply than Python calls",
+        b'{"specversion": "1.0", "type": "x", "data": ' + b'{"data": ' * 600 + b"1" + b"}" * 601,
+        Reason.UNKNOWN_TYPE,
+        "/type",
+    ),
+    Bad(
+        "unknown type, lists nested more deeply than Python calls",
+        b'{"specversion": "1.0", "type": "x", "turning_17": ' + b"[" * 600 + b"]" * 600 + b"}",
+        Reason.UNKNOWN_TYPE,
+        "/type",
+    ),
     Bad("control record", raw("death", {"type": "lampit.day.v1"}), Reason.UNKNOWN_TYPE, "/type"),
     Bad("unknown version", raw("death", {"type": "lampit.birth.v2"}), Reason.UNKNOWN_VERSION, "/type"),
     Bad("no id", _text("death", '"id"', '"ID"'), Reason.MISSING_FIELD, "/id"),

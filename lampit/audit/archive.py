@@ -25,7 +25,7 @@ from agents.settings import Settings
 from agents.topics import LEDGER
 from lampit.audit.place import Place, shown
 from lampit.audit.record_sql import RECORDS_SQL
-from stream.archive import Entry, Header, read_manifest
+from stream.archive import Entry, Header, read_manifest, write_manifest
 from stream.archive_tree import Line, read_tree
 
 COUNTRY: Final = "ID"
@@ -144,6 +144,10 @@ class Archive:
     def segments(self, partition: int) -> Sequence[Entry]:
         """The entries of the partition's manifest, in order."""
         return self._manifest(partition)[1]
+
+    def forget(self, partition: int) -> None:
+        """Read the partition's manifest anew when it is asked for: the archive worker may have gone on with it."""
+        self._manifests.pop(partition, None)
 
     def tree(self, partition: int) -> tuple[Header, list[Line]]:
         """The partition's tree file; no lines where none was written yet."""
@@ -269,15 +273,23 @@ def on_disk(archive: Archive) -> Iterator[Archive]:
         yield archive
         return
     with tempfile.TemporaryDirectory(prefix="lampit-archive-") as there:
-        copy = Files(there)
-        for number in archive.partitions():
-            paths = [manifest_path(archive.topic, number)]
-            for path in [*paths, *(archive.path(number, entry) for entry in archive.segments(number))]:
-                content = archive.files.get(path)
-                if content is None:
-                    raise ArchiveDamaged(f"{path}: the file is missing.")
-                copy.put(path, content)
-        yield Archive.open(there, archive.topic)
+        yield copied(archive, there)
+
+
+def copied(archive: Archive, there: str) -> Archive:
+    """A copy of manifests and segments in a directory, as the archive was when its manifests were read."""
+    copy = Files(there)
+    for number in archive.partitions():
+        for entry in archive.segments(number):
+            path = archive.path(number, entry)
+            content = archive.files.get(path)
+            if content is None:
+                raise ArchiveDamaged(f"{path}: the segment is missing.")
+            copy.put(path, content)
+        # Not as it lies there by now: the archive worker may have gone on with it.
+        manifest = write_manifest(archive.header(number), list(archive.segments(number)))
+        copy.put(manifest_path(archive.topic, number), manifest)
+    return Archive.open(there, archive.topic)
 
 
 def _both(one: Any, other: Any) -> Any:

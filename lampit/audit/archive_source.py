@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from lampit.audit import conditions
-from lampit.audit.archive import Archive, ArchiveDamaged
+from lampit.audit.archive import Archive, copied
 from lampit.audit.duck_source import BALANCE, DuckSource, heard_of
 from stream.regions import COUNTRY
 
@@ -55,20 +55,8 @@ class ArchiveSource(DuckSource):
 
     def _local(self) -> Archive:
         """The archive where DuckDB can read it: a copy of a remote one."""
-        files = self.archive.files
-        if files.is_local:
-            return self.archive
-        for number in self.archive.partitions():
-            names = [self.archive.path(number, entry) for entry in self.archive.segments(number)]
-            first = names[0].rpartition("/")[0] if names else ""
-            for name in [*names, *([f"{first}/manifest.jsonl"] if names else [])]:
-                content = files.get(name)
-                if content is None:
-                    raise ArchiveDamaged(f"{name}: the segment is missing.")
-                path = Path(self._folder.name) / "copy" / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-        self.archive = Archive.open(str(Path(self._folder.name) / "copy"))
+        if not self.archive.files.is_local:
+            self.archive = copied(self.archive, str(Path(self._folder.name) / "copy"))
         return self.archive
 
     def _link(self) -> None:

@@ -9,7 +9,7 @@ whether the figures agree (agreement.py).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
@@ -25,9 +25,9 @@ from agents.topics import LEDGER
 from lampit import tables
 from lampit.audit.archive import Archive, ArchiveDamaged
 from lampit.audit.finding import Finding, Trust
-from lampit.audit.tree_checks import TreeCheck
-from stream.archive import FORMAT, Entry, Header, Statement, file_name, statement
-from stream.ledger import ControlRecord, Genesis, decode_record
+from lampit.audit.tree_checks import TreeCheck, TreeFile
+from stream.archive import FORMAT, Entry, Header, file_name, statement
+from stream.ledger import ControlRecord, Genesis, Predecessor, decode_record
 
 UNREADABLE: Final = (pa.ArrowException, OSError, ValueError, KeyError, OverflowError, MemoryError)
 
@@ -42,6 +42,10 @@ def check(
     partitions = archive.partitions()
     headers: list[Header] = []
     for partition in partitions:
+        # In this order: the archive worker goes on meanwhile, and what it has listed or hashed by now, the manifest names.
+        listed = archive.files.names(folder(archive.topic, partition))
+        hashed = _tree(archive, partition)
+        archive.forget(partition)
         try:
             header, entries = archive.header(partition), list(archive.segments(partition))
         except ArchiveDamaged as error:
@@ -54,8 +58,8 @@ def check(
         yield from _chain(archive, partition, header, entries)
         yield from _signatures(archive, partition, header, entries, trust)
         yield from _heads(archive, partition, header, entries, trust)
-        yield from _listing(archive, partition, entries)
-        tree = TreeCheck(archive, partition, entries, trust)
+        yield from _listing(archive, partition, entries, listed)
+        tree = TreeCheck(archive, partition, entries, trust, hashed)
         yield from tree.file()
         for entry in entries:
             table = yield from _segment(archive, partition, entry)
@@ -158,12 +162,20 @@ def _heads(archive: Archive, partition: int, header: Header, entries: list[Entry
             yield Finding("head", f"The published head of {head.day} is not in the archive, which {what}.", **place)
 
 
-def _listing(archive: Archive, partition: int, entries: list[Entry]) -> Iterator[Finding]:
+def _tree(archive: Archive, partition: int) -> TreeFile:
+    """The tree file, or what is wrong with it."""
+    try:
+        return archive.tree(partition)
+    except ArchiveDamaged as error:
+        return error
+
+
+def _listing(archive: Archive, partition: int, entries: list[Entry], listed: list[str]) -> Iterator[Finding]:
     """No file but those that the manifest names. One that follows on its end may be about to be named."""
     where = folder(archive.topic, partition)
     named = {entry.file for entry in entries} | {MANIFEST, TREE}
     upcoming = f"{file_name(entries[-1].last + 1 if entries else 0, 0)[:20]}-"
-    for name in archive.files.names(where):
+    for name in listed:
         if name not in named and not name.startswith(upcoming):
             yield Finding("extra", "No line of the manifest names this file.", partition, file=f"{where}/{name}")
 
@@ -241,8 +253,18 @@ def genesis_of(archive: Archive, partition: int) -> Genesis | None:
 
 
 def _unknown_heads(archive: Archive, partitions: list[int], headers: list[Header], trust: Trust) -> Iterator[Finding]:
-    """A partition for which heads were published is in the archive."""
+    """A partition for which heads were published is in the archive, and a ledger for which they were is this one."""
     ledgers = {header.ledger_id for header in headers}
-    heads: Iterable[Statement] = (head for head in trust.heads if head.topic == archive.topic)
+    heads = [head for head in trust.heads if head.topic == archive.topic]
     for partition in sorted({head.partition for head in heads if head.ledger_id in ledgers} - set(partitions)):
         yield Finding("missing", "Heads of this partition were published; it is not in the archive.", partition)
+    published = {head.ledger_id for head in heads}
+    if archive.topic == LEDGER and published and ledgers and not published & (ledgers | _predecessors(archive)):
+        # Whoever has the true key could else change anything, under another name of the ledger.
+        yield Finding("head", "Every head that was published is of another ledger.")
+
+
+def _predecessors(archive: Archive) -> set[str]:
+    """The ledger that this one was rewritten from: its heads stay published, and until a day turns there are no others."""
+    found = [genesis_of(archive, partition) for partition in archive.partitions()]
+    return {one.succeeds.ledger_id for one in found if one is not None and isinstance(one.succeeds, Predecessor)}

@@ -40,7 +40,11 @@ def places(archive: Archive, source: str, identity: str) -> list[tuple[int, int]
     for partition in archive.partitions():
         for entry in archive.segments(partition):
             content = _content(archive, partition, entry)
-            table = pq.ParquetFile(pa.BufferReader(content)).read(["offset", "source", "id"], use_threads=False)
+            try:
+                table = pq.ParquetFile(pa.BufferReader(content)).read(["offset", "source", "id"], use_threads=False)
+                table = table.select(["offset", "source", "id"])
+            except UNREADABLE:
+                raise _unreadable(archive, partition, entry) from None
             mask = pc.and_(pc.equal(table["source"], source), pc.equal(table["id"], identity))
             found += [(partition, offset) for offset in table.filter(mask)["offset"].to_pylist()]
     return found
@@ -126,9 +130,7 @@ class Prover:
             rows = list(segments.records(segments.decode(_content(self._archive, self._partition, entry))))
             hashes = leaves(entry.first, entry.last, rows)
         except (*UNREADABLE, IndexError):
-            raise ArchiveDamaged(
-                f"{self._archive.path(self._partition, entry)}: it cannot be read (`lampit audit verify`)."
-            ) from None
+            raise _unreadable(self._archive, self._partition, entry) from None
         for number, one in enumerate(hashes, entry.first):
             self._tree.add(blocks([one], number))
         row = next((row for row in rows if row.offset == offset), None)
@@ -147,6 +149,10 @@ def _content(archive: Archive, partition: int, entry: Entry) -> bytes:
     if content is None:
         raise ArchiveDamaged(f"{path}: the segment is missing.")
     return content
+
+
+def _unreadable(archive: Archive, partition: int, entry: Entry) -> ArchiveDamaged:
+    return ArchiveDamaged(f"{archive.path(partition, entry)}: it cannot be read (`lampit audit verify`).")
 
 
 def _shown(row: segments.LogRecord) -> Json:

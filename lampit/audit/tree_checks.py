@@ -15,16 +15,22 @@ from agents.archive_tree import blocks_of, tree_path
 from agents.signing import is_signed
 from lampit.audit.archive import Archive, ArchiveDamaged
 from lampit.audit.finding import Finding, Trust
-from stream.archive import Entry, Statement
+from stream.archive import Entry, Header, Statement
 from stream.archive_tree import Line, head
 from stream.merkle import Tree
+
+TreeFile = tuple[Header, list[Line]] | ArchiveDamaged
+"""The lines of a tree file, or what is wrong with it. Read before the manifest, so that the manifest is never behind it."""
 
 
 class TreeCheck:
     """The tree of one partition, made from its records segment by segment."""
 
-    def __init__(self, archive: Archive, partition: int, entries: Sequence[Entry], trust: Trust) -> None:
-        """Nothing is read yet."""
+    def __init__(
+        self, archive: Archive, partition: int, entries: Sequence[Entry], trust: Trust, file: TreeFile
+    ) -> None:
+        """Nothing is checked yet."""
+        self._file = file
         self._archive, self._partition, self._entries, self._trust = archive, partition, entries, trust
         self._lines: dict[int, Line] = {}
         self._heads: dict[int, list[Statement]] = {}
@@ -39,11 +45,10 @@ class TreeCheck:
             ):  # fmt: skip
                 self._heads.setdefault(one.next_offset, []).append(one)
         place = Finding("tree", "", self._partition, file=tree_path(self._archive.topic, self._partition))
-        try:
-            found, lines = self._archive.tree(self._partition)
-        except ArchiveDamaged as error:
-            yield replace(place, message=str(error))
+        if isinstance(self._file, ArchiveDamaged):
+            yield replace(place, message=str(self._file))
             return
+        found, lines = self._file
         if lines and found != header:
             yield replace(place, message="The first line of the tree file is of another ledger, topic or partition.")
         ends = [entry.last + 1 for entry in self._entries[: len(lines)]]

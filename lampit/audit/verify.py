@@ -61,8 +61,8 @@ def verify(
     previous: Archive | None = None,
 ) -> Report:
     """All checks, then, on an archive that is in order, the figures. previous: the archive that this one succeeds."""
-    report = Report(archive.files.url, heads=len(trust.heads))
-    _summarise(archive, report)
+    report = Report(shown(archive.files.url))
+    _summarise(archive, trust, report)
     report.findings = list(check_shown(archive, trust))
     if not report.findings:
         _succeed(archive, trust, previous, report)
@@ -97,13 +97,15 @@ def _succeed(archive: Archive, trust: Trust, previous: Archive | None, report: R
             report.findings = [Finding(succession.KIND, message)]
 
 
-def _summarise(archive: Archive, report: Report) -> None:
-    """Fill in what is there."""
+def _summarise(archive: Archive, trust: Trust, report: Report) -> None:
+    """Fill in what is there, and how many of the published heads are of it."""
     for partition in archive.partitions():
         try:
-            entries = archive.segments(partition)
+            header, entries = archive.header(partition), archive.segments(partition)
         except ArchiveDamaged:
             continue
+        place = (header.ledger_id, archive.topic, partition)
+        report.heads += sum((head.ledger_id, head.topic, head.partition) == place for head in trust.heads)
         last = entries[-1] if entries else None
         report.partitions.append(
             {

@@ -23,7 +23,7 @@ from typing import Any, Final
 from agents.barrier import LedgerIdentity, rules_of
 from agents.desk import record_digest
 from agents.errors import LampitError
-from agents.reading import record_at
+from agents.reading import end_offset, record_at
 from agents.settings import Settings
 from agents.signing import load_signer
 from agents.snapshots import Snapshots
@@ -112,7 +112,7 @@ def _against_log(check: str, meta: Meta, log: Log, genesis: Genesis, settings: S
     identity = LedgerIdentity(genesis.ledger_id, settings.partitions, rules_of(settings), reference.load().digest)
     if meta.settings_digest != identity.settings_digest:
         return warning(check, "it was made with other rules, settings or region reference", _REBUILT)
-    end = log.ends.get(meta.partition, 0)
+    end = _ends(settings, log, {meta.partition: meta.next_offset}).get(meta.partition, 0)
     if meta.next_offset > end:
         return problem(check, f"next offset {meta.next_offset:,}, but the log ends at {end:,}", _LOST)
     if meta.last_offset >= 0:
@@ -120,6 +120,12 @@ def _against_log(check: str, meta: Meta, log: Log, genesis: Genesis, settings: S
         if record is None or record_digest(record.value) != meta.last_digest:
             return problem(check, f"the log has another record at offset {meta.last_offset:,}", _LOST)
     return None
+
+
+def _ends(settings: Settings, log: Log, held: Mapping[int, int]) -> Mapping[int, int]:
+    """Where the log ends, asked again of partitions of which more is held: it goes on while everything else is looked at."""
+    ahead = [number for number, end in log.ends.items() if held.get(number, 0) > end]
+    return {**log.ends, **{number: asyncio.run(end_offset(settings, LEDGER, number)) for number in ahead}}
 
 
 def _archive(settings: Settings, log: Log | None) -> Finding:
@@ -144,7 +150,7 @@ def _archive(settings: Settings, log: Log | None) -> Finding:
         return problem(
             check, "it is of another ledger", "name another LAMPIT_ARCHIVE_URL: one archive holds one ledger"
         )
-    return _heads(check, saw, held, log.ends, settings.archive_segment_records)
+    return _heads(check, saw, held, _ends(settings, log, held), settings.archive_segment_records)
 
 
 def _archive_key(settings: Settings) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -282,6 +283,22 @@ def test_a_writer_that_was_overtaken_ends(tmp_path: Path) -> None:
         for fetch in fetches:
             slow.add(fetch)
     assert contents(tmp_path) == before
+
+
+def test_two_who_write_a_file_at_once_do_not_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One was overtaken and does not know yet; in containers both processes have the same number."""
+    files = Files(str(tmp_path))
+    sync, rivals = os.fsync, [b"of the one who overtook"]
+
+    def meanwhile(descriptor: int) -> None:
+        if rivals:
+            files.put("manifest", rivals.pop())
+            assert files.get("manifest") == b"of the one who overtook"
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    files.put("manifest", b"of the one who was overtaken, and longer")
+    assert files.get("manifest") == b"of the one who was overtaken, and longer"
 
 
 def test_names_sort_as_their_offsets() -> None:

@@ -10,10 +10,17 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from agents.barrier import LedgerIdentity, rules_of
+from agents.settings import Settings
 from agents.signing import make_key
+from agents.store import FORMAT, Meta
+from lampit import reference
 from lampit.broker import free_port
 from lampit.cli import lampit
-from tests.archives import ledger, write
+from lampit.doctor import local
+from lampit.doctor.cluster import Log
+from stream.ledger import Genesis
+from tests.archives import LEDGER_ID, ledger, write
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +85,28 @@ def test_a_missing_archive_is_told_by_the_setting(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("LAMPIT_ARCHIVE_URL", str(tmp_path / "nothing"))
     said = found()["archive"]
     assert (said["status"], said["saw"]) == ("problem", "LAMPIT_ARCHIVE_URL holds no archive of lampit.ledger")
+
+
+@pytest.mark.parametrize(("end_now", "status"), [(10_000, "ok"), (5, "problem")])
+def test_a_log_that_goes_on_meanwhile_was_not_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end_now: int, status: str
+) -> None:
+    """A store and an archive are looked at seconds after the log was asked where it ends; by then they may hold more."""
+
+    async def end_offset(settings: Settings, topic: str, partition: int) -> int:
+        return end_now
+
+    write(tmp_path / "archive", ledger(100, 1, 1), 50)
+    monkeypatch.setenv("LAMPIT_ARCHIVE_URL", str(tmp_path / "archive"))
+    (tmp_path / "data/ledger/partition-0").mkdir(parents=True)
+    settings = Settings()
+    identity = LedgerIdentity(LEDGER_ID, settings.partitions, rules_of(settings), reference.load().digest)
+    meta = Meta(FORMAT, LEDGER_ID, 0, identity.settings_digest, next_offset=50)
+    monkeypatch.setattr(local, "read_meta", lambda path, notes: meta)
+    monkeypatch.setattr(local, "end_offset", end_offset)
+    log = Log({0: 5}, Genesis(LEDGER_ID, settings.partitions, 0, "fingerprint"))
+    found = {one.check: one for one in local.check(settings, log, ())}
+    assert (found["store 0"].status, found["archive"].status) == (status, status)
 
 
 @pytest.mark.parametrize("missing", ["LAMPIT_ARCHIVE_URL", "LAMPIT_ARCHIVE_KEY_FILE"])

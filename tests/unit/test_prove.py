@@ -210,6 +210,8 @@ def test_a_damaged_archive_proves_nothing(tmp_path: Path, damage: str) -> None:
     else:
         names = sorted(where.glob("*.parquet"))
         names[2].write_bytes(names[2].read_bytes()[:-9])
+        sought = asked(tmp_path, "prove", "inclusion", "--source", "/siak/1605", "--id", "nowhere")
+        assert sought.exit_code == 1 and f"{names[2].name}: it cannot be read (`lampit audit verify`)" in sought.output
     result = asked(tmp_path, "prove", "inclusion", "--partition", "0", "--offset", "77")
     assert result.exit_code == 1 and "lampit audit verify" in result.output
     (where / "tree.jsonl").unlink()

@@ -23,12 +23,13 @@ from agents.signing import Signer, is_signed, signed
 from agents.topics import LEDGER
 from lampit.audit.archive import Archive
 from lampit.audit.checks import NOTHING
-from lampit.audit.finding import Finding
+from lampit.audit.finding import Finding, Trust
 from lampit.audit.verify import verify
 from lampit.cli import lampit
+from lampit.rotate import _summary
 from lampit.rotation import Rotation
 from lampit.rotation_plan import plan
-from stream.archive import SUCCESSION, Header, Succession, encode_line, read_succession
+from stream.archive import SUCCESSION, Header, Succession, encode_line, read_succession, statement
 from stream.events import NikChange
 from stream.ledger import Day, Genesis, Predecessor, control_key, decode_record, encode_control
 from stream.pseudonym import Pseudonymiser
@@ -118,6 +119,11 @@ def test_the_command_rotates_and_says_what(old: Archive, key: bytes, rotated: Pa
     assert f"{said['persons']:,} persons with the same events" in verified.stdout
     again = run(old, keys, "--to", keys / "new")
     assert again.exit_code == 2 and "finished rotation" in again.output
+
+
+def test_what_is_secret_in_the_url_is_not_in_the_summary(old: Archive, key: bytes) -> None:
+    url = "s3://name:secret@bucket/prefix?endpoint_override=127.0.0.1:9000"
+    assert _summary(plan(old, Pseudonymiser(key)), url)["to"] == "s3://bucket/prefix"
 
 
 def test_a_place_that_cannot_be_written_is_wrong_usage(old: Archive, keys: Path) -> None:
@@ -291,6 +297,13 @@ def test_an_old_archive_that_is_not_the_one_named_is_found(old: Archive, rotated
     segment.write_bytes(b"nothing")
     assert found(rotated, grown)[0].message.startswith("In the previous archive: ")
     assert "does not succeed" in found(Path(old.files.url), grown)[0].message
+
+
+def test_heads_of_the_ledger_before_are_no_fault(old: Archive, rotated: Path) -> None:
+    """They stay published, and the new ledger has none before its first day."""
+    heads = [statement(old.header(number), entry) for number in old.partitions() for entry in old.segments(number)]
+    report = verify(Archive.open(str(rotated)), Trust(heads=heads))
+    assert report.is_ok and report.heads == 0
 
 
 def test_events_that_changed_hands_are_found(old: Archive, key: bytes, tmp_path: Path) -> None:

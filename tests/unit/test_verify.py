@@ -14,8 +14,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from agents.signing import make_key
 from lampit import reference
-from lampit.audit.archive import Archive
-from lampit.audit.verify import Report
+from lampit.audit.archive import Archive, on_disk
+from lampit.audit.archive_source import ArchiveSource
+from lampit.audit.finding import Trust
+from lampit.audit.verify import Report, verify
 from lampit.broker import free_port
 from lampit.cli import lampit
 from schemas.head import HeadRecord
@@ -157,6 +159,59 @@ def test_published_heads_and_keys_from_elsewhere(folder: Path, tmp_path: Path) -
     manifest = folder / "ledger/partition=00000/manifest.jsonl"
     manifest.write_bytes(b"".join(manifest.read_bytes().splitlines(keepends=True)[:2]))
     assert {one["kind"] for one in as_json(folder, "--heads", file)["findings"]} == {"head", "extra", "tree"}
+
+
+def test_heads_of_another_ledger_are_not_said_to_have_been_compared(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has the true key gives the ledger another name, and changes in it what they want."""
+    published = CliRunner().invoke(lampit, ["audit", "heads", "--archive", str(folder)]).stdout_bytes
+    file = tmp_path / "heads.jsonl"
+    file.write_bytes(published)
+    monkeypatch.setattr("tests.archives.LEDGER_ID", "another")
+    write(tmp_path / "other", in_epoch(ledger(800, 2, DAYS)), SEGMENT)
+    report = as_json(tmp_path / "other", "--heads", file)
+    assert report["heads"] == 0
+    assert [one["message"] for one in report["findings"]] == ["Every head that was published is of another ledger."]
+    own = CliRunner().invoke(lampit, ["audit", "heads", "--archive", str(tmp_path / "other")]).stdout_bytes
+    file.write_bytes(published + own)
+    report = as_json(tmp_path / "other", "--heads", file)
+    assert report["ok"] and report["heads"] == 2 * DAYS
+
+
+def test_what_is_secret_in_the_url_is_not_in_the_report(folder: Path) -> None:
+    archive = Archive.open(str(folder))
+    archive.files.url = "s3://name:secret@bucket/prefix?endpoint_override=127.0.0.1:9000"
+    assert verify(archive, Trust()).archive == "s3://bucket/prefix"
+
+
+def begun(folder: Path) -> Archive:
+    """An archive whose manifests were read, and with which its worker then went on."""
+    logs = in_epoch(ledger(900, 2, DAYS))
+    write(folder, {number: [record for record in log if record.offset < 200] for number, log in logs.items()}, 50)
+    archive = Archive.open(str(folder))
+    assert all(archive.segments(number) for number in archive.partitions())
+    write(folder, logs, 50)
+    return archive
+
+
+def test_an_archive_that_is_written_on_meanwhile_is_in_order(tmp_path: Path) -> None:
+    """Of a large one it takes hours to come to the last partition."""
+    archive = begun(tmp_path)
+    assert verify(archive, Trust()).findings == []
+    assert archive.next_offsets() == Archive.open(str(tmp_path)).next_offsets()
+
+
+def test_a_copy_of_an_archive_that_is_written_on_meanwhile_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, opened = begun(tmp_path), Archive.open
+    archive.files.is_local = False
+    with on_disk(archive) as copy:
+        assert list(copy.records()) == list(archive.records())
+    monkeypatch.setattr(Archive, "open", lambda url, *told: archive if url == "s3://bucket" else opened(url, *told))
+    with ArchiveSource("s3://bucket") as source:
+        assert list(source.archive.records()) == list(archive.records())
 
 
 def test_a_missing_partition_is_named(folder: Path) -> None:
