@@ -177,9 +177,15 @@ class Closer:
         stamp = self._stamp(work.known_day)
         for index, by_event, by_report in self._sums_of(work):
             period = self._periods.period(index)
-            code = self._reference.places.code
+            code, at = self._reference.places.code, self._reference.places.at
             # What was closed goes on, with nobody in it.
             places = lived_in | {place for place in left if code(place, period.closed_on) in published.regions}
+            # Also where nothing that lies in it was: a day that was cut short told of the region and not yet of those below.
+            covered = {above for place in places for above in lineage(code(place, period.closed_on))}
+            lost = (
+                region for region in published.regions - covered if published.latest(region, period.name) is not None
+            )
+            places.update(at(region, period.closed_on) for region in lost)
             only = None if index >= work.all_from else self._changed(work.dirty, period)
             month = close_month(period, by_event, by_report, context, places, work.known_day, only)
             news = (revised(record, published.latest(record["region"], period.name)) for record in month)

@@ -247,6 +247,24 @@ def test_a_day_that_other_settings_began_is_not_closed_again_where_none_was_clos
     assert close_all(changed, published) == [("2019-01-28", 1, 0), ("2019-01-29", 3, 1)]
 
 
+def test_a_region_of_a_day_that_was_cut_short_is_closed_empty_when_everybody_left() -> None:
+    """Other settings do not close that day again, and by the next one nobody is in the village, which was never closed."""
+    of, published = closer(), Published()
+    first = [barrier(0, "2019-01-28", people(1)), barrier(1, "2019-01-28", {})]
+    add(of, *first)
+    month = next(of.months(of.begin(ordinal("2019-01-28")), published))
+    published.records += [record for record in month if record["region"] == "16.05"]
+    changed = closer("later")
+    add(changed, *first)
+    for partition, cells in ((0, people(1)), (1, {})):
+        add(changed, barrier(partition, "2019-01-28", cells, "later"))
+        add(changed, barrier(partition, "2019-01-29", people(0) if cells else {}, "later"))
+    changed.take_over(ordinal("2019-01-28"))
+    close_all(changed, published)
+    found = [record for record in published.records if (record["region"], record["period"]) == ("16.05", "2019-01")]
+    assert [record["by_event_date"]["closing"]["population"]["total"] for record in found] == [1, 0]
+
+
 def test_a_region_that_everybody_left_goes_on_with_zeros() -> None:
     """One where nobody ever was is not closed."""
     of, published = closer(), Published()
