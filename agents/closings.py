@@ -90,8 +90,10 @@ class Closings:
             async for record in newest(self._settings, CLOSINGS, 0):
                 if record.value is not None:
                     published.add(record.value)
+            begun = self._closer.take_over(published.through)
+            if begun is not None:
+                await publish([Record(PARTIALS, 0, begun.key, closing_parts.encode(begun))])
             self._published = published
-            self._closer.take_over(published.through)
         while (day := self._closer.next_day()) is not None:
             await self._close_day(day, self._published, publish)
 

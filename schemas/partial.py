@@ -155,6 +155,8 @@ class ClosedRecord(Output):
     """The day."""
     settings: str
     """Digest of the settings and the region reference."""
+    all_is_new: bool = False
+    """Other settings than these made the closings of the day; these begin at the next."""
 
 
 class AnyPartialRecord(

@@ -90,22 +90,30 @@ class Closer:
         else:
             self._waiting[part.known_day.toordinal()].append(part)
 
-    def take_over(self, published_through: int | None) -> None:
+    def take_over(self, published_through: int | None) -> ClosedRecord | None:
         """Begin where an earlier roll-up ended, once all it knew has been added.
 
         published_through: the greatest known day of any published closing. Those before it are closed, also where the record
         that says so is not seen yet: behind a transaction of somebody else that is still open. Under other settings nothing
-        is closed again that was: their difference shows at the next day.
+        is closed again that was: their difference shows at the next day. The record that is returned has to be published
+        before anything is closed: by it the next roll-up tells a day that was cut short under these settings from those.
         """
         self._first_day = published_through or 0
-        if self._closed is None:
-            return
-        closed_day = self._closed.known_day.toordinal()
-        if self._closed.settings != self._settings:
-            closed_day = max(closed_day, published_through or closed_day)
-            self._all_is_new = True
+        closed = self._closed
+        if closed is None:
+            # No day was ever closed to its end. Nothing is superseded yet but what other settings made.
+            are_others = bool(self.superseded) and published_through is not None
+        else:
+            are_others = closed.settings != self._settings
+        if closed is None and not are_others:
+            return None
+        closed_day = 0 if closed is None else closed.known_day.toordinal()
+        if are_others:
+            closed_day = max(closed_day, published_through or 0)
+        self._all_is_new = are_others or (closed is not None and closed.all_is_new)
         self.closed_day = closed_day
         self._apply(closed_day)
+        return ClosedRecord(date.fromordinal(closed_day), self._settings, all_is_new=True) if are_others else None
 
     def next_day(self) -> int | None:
         """The next known day that all partitions have reached with the same balances, an ordinal."""
@@ -169,9 +177,15 @@ class Closer:
         stamp = self._stamp(work.known_day)
         for index, by_event, by_report in self._sums_of(work):
             period = self._periods.period(index)
-            code = self._reference.places.code
+            code, at = self._reference.places.code, self._reference.places.at
             # What was closed goes on, with nobody in it.
             places = lived_in | {place for place in left if code(place, period.closed_on) in published.regions}
+            # Also where nothing that lies in it was: a day that was cut short told of the region and not yet of those below.
+            covered = {above for place in places for above in lineage(code(place, period.closed_on))}
+            lost = (
+                region for region in published.regions - covered if published.latest(region, period.name) is not None
+            )
+            places.update(at(region, period.closed_on) for region in lost)
             only = None if index >= work.all_from else self._changed(work.dirty, period)
             month = close_month(period, by_event, by_report, context, places, work.known_day, only)
             news = (revised(record, published.latest(record["region"], period.name)) for record in month)

@@ -104,11 +104,15 @@ class BarrierRecord(msgspec.Struct, frozen=True):
         return f"{BARRIER}|{self.partition}|{self.known_day.isoformat()}|{self.settings}".encode()
 
 
-class ClosedRecord(msgspec.Struct, frozen=True):
-    """Written by the roll-up: the closings known at the end of that day are all published."""
+class ClosedRecord(msgspec.Struct, omit_defaults=True, frozen=True):
+    """Written by the roll-up: the closings known at the end of that day are all published.
+
+    all_is_new: by other settings; under these none is published yet.
+    """
 
     known_day: date
     settings: str
+    all_is_new: bool = False
 
     key = CLOSED.encode()
 

@@ -19,7 +19,7 @@ from stream.causes import BALANCES, REGION_CODES, TURNED_17, Origin, learned, st
 from stream.count import Context, Part, count
 from stream.events import Event, NikChange, OpeningBalance
 from stream.explanation import Cause, Explanation, Heard, Question, shown_order
-from stream.identity import persons
+from stream.identity import families, persons
 from stream.opening import Balance, Book
 from stream.opening_figures import NOTHING, Extra, plus
 from stream.reference import Reference
@@ -156,7 +156,7 @@ class _Walk:
                 self.add(Origin(BALANCES, one.event), day, None, moved, stated)
 
     def learn_events(self) -> None:
-        """What each event that became known makes of the figure of the first day, person by person."""
+        """What each event that became known makes of the figure of the first day, family by family."""
         new: defaultdict[str, list[Heard]] = defaultdict(list)
         known: Events = {subject: list(events) for subject, events in self.known.items()}
         for one in self.new:
@@ -167,10 +167,11 @@ class _Walk:
         if new:
             self._parts.clear()
             self._persons = None
-        for component in self._components() if new else ():
-            arrived = sorted((one for subject in component for one in new[subject]), key=_arrival)
+        # Not persons: a change of NIK that loses a conflict to what became known later parts again whom it joined.
+        for family in families(self.known, _changed(self.known)) if new else ():
+            arrived = sorted((one for subject in family for one in new[subject]), key=_arrival)
             if arrived:
-                self._learn({subject: known.get(subject, []) for subject in component}, arrived)
+                self._learn({subject: known.get(subject, []) for subject in family}, arrived)
 
     def _learn(self, known: Events, arrived: list[Heard]) -> None:
         day = self.question.begin
@@ -296,7 +297,7 @@ class _Walk:
 
 def _components(events: Events) -> Iterator[Events]:
     """The events of one person after another; whoever has none is nobody."""
-    changed = [subject for subject, of_subject in events.items() if any(type(one) is NikChange for one in of_subject)]
+    changed = _changed(events)
     merged = persons(events, changed) if changed else {}
     others = {subject for subjects in merged.values() for subject in subjects}
     for subject, of_subject in events.items():
@@ -304,6 +305,11 @@ def _components(events: Events) -> Iterator[Events]:
             yield {subject: of_subject}
     for subjects in merged.values():
         yield {subject: events[subject] for subject in subjects if events[subject]}
+
+
+def _changed(events: Events) -> list[str]:
+    """The pseudonyms under which a change of NIK was sent."""
+    return [subject for subject, of_subject in events.items() if any(type(one) is NikChange for one in of_subject)]
 
 
 def _obliging(origins: Sequence[Origin]) -> Origin:

@@ -44,6 +44,7 @@ from tests.counters import accept
 from tests.property import test_regions as regions
 from tests.property.lives import DAYS as EVENT_DAYS
 from tests.property.lives import REGIONS, VILLAGES, histories
+from tests.property.test_merging import changes_of_nik
 
 REFERENCE = reference.load()
 DAYS = sorted({date(2018, 5, 1), *EVENT_DAYS, date(2019, 2, 28), date(2019, 9, 9), date(2021, 3, 1)})
@@ -60,7 +61,7 @@ NO_EFFECT = {
 @st.composite
 def questions(draw: Any) -> tuple[list[Heard], Question, Rules]:
     """Random lives, each event accepted at a random hour, and a question about them."""
-    accepted, _ = accept(draw(histories()))
+    accepted, _ = accept(draw(histories()) + draw(st.just([]) | changes_of_nik()))
     hours = draw(st.lists(st.integers(0, 9), min_size=len(accepted), max_size=len(accepted)))
     heard = [Heard(hour, one.subject, one.event) for one, hour in zip(accepted, hours, strict=True)]
     begin, end = sorted(draw(st.tuples(st.sampled_from(DAYS), st.sampled_from(DAYS))))

@@ -51,7 +51,9 @@ class Rollup:
         for key, value in self._read:
             self._add(key, value)
         days = [date.fromisoformat(record["known_day"]).toordinal() for record in published]
-        self.closer.take_over(max(days, default=None))
+        begun = self.closer.take_over(max(days, default=None))
+        if begun is not None:
+            self._tell(begun.key, closing_parts.encode(begun))
 
     def _add(self, key: bytes, value: bytes | None) -> None:
         part = None if value is None else closing_parts.decode(key, value)

@@ -206,6 +206,65 @@ def test_other_settings_revise_the_next_day_only() -> None:
     assert close_all(changed, published) == [("2019-01-28", 1, 0), ("2019-01-29", 3, 1)]
 
 
+def test_the_first_day_under_other_settings_is_closed_to_its_end_after_a_kill() -> None:
+    """As any day that was cut short: not left for the next day, of which the region would be told late."""
+    of, published = closer(), Published()
+    first = [barrier(0, "2019-01-28", people(1)), barrier(1, "2019-01-28", {})]
+    add(of, *first)
+    close_all(of, published)
+    closed, _ = of.finish(of.begin(ordinal("2019-01-28")))
+    parts = [
+        part
+        for day, cells in (("2019-01-28", people(3)), ("2019-01-29", {}))
+        for partition in (0, 1)
+        for part in barrier(partition, day, {} if partition else cells, "later")
+    ]
+    changed = closer("later")
+    add(changed, [closed], parts)
+    begun = changed.take_over(ordinal("2019-01-28"))
+    assert begun is not None
+    cut_short = next(changed.months(changed.begin(ordinal("2019-01-29")), published))[:1]
+    assert cut_short[0]["region"] != HOME
+    published.records += cut_short
+    again = closer("later")
+    add(again, parts, [begun])
+    assert again.take_over(ordinal("2019-01-29")) is None
+    assert close_all(again, published) == [("2019-01-28", 1, 0), ("2019-01-29", 3, 1)]
+    assert len([one for one in published.records if one["region"] == cut_short[0]["region"]]) == 2
+
+
+def test_a_day_that_other_settings_began_is_not_closed_again_where_none_was_closed_before() -> None:
+    """Neither what they published of it nor anything else of that known day is published once more."""
+    of, published = closer(), Published()
+    first = [barrier(0, "2019-01-28", people(1)), barrier(1, "2019-01-28", {})]
+    add(of, *first)
+    published.records += next(of.months(of.begin(ordinal("2019-01-28")), published))
+    changed = closer("later")
+    add(changed, *first)
+    for partition, cells in ((0, people(3)), (1, {})):
+        add(changed, barrier(partition, "2019-01-28", cells, "later"), barrier(partition, "2019-01-29", {}, "later"))
+    assert changed.take_over(ordinal("2019-01-28")) is not None
+    assert close_all(changed, published) == [("2019-01-28", 1, 0), ("2019-01-29", 3, 1)]
+
+
+def test_a_region_of_a_day_that_was_cut_short_is_closed_empty_when_everybody_left() -> None:
+    """Other settings do not close that day again, and by the next one nobody is in the village, which was never closed."""
+    of, published = closer(), Published()
+    first = [barrier(0, "2019-01-28", people(1)), barrier(1, "2019-01-28", {})]
+    add(of, *first)
+    month = next(of.months(of.begin(ordinal("2019-01-28")), published))
+    published.records += [record for record in month if record["region"] == "16.05"]
+    changed = closer("later")
+    add(changed, *first)
+    for partition, cells in ((0, people(1)), (1, {})):
+        add(changed, barrier(partition, "2019-01-28", cells, "later"))
+        add(changed, barrier(partition, "2019-01-29", people(0) if cells else {}, "later"))
+    changed.take_over(ordinal("2019-01-28"))
+    close_all(changed, published)
+    found = [record for record in published.records if (record["region"], record["period"]) == ("16.05", "2019-01")]
+    assert [record["by_event_date"]["closing"]["population"]["total"] for record in found] == [1, 0]
+
+
 def test_a_region_that_everybody_left_goes_on_with_zeros() -> None:
     """One where nobody ever was is not closed."""
     of, published = closer(), Published()

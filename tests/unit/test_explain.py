@@ -159,6 +159,17 @@ def test_two_niks_that_are_one_person() -> None:
     assert told(found) == [("nik_changes", "2010-01-01", {"population": -1, "obliged": -1})]
 
 
+def test_two_niks_that_part_again() -> None:
+    """The move of the same name was registered before the change of NIK and became known after it: two people again."""
+    change = event("nik_change", "2019-03-01", "2019-03-02", nik=2, new_nik="1609024101800001", id="same")
+    moved_in = event("move_in", "2019-03-01", nik=2, region=HERE, id="same")
+    days = ("2019-03-20", "2019-03-20")
+    found = asked(
+        REGISTER, event("death", "2019-03-10", nik=2, region=HERE), change, (7, moved_in), days=days, known=(4, 9)
+    )
+    assert told(found) == [("late_reports", "2019-03-10", ADULT)]
+
+
 def test_a_balance_and_what_it_did_not_know() -> None:
     """OKU Selatan: who dies unknown after D0 leaves; a death of before D0, reported after it, moves the day after."""
     balance = event("opening_balance", "2019-03-01", region="16.09", counts=BALANCE)
