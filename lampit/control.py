@@ -10,7 +10,7 @@ from datetime import date
 
 import click
 
-from agents.barrier import LedgerIdentity, control, day_record, ensure_ledger
+from agents.barrier import DAY_AHEAD_MAX, LedgerIdentity, control, day_record, ensure_ledger, today
 from agents.producer import Producer, Record
 from agents.reading import reader
 from agents.settings import Settings, load_settings
@@ -72,6 +72,12 @@ def day(day: date) -> None:
     Example: lampit day 2019-03-28
     """
     settings = load_settings()
+    if (day - today()).days > DAY_AHEAD_MAX:  # it would be appended, and refused by every worker in its log
+        raise click.BadParameter(
+            f"{day.isoformat()} is more than a day ahead of this machine's clock, and such a day is refused: give one up to "
+            "tomorrow.",
+            param_hint="DAY",
+        )
 
     async def run() -> None:
         await _identity(settings)
