@@ -90,7 +90,12 @@ class App(faust.App):
         return dict.fromkeys(partitions) if self.on_begin is None else await self.on_begin(partitions)
 
     def began(self, partitions: frozenset[TP]) -> None:
-        """Every assigned partition stands where it is to begin; with more workers than partitions that may be none."""
+        """Every assigned partition stands where it is to begin; with more workers than partitions that may be none.
+
+        What was last measured, as being caught up, was so with the partitions of before.
+        """
+        for name in self.health.conditions:
+            self.health.set(name, False, "not measured since the last assignment")
         self.health.set("assigned", True)
 
     async def _tell_assigned(self, _: Any, assigned: set[TP], **__: Any) -> None:
