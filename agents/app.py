@@ -145,13 +145,12 @@ def create_app(
     cancelled when the next rebalance comes first, and has ended before `revoked` comes. It may open stores (seconds);
     rebuilding one means to return 0. `revoked` comes when the agent has let go of its batch.
     """
-    data_dir = Path(settings.data_dir)
-    data_dir.mkdir(parents=True, exist_ok=True)
     app = App(
         f"{settings.group_prefix}.{name}",
         settings,
         broker=[f"kafka://{server}" for server in settings.bootstrap_servers.split(",")],
-        datadir=data_dir / f"faust-{name}",  # one per worker: two Faust workers in one overwrite each other
+        # One per worker: two Faust workers in one overwrite each other.
+        datadir=_made(Path(settings.data_dir) / f"faust-{name}"),
         autodiscover=False,
         # Topics are made by agents/topics.py, with the right number of partitions; Faust is to make none, and no
         # leader or reply topics of its own, which its group would then consume.
@@ -196,6 +195,17 @@ def create_app(
 
     app.task(beat)
     return app
+
+
+def _made(folder: Path) -> Path:
+    """A folder below LAMPIT_DATA_DIR, there by now."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"LAMPIT_DATA_DIR cannot be used ({error.strerror}): name a directory that this user may write."
+        ) from None
+    return folder
 
 
 class Worker(FaustWorker):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
+from agents.app import create_app
 from agents.connection import for_aiokafka
-from agents.errors import ConfigurationError
+from agents.errors import ConfigurationError, LampitError
 from agents.settings import Settings, load_settings
 
 SECRET = "hunter2-is-far-too-short"
@@ -197,3 +200,27 @@ def test_certificates_that_are_none_are_a_sentence(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigurationError, match=named):
             for_aiokafka(settings)
+
+
+def test_a_data_directory_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        ConfigurationError, match=r"LAMPIT_DATA_DIR cannot be used \(Not a directory\): name a directory"
+    ):
+        create_app("ledger", Settings(data_dir=tmp_path / "file" / "data"))
+
+
+def test_an_address_that_cannot_be_listened_at_is_a_sentence(tmp_path: Path) -> None:
+    """One in use is free again once the process of before has ended: then a restart mends it, and nothing is refused."""
+
+    def said(host: str, port: int) -> LampitError:
+        app = create_app("intake", Settings(data_dir=tmp_path, web_host=host, web_port=port))
+        with pytest.raises(LampitError, match="LAMPIT_WEB_HOST and LAMPIT_WEB_PORT") as error:
+            asyncio.run(app.web.start_server())
+        return error.value
+
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        in_use = said("127.0.0.1", other.getsockname()[1])
+    assert "Address already in use" in str(in_use) and not isinstance(in_use, ConfigurationError)
+    assert isinstance(said("192.0.2.1", 6066), ConfigurationError)
+    assert isinstance(said("no host", 6066), ConfigurationError)
