@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn, cast
@@ -236,26 +237,38 @@ class Worker(FaustWorker):
         """The command line as it was typed says more."""
 
     def install_signal_handlers(self) -> None:
+        """Not the loop's own: in a long batch it does not come round, and the time to stop in begins with the signal."""
+        begin_to_end = ending_after(max(app.settings.shutdown_seconds for app in self.apps))
+
+        def asked(number: int, _: object) -> None:
+            begin_to_end()
+            if not self.loop.is_closed():
+                self.loop.call_soon_threadsafe(self._on_signal, signal.Signals(number))
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            self.loop.add_signal_handler(number, self._on_signal, number)
+            signal.signal(number, asked)
 
     def _on_signal(self, number: signal.Signals) -> None:
-        logger.info("%s: stopping", signal.Signals(number).name)
-        end_after(max(app.settings.shutdown_seconds for app in self.apps))
+        logger.info("%s: stopping", number.name)
         self._schedule_shutdown(number)
 
 
-def end_after(seconds: float) -> None:
-    """Faust can hang while it stops; then the process ends by a thread that does not need its loop."""
+def ending_after(seconds: float) -> Callable[[], None]:
+    """What lets the process end so many seconds later, stopped or not: Faust can hang while it stops.
+
+    By a thread that does not need the loop. It is there before, because a signal comes in the middle of anything.
+    """
+    asked = threading.Event()
 
     def end() -> None:
+        asked.wait()
+        time.sleep(seconds)
         logger.critical("ending: not stopped after %s s", seconds)
         sys.stderr.flush()
         os._exit(EXIT_FAILED)
 
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
+    threading.Thread(target=end, name="lampit-deadline", daemon=True).start()
+    return asked.set
 
 
 def run(*apps: App) -> int:
