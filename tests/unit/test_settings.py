@@ -13,6 +13,7 @@ from agents.app import create_app
 from agents.connection import for_aiokafka
 from agents.errors import ConfigurationError, LampitError
 from agents.settings import Settings, load_settings
+from lampit.run import environment_of
 
 SECRET = "hunter2-is-far-too-short"
 
@@ -224,3 +225,10 @@ def test_an_address_that_cannot_be_listened_at_is_a_sentence(tmp_path: Path) -> 
     assert "Address already in use" in str(in_use) and not isinstance(in_use, ConfigurationError)
     assert isinstance(said("192.0.2.1", 6066), ConfigurationError)
     assert isinstance(said("no host", 6066), ConfigurationError)
+
+
+def test_agents_of_one_supervisor_have_addresses_of_their_own() -> None:
+    """With LAMPIT_WEB_URL all had the same: the roll-up asked itself, or intake, for the figures of other days."""
+    settings = Settings(web_url="http://lampit.example:6066")
+    urls = [environment_of(number, settings)["LAMPIT_WEB_URL"] for number in range(3)]
+    assert urls == ["http://127.0.0.1:6066", "http://127.0.0.1:6067", "http://127.0.0.1:6068"]
