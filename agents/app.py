@@ -39,6 +39,7 @@ EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_REFUSED: Final = 2
 BEAT_SECONDS: Final = 1.0
+TELL_SECONDS_MAX: Final = 1.0
 BEGIN_SECONDS_MAX: Final = 300.0
 """Faust takes its time limit of requests for that of a beginning too; `driver` uses four fifths, within the poll interval."""
 
@@ -260,11 +261,17 @@ def ending_after(seconds: float) -> Callable[[], None]:
     """
     asked = threading.Event()
 
+    def tell() -> None:
+        logger.critical("ending: not stopped after %s s", seconds)
+        sys.stderr.flush()
+
     def end() -> None:
         asked.wait()
         time.sleep(seconds)
-        logger.critical("ending: not stopped after %s s", seconds)
-        sys.stderr.flush()
+        # Whoever reads the log may have stopped too: then a line waits for ever, and what is behind it.
+        telling = threading.Thread(target=tell, daemon=True)
+        telling.start()
+        telling.join(TELL_SECONDS_MAX)
         os._exit(EXIT_FAILED)
 
     threading.Thread(target=end, name="lampit-deadline", daemon=True).start()

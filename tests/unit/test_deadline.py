@@ -1,4 +1,4 @@
-"""A worker that is asked to stop in the middle of a long batch ends within its deadline all the same."""
+"""A worker that cannot stop, in the middle of a long batch or of a line of its log, ends within its deadline all the same."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from agents.app import EXIT_FAILED
@@ -28,6 +29,8 @@ Worker(app, loop=loop).install_signal_handlers()
 
 async def batch():
     print("at work", flush=True)
+    if sys.argv[4] == "log":
+        sys.stderr.write("x" * 10_000_000)
     until = time.monotonic() + float(sys.argv[3])
     while time.monotonic() < until:
         pass
@@ -36,11 +39,17 @@ loop.run_until_complete(batch())
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_deadline_begins_with_the_signal_not_after_the_batch(tmp_path: Path, number: signal.Signals) -> None:
-    command = [sys.executable, "-c", WORKER, str(tmp_path), str(SHUTDOWN_SECONDS), str(BATCH_SECONDS)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as worker:
+@pytest.mark.parametrize(
+    ("held_up_by", "number"), [("batch", signal.SIGTERM), ("batch", signal.SIGINT), ("log", signal.SIGTERM)]
+)
+def test_the_deadline_begins_with_the_signal(tmp_path: Path, held_up_by: str, number: signal.Signals) -> None:
+    """Not after the batch; nor does it wait for a log that nobody reads any more."""
+    command = [sys.executable, "-c", WORKER, str(tmp_path), str(SHUTDOWN_SECONDS), str(BATCH_SECONDS), held_up_by]
+    log = subprocess.PIPE if held_up_by == "log" else subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True) as worker:
         assert worker.stdout is not None and worker.stdout.readline() == "at work\n"
+        while held_up_by == "log" and psutil.Process(worker.pid).status() != psutil.STATUS_SLEEPING:
+            time.sleep(0.01)  # until the log takes no more
         began = time.monotonic()
         worker.send_signal(number)
         assert worker.wait(2 * BATCH_SECONDS) == EXIT_FAILED
