@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn, cast
@@ -38,6 +39,7 @@ EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_REFUSED: Final = 2
 BEAT_SECONDS: Final = 1.0
+TELL_SECONDS_MAX: Final = 1.0
 BEGIN_SECONDS_MAX: Final = 300.0
 """Faust takes its time limit of requests for that of a beginning too; `driver` uses four fifths, within the poll interval."""
 
@@ -90,7 +92,12 @@ class App(faust.App):
         return dict.fromkeys(partitions) if self.on_begin is None else await self.on_begin(partitions)
 
     def began(self, partitions: frozenset[TP]) -> None:
-        """Every assigned partition stands where it is to begin; with more workers than partitions that may be none."""
+        """Every assigned partition stands where it is to begin; with more workers than partitions that may be none.
+
+        What was last measured, as being caught up, was so with the partitions of before.
+        """
+        for name in self.health.conditions:
+            self.health.set(name, False, "not measured since the last assignment")
         self.health.set("assigned", True)
 
     async def _tell_assigned(self, _: Any, assigned: set[TP], **__: Any) -> None:
@@ -140,13 +147,12 @@ def create_app(
     cancelled when the next rebalance comes first, and has ended before `revoked` comes. It may open stores (seconds);
     rebuilding one means to return 0. `revoked` comes when the agent has let go of its batch.
     """
-    data_dir = Path(settings.data_dir)
-    data_dir.mkdir(parents=True, exist_ok=True)
     app = App(
         f"{settings.group_prefix}.{name}",
         settings,
         broker=[f"kafka://{server}" for server in settings.bootstrap_servers.split(",")],
-        datadir=data_dir / f"faust-{name}",  # one per worker: two Faust workers in one overwrite each other
+        # One per worker: two Faust workers in one overwrite each other.
+        datadir=_made(Path(settings.data_dir) / f"faust-{name}"),
         autodiscover=False,
         # Topics are made by agents/topics.py, with the right number of partitions; Faust is to make none, and no
         # leader or reply topics of its own, which its group would then consume.
@@ -193,6 +199,17 @@ def create_app(
     return app
 
 
+def _made(folder: Path) -> Path:
+    """A folder below LAMPIT_DATA_DIR, there by now."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"LAMPIT_DATA_DIR cannot be used ({error.strerror}): name a directory that this user may write."
+        ) from None
+    return folder
+
+
 class Worker(FaustWorker):
     """Runs one app or several in the foreground. Whatever crashes below it ends the process."""
 
@@ -221,26 +238,44 @@ class Worker(FaustWorker):
         """The command line as it was typed says more."""
 
     def install_signal_handlers(self) -> None:
+        """Not the loop's own: in a long batch it does not come round, and the time to stop in begins with the signal."""
+        begin_to_end = ending_after(max(app.settings.shutdown_seconds for app in self.apps))
+
+        def asked(number: int, _: object) -> None:
+            begin_to_end()
+            if not self.loop.is_closed():
+                self.loop.call_soon_threadsafe(self._on_signal, signal.Signals(number))
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            self.loop.add_signal_handler(number, self._on_signal, number)
+            signal.signal(number, asked)
 
     def _on_signal(self, number: signal.Signals) -> None:
-        logger.info("%s: stopping", signal.Signals(number).name)
-        end_after(max(app.settings.shutdown_seconds for app in self.apps))
+        logger.info("%s: stopping", number.name)
         self._schedule_shutdown(number)
 
 
-def end_after(seconds: float) -> None:
-    """Faust can hang while it stops; then the process ends by a thread that does not need its loop."""
+def ending_after(seconds: float) -> Callable[[], None]:
+    """What lets the process end so many seconds later, stopped or not: Faust can hang while it stops.
 
-    def end() -> None:
+    By a thread that does not need the loop. It is there before, because a signal comes in the middle of anything.
+    """
+    asked = threading.Event()
+
+    def tell() -> None:
         logger.critical("ending: not stopped after %s s", seconds)
         sys.stderr.flush()
+
+    def end() -> None:
+        asked.wait()
+        time.sleep(seconds)
+        # Whoever reads the log may have stopped too: then a line waits for ever, and what is behind it.
+        telling = threading.Thread(target=tell, daemon=True)
+        telling.start()
+        telling.join(TELL_SECONDS_MAX)
         os._exit(EXIT_FAILED)
 
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
+    threading.Thread(target=end, name="lampit-deadline", daemon=True).start()
+    return asked.set
 
 
 def run(*apps: App) -> int:

@@ -8,7 +8,10 @@ Callers: agents/app.py builds one per app; the agents set conditions and add pag
 from __future__ import annotations
 
 import asyncio
+import errno
 import gzip
+import os
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +21,8 @@ from typing import Any, Final
 from aiohttp import web
 from faust.web.drivers import aiohttp as stock
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge, generate_latest
+
+from agents.errors import ConfigurationError, LampitError
 
 # A worker that has not come round to its event loop for this long is taken for hung.
 LOOP_SILENCE_SECONDS_MAX = 60.0
@@ -78,6 +83,19 @@ class Web(stock.Web):
     production_blueprints = ()
     debug_blueprints = ()
     optional_blueprints = ()
+
+    async def start_server(self) -> None:
+        """Listen. Raises ConfigurationError for an address that is none of this machine's; one in use may be free soon."""
+        try:
+            await super().start_server()
+        except OSError as error:
+            at, is_in_use = f"{self.app.conf.web_bind}:{self.app.conf.web_port}", error.errno == errno.EADDRINUSE
+            # A name that is not found has an error number of another list.
+            why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or errno.EIO)
+            raise (LampitError if is_in_use else ConfigurationError)(
+                f"The web server cannot listen at {at} ({why}): set LAMPIT_WEB_HOST and LAMPIT_WEB_PORT to an address of this "
+                "machine that is free."
+            ) from None
 
 
 def add_pages(server: Web, health: Health, registry: CollectorRegistry = REGISTRY) -> None:

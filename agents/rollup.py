@@ -169,6 +169,13 @@ class RollupAgent:
         reached = {(head.day, head.epoch) for head in self._heads.values()}
         return reached.pop()[0] if len(reached) == 1 and len(self._heads) == self.identity.partitions else None
 
+    def _not_there(self) -> list[int]:
+        """The partitions that have not reached the day, in the epoch, of the furthest one."""
+        reached = {number: (head.epoch, head.day) for number, head in self._heads.items()}
+        furthest = max(reached.values(), default=None)
+        numbers = range(self.identity.partitions)
+        return [number for number in numbers if number not in reached or reached[number] != furthest]
+
     async def _give_out(self) -> None:
         day = self.day
         if day is None or not self.caught_up or self._producer is None:
@@ -236,7 +243,7 @@ class RollupAgent:
         records = behind.get(TP(PARTIALS, 0))
         why = self._why_not(records)
         self.app.health.set("caught_up", why is None, why or "")
-        missing = sorted(set(range(self.identity.partitions)) - self._heads.keys())
+        missing = self._not_there()
         self.app.health.set(
             "all_partitions", self.day is not None, f"partitions {missing} have no head of this day yet"
         )

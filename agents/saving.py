@@ -60,7 +60,7 @@ class Saver:
             for gone in self._due.keys() - self._desks.keys():
                 del self._due[gone]
             for partition, desk in list(self._desks.items()):
-                if desk.caught_up and time.time() >= self._due.get(partition, 0.0):
+                if desk.caught_up and time.monotonic() >= self._due.get(partition, 0.0):
                     await self._turn(partition)
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -74,7 +74,7 @@ class Saver:
         except Exception as error:  # whatever an object store or RocksDB says
             metrics.snapshot("failed")
             logger.warning("partition %d: no snapshot is written: %s", partition, error)
-            self._due[partition] = time.time() + min(self._interval, RETRY_SECONDS_MAX)
+            self._due[partition] = time.monotonic() + min(self._interval, RETRY_SECONDS_MAX)
             if partition not in self._position and partition in self._desks:
                 metrics.newest_snapshot(partition, 0, 0)  # as old as can be, for the alert
 
@@ -131,7 +131,10 @@ class Saver:
         return self._snapshots.write(checkpoint, described, until)
 
     def _saved(self, partition: int, at: float, position: int) -> None:
-        self._due[partition] = at + self._interval
+        """At a moment that a clock told which was set back since, or another machine's: then it counts as made now."""
+        now = time.time()
+        at = min(at, now)
+        self._due[partition] = time.monotonic() + self._interval - (now - at)
         self._position[partition] = position
         if partition in self._desks:
             metrics.newest_snapshot(partition, at, position)

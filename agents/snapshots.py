@@ -46,6 +46,11 @@ class Until:
         """From any thread."""
         self._stopped.set()
 
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the moment; None where there is none."""
+        return None if self._deadline == float("inf") else max(0.0, self._deadline - time.monotonic())
+
     def check(self) -> None:
         """Raises Stopped."""
         if self._stopped.is_set():

@@ -9,10 +9,11 @@ has applied. Snapshots are held to the same, and before that every byte of them 
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from agents import metrics
 from agents.barrier import LedgerIdentity
@@ -23,13 +24,15 @@ from agents.reading import record_at
 from agents.settings import Settings
 from agents.snapshots import Snapshots, Stopped, Until, remove_folder
 from agents.store import FORMAT, Store
-from agents.threads import in_thread
 from agents.topics import LEDGER
 from stream.snapshot import Snapshot, UnfitSnapshot, offset_of
 
 logger = logging.getLogger("lampit.ledger")
 
 Result = TypeVar("Result")
+
+HANG_SECONDS_MAX: Final = 30.0
+"""Between two pieces of a file, when it is looked whether it is wanted any more. A place that takes longer hangs."""
 
 
 class Stores:
@@ -60,7 +63,7 @@ class Stores:
             set_aside(path)
         if self.snapshots is not None:
             async with until.turn:
-                found = await self._from_snapshots(self.snapshots, partition, until)
+                found = await self._from_snapshots(partition, until)
             if found is not None:
                 return found
         return Store(path)
@@ -100,10 +103,36 @@ class Stores:
             return "the log is not the one the store was made from"
         return None
 
-    async def _from_snapshots(self, snapshots: Snapshots, partition: int, until: Until) -> Store | None:
-        """The store of the newest snapshot that fits; None where there is none. It takes the place of an empty store."""
+    async def _asked(self, call: Callable[[], Result], until: Until) -> Result:
+        """What the place of the snapshots answers. Raises Stopped where it hangs, as a file server can for hours.
+
+        It is not asked again then: the thread that waits may still come to write where it fetched to.
+        """
+        answer = asyncio.ensure_future(asyncio.to_thread(call))
+        answer.add_done_callback(
+            lambda done: done.cancelled() or done.exception()
+        )  # or it is reported as never retrieved
         try:
-            names = await in_thread(lambda: snapshots.names(partition))
+            await asyncio.wait({answer}, timeout=until.seconds_left)
+        except asyncio.CancelledError:
+            until.stop()
+            raise
+        finally:
+            if not answer.done():
+                await asyncio.wait({answer}, timeout=HANG_SECONDS_MAX)
+            if not answer.done():
+                self.snapshots = None
+        if not answer.done():
+            raise Stopped("their place does not answer")
+        return answer.result()
+
+    async def _from_snapshots(self, partition: int, until: Until) -> Store | None:
+        """The store of the newest snapshot that fits; None where there is none. It takes the place of an empty store."""
+        snapshots = self.snapshots
+        if snapshots is None:  # its place has turned out to hang
+            return None
+        try:
+            names = await self._asked(lambda: snapshots.names(partition), until)
             for name in names:
                 try:
                     return await self._from_snapshot(snapshots, partition, name, until)
@@ -122,7 +151,7 @@ class Stores:
     async def _from_snapshot(self, snapshots: Snapshots, partition: int, name: str, until: Until) -> Store:
         """The store of one. Raises UnfitSnapshot."""
         digest = self._identity.settings_digest
-        snapshot = await in_thread(lambda: snapshots.fitting(partition, name, FORMAT, digest))
+        snapshot = await self._asked(lambda: snapshots.fitting(partition, name, FORMAT, digest), until)
         logger.info(
             "partition %d: fetching the snapshot at offset %d, %.1f MB",
             partition,
@@ -130,7 +159,7 @@ class Stores:
             snapshot.size_bytes / 1e6,
         )
         fetched, path = self._fetched(partition), self.path(partition)
-        await in_thread(lambda: snapshots.fetch(snapshot, fetched, until), until.stop)
+        await self._asked(lambda: snapshots.fetch(snapshot, fetched, until), until)
         remove_folder(path)
         fetched.rename(path)
         try:

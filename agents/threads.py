@@ -1,7 +1,7 @@
 """Work that blocks, done in a thread beside the event loop; and whether it is oneself who is cancelled.
 
 In: a function, and how to tell it to end early. Out: its result. Cancelled, the wait goes on until the function has ended:
-nobody else is to begin on the same folder before. Called where stores are fetched and saved.
+nobody else is to begin on the same folder before. Called where stores are saved.
 """
 
 from __future__ import annotations

@@ -13,7 +13,13 @@ def core() -> str:
 
 
 def newer_than_compiled() -> list[str]:
-    """The modules of the core that were written since it was compiled: Python would take what they were before."""
-    package = Path(__file__).resolve().parent.parent / "stream"
+    """The modules of the core that were written since it was compiled: Python would take what they were before.
+
+    Of a checkout. An installer unpacks a wheel, which is compiled as a whole, file by file, and times tell nothing there.
+    """
+    root = Path(__file__).resolve().parent.parent
+    if not (root / "pyproject.toml").exists():
+        return []
+    package = root / "stream"
     compiled = [path.stat().st_mtime for path in package.glob("*.so")]
     return sorted(path.name for path in package.glob("*.py") if compiled and path.stat().st_mtime > min(compiled))

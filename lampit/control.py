@@ -7,18 +7,24 @@ from __future__ import annotations
 
 import asyncio
 from datetime import date
+from typing import Final
 
 import click
 
-from agents.barrier import LedgerIdentity, control, day_record, ensure_ledger
+from agents.barrier import DAY_AHEAD_MAX, LedgerIdentity, control, day_record, ensure_ledger, today
 from agents.producer import Producer, Record
-from agents.reading import reader
+from agents.reading import newest
 from agents.settings import Settings, load_settings
-from agents.topics import PARTIALS
+from agents.topics import LEDGER, PARTIALS
+from lampit import tables
+from lampit.audit import log
 from lampit.reference import load
 from lampit.words import Day
-from stream.partials import HEAD
+from stream.ledger import ControlRecord, Epoch, decode_record
+from stream.partials import HEAD, HeadRecord, decode
 from stream.pseudonym import Pseudonymiser
+
+_EPOCH_KEY: Final = b"control|epoch"
 
 
 async def append_day(settings: Settings, day: date) -> None:
@@ -45,22 +51,28 @@ async def begin_epoch(settings: Settings) -> int:
 
 
 async def _last_epoch(settings: Settings) -> int:
-    """The epoch of the newest heads; 1 before any."""
-    import msgspec
-    from aiokafka.structs import TopicPartition
+    """The highest number that any epoch has: of the newest heads, or of what no worker has come to yet.
 
-    newest = 1
-    tp = TopicPartition(PARTIALS, 0)
-    async with reader(settings) as consumer:
-        consumer.assign([tp])
-        await consumer.seek_to_beginning(tp)
-        end = (await consumer.end_offsets([tp]))[tp]
-        while await consumer.position(tp) < end:
-            for records in (await consumer.getmany(tp, timeout_ms=200)).values():
-                for record in records:
-                    if record.key.startswith(f"{HEAD}|".encode()):
-                        newest = max(newest, msgspec.json.decode(record.value)["epoch"])
-    return newest
+    The ledger is read behind the heads: one begun a moment ago by the same command, all of those of a ledger just replayed.
+    """
+    highest = 1
+    begins = dict.fromkeys(range(settings.partitions), 0)
+    async for record in newest(settings, PARTIALS, 0):
+        if record.key is not None and record.value is not None and record.key.startswith(f"{HEAD}|".encode()):
+            head = decode(record.key, record.value)
+            assert isinstance(head, HeadRecord)
+            highest, begins[head.partition] = max(highest, head.epoch), head.offset
+    done = 0
+    with tables.progress("Reading the ledger", None, "records") as progress:
+        async for _, records in log.stretch(settings, LEDGER, begins):
+            for record in records:
+                if record.key == _EPOCH_KEY:
+                    decoded = decode_record(record.value or b"")
+                    assert isinstance(decoded, ControlRecord) and isinstance(decoded.control, Epoch)
+                    highest = max(highest, decoded.control.epoch)
+            done += len(records)
+            progress(done, done)
+    return highest
 
 
 @click.command()
@@ -72,6 +84,12 @@ def day(day: date) -> None:
     Example: lampit day 2019-03-28
     """
     settings = load_settings()
+    if (day - today()).days > DAY_AHEAD_MAX:  # it would be appended, and refused by every worker in its log
+        raise click.BadParameter(
+            f"{day.isoformat()} is more than a day ahead of this machine's clock, and such a day is refused: give one up to "
+            "tomorrow.",
+            param_hint="DAY",
+        )
 
     async def run() -> None:
         await _identity(settings)

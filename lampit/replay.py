@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -138,10 +139,15 @@ def _to_file(archive: Archive, wanted: Filter, path: str, rate: float | None) ->
     return summary, exit_code
 
 
-def _opened(path: Path) -> BinaryIO:
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A new file; one that could not be written whole goes again: it takes the room on a disk that has none left."""
     try:
-        return path.open("wb")
+        with path.open("wb") as file:
+            yield file
     except OSError as error:
+        with suppress(OSError):
+            path.unlink()
         raise ConfigurationError(f"{path} cannot be written ({error.strerror}): name another file.") from None
 
 

@@ -83,12 +83,15 @@ def agents_of(settings: Settings) -> tuple[str, ...]:
 
 
 def environment_of(number: int, settings: Settings) -> dict[str, str]:
-    """What tells the agents of one supervisor apart: the port and the data directory. The rest is passed on as it is."""
+    """What tells the agents of one supervisor apart: address and data directory. The rest is passed on as it is."""
     package = Path(__file__).resolve().parent.parent
     path = os.environ.get("PYTHONPATH")
+    # One address for all would send the roll-up to itself, when it asks the ledger worker for another day.
+    own = settings.model_copy(update={"web_port": settings.web_port + number, "web_url": None})
     return {
         **os.environ,
-        "LAMPIT_WEB_PORT": str(settings.web_port + number),
+        "LAMPIT_WEB_PORT": str(own.web_port),
+        "LAMPIT_WEB_URL": own.reached_at,
         "LAMPIT_DATA_DIR": str(settings.data_dir / agents_of(settings)[number]),
         # The same packages as this process has, and nothing from the working directory.
         "PYTHONPATH": str(package) + (os.pathsep + path if path else ""),

@@ -119,11 +119,13 @@ def whole(listed: Iterable[str]) -> list[str]:
 def to_remove(listed: Iterable[str], written: str) -> list[str]:
     """What goes once the snapshot `written` is there: those before the newest KEPT, and what was begun and never finished.
 
+    `written` itself stays, wherever it sorts: those behind it can be of a log that was longer before it was restored.
+
     A folder without a manifest that sorts behind `written` may be one that another worker is about to finish.
     """
     names = list(listed)
     there = whole(names)
-    kept = set(there[:KEPT])
+    kept = {*there[:KEPT], written}
     folders = {one for one in names if _NAME.fullmatch(one)}
     unfinished = {one for one in folders - set(there) if one < written}
     return sorted((set(there) - kept) | unfinished)

@@ -116,7 +116,7 @@ def _topics(admin: Any, settings: Settings, present: set[str]) -> list[Finding]:
 def _topic(topic: Topic, partitions: list[Any], config: Mapping[str, str], settings: Settings) -> Finding:
     """The first thing that is wrong with a topic."""
     return (
-        _misfit(topic, len(partitions), config)
+        _misfit(topic, len(partitions), config, settings.bootstrap_servers)
         or _copies(topic, partitions, int(config.get("min.insync.replicas", "1")), settings.replication_factor)
         or ok(
             topic.name, f"{len(partitions)} partitions, {min(len(one['replica_nodes']) for one in partitions)} copies"
@@ -124,7 +124,7 @@ def _topic(topic: Topic, partitions: list[Any], config: Mapping[str, str], setti
     )
 
 
-def _misfit(topic: Topic, partitions: int, config: Mapping[str, str]) -> Finding | None:
+def _misfit(topic: Topic, partitions: int, config: Mapping[str, str], servers: str) -> Finding | None:
     """What is not as Lampit makes the topic."""
     if partitions != topic.partitions:
         saw = f"{partitions} partitions, expected are {topic.partitions}"
@@ -132,7 +132,7 @@ def _misfit(topic: Topic, partitions: int, config: Mapping[str, str]) -> Finding
     for name, value in {"cleanup.policy": topic.cleanup, **topic.config}.items():
         if config.get(name, value) != value:
             saw = f"{name}={config[name]}, expected is {value}"
-            todo = f"kafka-configs --alter --entity-type topics --entity-name {topic.name} --add-config {name}={value}"
+            todo = f"kafka-configs.sh --bootstrap-server {servers} --alter --topic {topic.name} --add-config {name}={value}"
             # A shorter retention of the history loses it; of another topic it is a choice.
             is_grave = name == "cleanup.policy" or topic.name == LEDGER
             return (problem if is_grave else warning)(topic.name, saw, todo)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from agents.barrier import LedgerIdentity, rules_of
+from agents.damage import is_damaged
 from agents.desk import record_digest
 from agents.errors import LampitError
 from agents.reading import end_offset, record_at
@@ -45,6 +46,10 @@ CLOCK_SECONDS_MAX: Final = 5.0
 ANSWER_SECONDS_MAX: Final = 5.0
 _LOST: Final = "find out what became of the log: it was made anew, or cut off"
 _REBUILT: Final = "nothing, if that was meant: the worker sets the store aside and rebuilds it from the log"
+_OTHER_SETTINGS: Final = (
+    "nothing, where an epoch was begun with these settings: the worker rebuilds the store; else it ends after that: set them "
+    "as they were, or begin an epoch with `lampit epoch`"
+)
 
 
 def check(settings: Settings, log: Log | None, addresses: tuple[str, ...]) -> list[Finding]:
@@ -87,6 +92,9 @@ def _stores(settings: Settings, log: Log | None) -> list[Finding]:
 def _store(partition: int, path: Path, settings: Settings, log: Log | None) -> Finding:
     """Whether a worker would go on with the store, or rebuild it."""
     check = f"store {partition}"
+    if is_damaged(path):
+        todo = "nothing: the worker sets it aside at its next start and builds it anew; look at the disk"
+        return warning(check, "a file of it could not be read", todo)
     try:
         with tempfile.TemporaryDirectory(prefix="lampit-doctor-") as notes:
             meta = read_meta(path, Path(notes))
@@ -111,7 +119,11 @@ def _against_log(check: str, meta: Meta, log: Log, genesis: Genesis, settings: S
         return warning(check, f"it is of another ledger ({meta.ledger_id})", _REBUILT)
     identity = LedgerIdentity(genesis.ledger_id, settings.partitions, rules_of(settings), reference.load().digest)
     if meta.settings_digest != identity.settings_digest:
-        return warning(check, "it was made with other rules, settings or region reference", _REBUILT)
+        return warning(check, "it was made with other rules, settings or region reference", _OTHER_SETTINGS)
+    if meta.epoch_differs:
+        saw = f"at offset {meta.next_offset:,} the ledger's epoch is one of other settings or another region reference"
+        todo = "set them as they were, or begin an epoch with `lampit epoch`, unless that was done since"
+        return problem(check, saw, todo)
     end = _ends(settings, log, {meta.partition: meta.next_offset}).get(meta.partition, 0)
     if meta.next_offset > end:
         return problem(check, f"next offset {meta.next_offset:,}, but the log ends at {end:,}", _LOST)

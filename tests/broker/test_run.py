@@ -215,3 +215,10 @@ def _free_ports(count: int) -> int:
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_epochs_that_no_worker_has_come_to_have_numbers_of_their_own(lampit: Lampit) -> None:
+    """With one number, an audit and a rotation took the settings of the first: the second corrected a mistake."""
+    assert lampit("epoch") == "epoch 2 begun\n"
+    lampit.environment["LAMPIT_LEAP_BIRTHDAY"] = "feb28"
+    assert lampit("epoch") == "epoch 3 begun\n"

@@ -12,12 +12,14 @@ import struct
 import subprocess
 import sys
 import termios
+from datetime import timedelta
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
+from agents.barrier import today
 from agents.errors import ConfigurationError, LostWrite
 from lampit import __version__, cli, core
 
@@ -161,6 +163,14 @@ def test_day_is_asked_for_by_its_name() -> None:
     refused = CliRunner().invoke(cli.lampit, ["day", "2019-02-30"])
     assert refused.exit_code == 2
     assert "'2019-02-30' is not a day of the calendar written YYYY-MM-DD." in refused.stderr
+
+
+def test_a_day_that_the_workers_would_refuse_is_refused() -> None:
+    """It was appended, and told as done; the ledger workers passed over it."""
+    far = (today() + timedelta(days=2)).isoformat()
+    refused = CliRunner().invoke(cli.lampit, ["day", far])
+    assert refused.exit_code == 2
+    assert f"Invalid value for DAY: {far} is more than a day ahead of this machine's clock" in refused.stderr
 
 
 def test_what_writes_nothing_needs_no_standard_output() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -77,6 +78,26 @@ def test_an_old_compiled_core_is_refused(tmp_path: Path) -> None:
         run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert run.returncode == exit_code, run.stderr
         assert ("make compile" in run.stderr) == (exit_code == 2)
+
+
+def test_an_installed_core_is_not_taken_for_an_old_one(tmp_path: Path) -> None:
+    """As in the image: of what an installer unpacked one after the other, the first is older than the last."""
+    checkout, wheels, installed = tmp_path / "checkout", tmp_path / "wheels", tmp_path / "installed"
+    make_copy(checkout, None, ("schemas", "stream", "agents", "lampit"))
+    for name in ("hatch_build.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, checkout)
+    (checkout / "stream" / "compiled__mypyc.so").write_bytes(b"")
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(wheels)]
+    assert subprocess.run(build, cwd=checkout, capture_output=True, check=False).returncode == 0
+    (wheel,) = wheels.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        for seconds, member in enumerate(archive.infolist()):
+            unpacked = archive.extract(member, installed)
+            os.utime(unpacked, (seconds, seconds))
+    command = [sys.executable, "-P", "-m", "lampit", "count", os.devnull, "--as-of", "2019-03-28"]
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
 
 
 def test_a_wheel_with_compiled_modules_is_for_one_system(tmp_path: Path) -> None:

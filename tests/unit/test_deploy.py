@@ -279,3 +279,10 @@ def test_the_example_in_the_readme_says_what_lampit_says(tmp_path: Path) -> None
         )
         said += f"$ lampit {line}\n{done.stdout}"
     assert sorted(said.splitlines()) == sorted(session.splitlines())
+
+
+def test_the_kafka_commands_say_which_broker() -> None:
+    """Without it they print their help, and nothing else."""
+    commands = re.findall(r"kafka-[a-z-]+\.sh\s+--[^`]*", RUNBOOK)
+    assert len(commands) >= 4
+    assert [command for command in commands if "--bootstrap-server" not in command] == []

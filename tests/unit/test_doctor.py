@@ -11,14 +11,17 @@ import pytest
 from click.testing import CliRunner, Result
 
 from agents.barrier import LedgerIdentity, rules_of
-from agents.settings import Settings
+from agents.damage import noting_damage
+from agents.errors import DamagedStore
+from agents.settings import Settings, load_settings
 from agents.signing import make_key
-from agents.store import FORMAT, Meta
+from agents.store import FORMAT, Meta, Store
 from lampit import reference
 from lampit.broker import free_port
 from lampit.cli import lampit
 from lampit.doctor import local
 from lampit.doctor.cluster import Log
+from lampit.doctor.findings import Finding
 from stream.ledger import Genesis
 from tests.archives import LEDGER_ID, ledger, write
 
@@ -107,6 +110,38 @@ def test_a_log_that_goes_on_meanwhile_was_not_cut_off(
     log = Log({0: 5}, Genesis(LEDGER_ID, settings.partitions, 0, "fingerprint"))
     found = {one.check: one for one in local.check(settings, log, ())}
     assert (found["store 0"].status, found["archive"].status) == (status, status)
+
+
+def said_of_a_store(*, epoch_differs: bool = False) -> Finding:
+    """What is said of the store of partition 0, of a ledger of its own."""
+    settings = load_settings()
+    path = local.store_folders(settings.data_dir).get(0, settings.data_dir / "ledger" / "partition-0")
+    digest = LedgerIdentity("ours", 4, rules_of(settings), reference.load().digest).settings_digest
+    if not path.exists():
+        store = Store(path)
+        store.meta = Meta(FORMAT, "ours", 0, digest, epoch=2, epoch_differs=epoch_differs)
+        store.go_on_at(8)
+        store.close()
+    log = Log({0: 8}, Genesis("ours", 4, 0, ""))
+    (found,) = [one for one in local.check(settings, log, ()) if one.check == "store 0"]
+    return found
+
+
+def test_a_store_whose_worker_will_end_because_of_the_epoch_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = said_of_a_store(epoch_differs=True)
+    assert found.status == "problem" and "lampit epoch" in found.todo
+    # With these it may be the other way round, which only the log tells.
+    monkeypatch.setenv("LAMPIT_LEAP_BIRTHDAY", "feb28")
+    found = said_of_a_store()
+    assert found.status == "warning" and "lampit epoch" in found.todo
+
+
+def test_a_store_that_will_be_set_aside_is_told(tmp_path: Path) -> None:
+    assert said_of_a_store().status == "ok"
+    with pytest.raises(DamagedStore), noting_damage(tmp_path / "data" / "ledger" / "partition-0"):
+        raise OSError("Corruption: block checksum mismatch")
+    found = said_of_a_store()
+    assert found.status == "warning" and "sets it aside" in found.todo
 
 
 @pytest.mark.parametrize("missing", ["LAMPIT_ARCHIVE_URL", "LAMPIT_ARCHIVE_KEY_FILE"])

@@ -1,4 +1,4 @@
-"""What was fetched of a partition that was taken away and has not begun again is nobody's: it will be fetched again."""
+"""A partition that was taken away: what was fetched of it is nobody's, what was measured with it holds no longer."""
 
 from __future__ import annotations
 
@@ -30,5 +30,23 @@ def test_a_fetch_of_a_partition_that_has_not_begun_again_is_left_out(tmp_path: P
         assert not consumer.current(FETCH)
         consumer.done[HERE] = 449
         assert consumer.current(FETCH)
+
+    asyncio.run(run())
+
+
+def test_a_process_is_not_ready_by_what_it_measured_before_a_takeover(tmp_path: Path) -> None:
+    """It said so with partitions that are behind, until it measured again."""
+
+    async def run() -> None:
+        app = create_app("ledger", Settings(data_dir=tmp_path))
+        app.health.require("caught_up")
+        app.began(frozenset())
+        app.health.set("caught_up", True)
+        assert app.health.ready
+        await app._tell_revoked(app, {HERE})
+        app.began(frozenset({HERE}))
+        assert not app.health.ready
+        app.health.set("caught_up", True)
+        assert app.health.ready
 
     asyncio.run(run())

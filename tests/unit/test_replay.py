@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,17 @@ def test_a_file_holds_every_record_once(folder: Path, tmp_path: Path) -> None:
     assert json.loads(result.stdout)["replayed"] == len(lines) > 800
     assert result.exit_code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["all.jsonl"]
+
+
+def test_a_file_that_cannot_be_written_whole_is_told_and_goes_again(folder: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands for a full disk."""
+    output = tmp_path / "all.jsonl"
+    command = [sys.executable, "-m", "lampit", "replay", "--archive", str(folder), "--output", str(output)]
+    limited = ["bash", "-c", 'ulimit -f 8 && exec "$@"', "bash", *command]
+    result = subprocess.run(limited, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr == f"{output}.part cannot be written (File too large): name another file.\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_standard_output_holds_nothing_but_records(folder: Path) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
+from agents.app import create_app
 from agents.connection import for_aiokafka
-from agents.errors import ConfigurationError
+from agents.errors import ConfigurationError, LampitError
 from agents.settings import Settings, load_settings
+from lampit.run import environment_of
 
 SECRET = "hunter2-is-far-too-short"
 
@@ -197,3 +201,34 @@ def test_certificates_that_are_none_are_a_sentence(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigurationError, match=named):
             for_aiokafka(settings)
+
+
+def test_a_data_directory_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        ConfigurationError, match=r"LAMPIT_DATA_DIR cannot be used \(Not a directory\): name a directory"
+    ):
+        create_app("ledger", Settings(data_dir=tmp_path / "file" / "data"))
+
+
+def test_an_address_that_cannot_be_listened_at_is_a_sentence(tmp_path: Path) -> None:
+    """One in use is free again once the process of before has ended: then a restart mends it, and nothing is refused."""
+
+    def said(host: str, port: int) -> LampitError:
+        app = create_app("intake", Settings(data_dir=tmp_path, web_host=host, web_port=port))
+        with pytest.raises(LampitError, match="LAMPIT_WEB_HOST and LAMPIT_WEB_PORT") as error:
+            asyncio.run(app.web.start_server())
+        return error.value
+
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        in_use = said("127.0.0.1", other.getsockname()[1])
+    assert "Address already in use" in str(in_use) and not isinstance(in_use, ConfigurationError)
+    assert isinstance(said("192.0.2.1", 6066), ConfigurationError)
+    assert isinstance(said("no host", 6066), ConfigurationError)
+
+
+def test_agents_of_one_supervisor_have_addresses_of_their_own() -> None:
+    """With LAMPIT_WEB_URL all had the same: the roll-up asked itself, or intake, for the figures of other days."""
+    settings = Settings(web_url="http://lampit.example:6066")
+    urls = [environment_of(number, settings)["LAMPIT_WEB_URL"] for number in range(3)]
+    assert urls == ["http://127.0.0.1:6066", "http://127.0.0.1:6067", "http://127.0.0.1:6068"]

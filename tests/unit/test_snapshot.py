@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.saving import Saver
 from agents.snapshots import Snapshots, Stopped, Until
 from agents.store import FORMAT
 from stream.snapshot import (
@@ -93,7 +98,7 @@ def test_what_goes_is_neither_the_newest_nor_what_others_may_be_at(listed: set[s
     gone = set(to_remove(listed, written))
     there = whole(listed)
     assert there == sorted(there, reverse=True) and not gone & set(there[:KEPT])
-    assert set(there[KEPT:]) <= gone, "more than the last ones stay"
+    assert set(there[KEPT:]) - {written} == gone & set(there), "more than the last ones and what was written stays"
     for folder in gone - set(there):
         assert folder in listed and folder < written
     assert "notes" not in gone
@@ -138,6 +143,30 @@ def test_a_snapshot_comes_back_and_the_last_two_stay(checkpoint: Path, tmp_path:
     place.fetch(place.fitting(3, written[2].name, FORMAT, "settings"), target, Until())
     held = {path.name: path.read_bytes() for path in target.iterdir()}
     assert held == {path.name: path.read_bytes() for path in checkpoint.iterdir()}
+
+
+def test_what_was_written_stays_though_snapshots_of_a_longer_log_lie_there(checkpoint: Path, tmp_path: Path) -> None:
+    """A ledger restored from a backup ends before them, and none of them fits any more."""
+    place = Snapshots(str(tmp_path / "place"), "ours")
+    of_before = [write(place, checkpoint, offset).name for offset in (90, 100)]
+    first = write(place, checkpoint, 40)
+    assert place.names(3) == [*reversed(of_before), first.name]
+    second = write(place, checkpoint, 50)
+    assert place.names(3) == [*reversed(of_before), second.name]
+
+
+def test_a_snapshot_made_by_a_clock_that_was_ahead_holds_up_no_other(checkpoint: Path, tmp_path: Path) -> None:
+    place = Snapshots(str(tmp_path / "place"), "ours")
+    year = 365 * 86_400
+    place.write(
+        checkpoint, lambda listed: msgspec.structs.replace(made(*listed), made_at=int(time.time()) + year), Until()
+    )
+    app: Any = SimpleNamespace(task=lambda _: None)
+    desks: Any = {3: SimpleNamespace()}
+    saver = Saver(app, place, 60.0, desks, lambda _: asyncio.Lock(), lambda _: tmp_path)
+    asyncio.run(saver._turn(3))
+    assert saver._position[3] == 7, "the snapshot was not looked at"
+    assert saver._due[3] <= time.monotonic() + 60.0
 
 
 def flip(path: Path) -> None:
