@@ -136,6 +136,26 @@ def latency(rate: int, seconds: int, warm_up: int, seed: int) -> None:
     _finish(delay.measure(rate, seconds, warm_up, seed))
 
 
+@main.command("latency_loaded")
+@click.option("--rate", type=click.IntRange(100), default=17_000, show_default=True, help="Events a second.")
+@click.option("--seconds", type=click.IntRange(1), default=30, show_default=True, help="How long.")
+@click.option(
+    "--warm-up", type=click.IntRange(1), default=30, show_default=True, help="Seconds before, at the same rate."
+)
+@_seed
+def latency_loaded(rate: int, seconds: int, warm_up: int, seed: int) -> None:
+    """The same at half the rate that the whole job keeps up, or at any other.
+
+    \b
+    Examples:
+      python -m bench latency_loaded
+      python -m bench latency_loaded --rate 5000 --seconds 60
+    """
+    from bench import delay_loaded
+
+    _finish(delay_loaded.measure(rate, seconds, warm_up, seed))
+
+
 @main.command()
 @_events(1_000_000)
 @_repeats

@@ -1,0 +1,141 @@
+"""Time from sending an event until the country's figure holds it, at a rate at which not every event can be followed.
+
+In: events, sent in whole batches every few milliseconds to the intake topics of a running job, fences on. Out: milliseconds
+from the moment at which so many events had been sent until a consumer of committed records read a country's figure that holds
+so many. Events of different partitions overtake each other; how many are sent and held is told of all of them together. Beside
+it: until so many could be read in the intake topics.
+
+`bench.delay` follows each event for itself, and takes more processor time for it than the job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+import time
+from bisect import bisect_left
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import aiokafka
+
+from agents.topics import COVERAGE, INTAKE_TOPICS, LEDGER
+from bench.delay import SETTLE_SECONDS_MAX, spread, watch
+from bench.kafka_job import BATCH_BYTES, BenchKafka, ends, job, start
+from bench.machine import wait_until_quiet
+from bench.people import events
+from bench.results import Result, say
+from bench.whole_job import PARTITIONS, start_counting, wait_until_ready
+from lampit.publish import address
+from stream.regions import COUNTRY
+
+TICK_SECONDS: Final = 0.005
+WORKERS: Final = 2
+
+Curve = list[tuple[int, float]]
+"""(so many by then, when), ascending by both."""
+
+
+def measure(rate: int, seconds: int, warm_up: int, seed: int) -> Result:
+    """One run: the events of `seconds` are its sample, those of `warm_up` seconds before warm it up."""
+    parameters = {
+        "events_per_second": rate,
+        "seconds": seconds,
+        "warm_up_seconds": warm_up,
+        "seed": seed,
+        "partitions": PARTITIONS,
+        "processes": f"one intake, {WORKERS} ledger, one rollup",
+    }
+    name = "as many, readable in intake"
+    result = Result("latency_loaded", parameters, [], name, [], ("p99_ms", "at_most", 250.0))
+    say("making the events")
+    lines = list(events(rate * (seconds + warm_up), seed))
+    with (
+        tempfile.TemporaryDirectory(prefix="lampit-bench-") as folder,
+        BenchKafka() as kafka,
+        job(kafka, Path(folder)) as running,
+    ):
+        start_counting(running, WORKERS)
+        wait_until_ready(start(running, "intake", "intake"))
+        result.busy.append(wait_until_quiet())
+        say(f"sending {rate:,} events a second for {warm_up} + {seconds} s")
+        sent, in_intake, counted = asyncio.run(_run(kafka.bootstrap_servers, lines, rate))
+    first = rate * warm_up
+    result.repeats.append(spread(_delays(sent, counted, first)))
+    result.peer.append(spread(_delays(sent, in_intake, first)))
+    result.notes["sent_per_second"] = round((len(lines) - first) / (sent[-1][1] - _when(sent, first)), 1)
+    return result
+
+
+def _when(curve: Curve, number: int) -> float:
+    """When there were so many."""
+    return curve[bisect_left(curve, (number, 0.0))][1]
+
+
+def _delays(sent: Curve, come: Curve, first: int) -> list[float]:
+    """Of each event behind the first ones: seconds from one curve to the other."""
+    return [_when(come, number) - _when(sent, number) for number in range(first + 1, sent[-1][0] + 1)]
+
+
+async def _run(servers: str, lines: Sequence[bytes], rate: int) -> tuple[Curve, Curve, Curve]:
+    in_intake: Curve = [(0, time.monotonic())]
+    counted: Curve = [(0, time.monotonic())]
+    before = sum((await ends(servers, LEDGER, PARTITIONS)).values())
+
+    def note_intake(record: Any, now: float) -> None:
+        in_intake.append((in_intake[-1][0] + 1, now))
+
+    def note_coverage(record: Any, now: float) -> None:
+        if record.key == COUNTRY.encode():
+            # Intake writes without transactions: its records are all that comes behind what was there.
+            number = sum(json.loads(record.value)["position"].values()) - before
+            if number > counted[-1][0]:
+                counted.append((number, now))
+
+    watched = [(INTAKE_TOPICS, PARTITIONS, note_intake), ((COVERAGE,), 1, note_coverage)]
+    begun = [asyncio.Event() for _ in watched]
+    watching = [asyncio.create_task(watch(servers, *one, event)) for one, event in zip(watched, begun, strict=True)]
+    await asyncio.gather(*(event.wait() for event in begun))
+    sent = await _send(servers, lines, rate)
+    deadline = time.monotonic() + SETTLE_SECONDS_MAX
+    while counted[-1][0] < len(lines) or in_intake[-1][0] < len(lines):
+        if time.monotonic() > deadline:
+            raise TimeoutError(
+                f"{counted[-1][0]:,} of {len(lines):,} events were counted in {SETTLE_SECONDS_MAX:.0f} s"
+            )
+        await asyncio.sleep(0.1)
+    for task in watching:
+        task.cancel()
+    await asyncio.gather(*watching, return_exceptions=True)
+    return sent, in_intake, counted
+
+
+async def _send(servers: str, lines: Sequence[bytes], rate: int) -> Curve:
+    """At the rate, all that is due every few milliseconds; what is late is sent at once, and its time counts from then."""
+    places = [address(line) for line in lines]
+    sent: Curve = [(0, time.monotonic())]
+    pending = []
+    producer = aiokafka.AIOKafkaProducer(
+        bootstrap_servers=servers, acks="all", enable_idempotence=True, max_batch_size=BATCH_BYTES, linger_ms=0
+    )
+    async with producer:
+        began = time.monotonic()
+        while sent[-1][0] < len(lines):
+            await asyncio.sleep(TICK_SECONDS)
+            done = sent[-1][0]
+            due = min(len(lines), int((time.monotonic() - began) * rate))
+            batches: dict[tuple[str, int], Any] = {}
+            for line, (topic, key) in zip(lines[done:due], places[done:due], strict=True):
+                target = (topic, int(key or b"0") % PARTITIONS)
+                batch = batches.get(target)
+                if batch is None:
+                    batch = batches[target] = producer.create_batch()
+                if batch.append(key=key, value=line, timestamp=None) is None:
+                    raise ValueError(f"{rate} events a second are more than a batch takes in {TICK_SECONDS} s")
+            sent.append((due, time.monotonic()))
+            for (topic, partition), batch in batches.items():
+                pending.append(await producer.send_batch(batch, topic, partition=partition))
+        await asyncio.gather(*pending)
+    return sent
