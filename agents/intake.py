@@ -34,6 +34,9 @@ from stream.refusal import Refusal
 DELIVERY_SECONDS_MAX: Final = 0.25
 """Also with nothing to send: offsets are committed, lag is measured."""
 
+PAUSE_SECONDS: Final = 0.01
+"""Between two deliveries: each is a request with a batch for every partition, and all that follows is paid for each of them."""
+
 COMMIT_SECONDS: Final = 0.25
 """Between two commits: what a process takes in again after a kill changes no figure, and a commit is a write of its own."""
 
@@ -61,7 +64,7 @@ class IntakeAgent:
         self.app: App = create_app("intake", settings, revoked=self.revoked)
         metrics.build_info()
         self.app.batch_agent(*INTAKE_TOPICS)(self.work)
-        self._courier = Courier(self.app, self._deliver, DELIVERY_SECONDS_MAX)
+        self._courier = Courier(self.app, self._deliver, DELIVERY_SECONDS_MAX, PAUSE_SECONDS)
 
     async def work(self, stream: Any) -> None:
         """The agent: admit or refuse every record and hand it on; the offset follows when it is acknowledged."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import statistics
 import tempfile
 import time
 from bisect import bisect_left
@@ -21,17 +22,17 @@ from typing import Any, Final
 
 import aiokafka
 
-from agents.topics import COVERAGE, INTAKE_TOPICS, LEDGER
+from agents.topics import COVERAGE, INTAKE_TOPICS, LEDGER, PARTIALS
 from bench.delay import SETTLE_SECONDS_MAX, spread, watch
 from bench.kafka_job import BATCH_BYTES, BenchKafka, ends, job, start
 from bench.machine import wait_until_quiet
 from bench.people import events
-from bench.results import Result, say
+from bench.results import Result, round_all, say
 from bench.whole_job import PARTITIONS, start_counting, wait_until_ready
 from lampit.publish import address
 from stream.regions import COUNTRY
 
-TICK_SECONDS: Final = 0.005
+TICK_SECONDS: Final = 0.02
 WORKERS: Final = 2
 
 Curve = list[tuple[int, float]]
@@ -61,10 +62,13 @@ def measure(rate: int, seconds: int, warm_up: int, seed: int) -> Result:
         wait_until_ready(start(running, "intake", "intake"))
         result.busy.append(wait_until_quiet())
         say(f"sending {rate:,} events a second for {warm_up} + {seconds} s")
-        sent, in_intake, counted = asyncio.run(_run(kafka.bootstrap_servers, lines, rate))
+        sent, seen = asyncio.run(_run(kafka.bootstrap_servers, lines, rate))
     first = rate * warm_up
-    result.repeats.append(spread(_delays(sent, counted, first)))
-    result.peer.append(spread(_delays(sent, in_intake, first)))
+    result.repeats.append(spread(_delays(sent, seen.coverage, first)))
+    result.peer.append(spread(_delays(sent, seen.intake, first)))
+    places = {"intake": seen.intake, "ledger": seen.ledger, "partials": seen.partials, "coverage": seen.coverage}
+    medians = {name: statistics.median(_delays(sent, curve, first)) for name, curve in places.items()}
+    result.notes["median_until"] = round_all({f"{name}_ms": 1000 * value for name, value in medians.items()})
     result.notes["sent_per_second"] = round((len(lines) - first) / (sent[-1][1] - _when(sent, first)), 1)
     return result
 
@@ -79,37 +83,63 @@ def _delays(sent: Curve, come: Curve, first: int) -> list[float]:
     return [_when(come, number) - _when(sent, number) for number in range(first + 1, sent[-1][0] + 1)]
 
 
-async def _run(servers: str, lines: Sequence[bytes], rate: int) -> tuple[Curve, Curve, Curve]:
-    in_intake: Curve = [(0, time.monotonic())]
-    counted: Curve = [(0, time.monotonic())]
-    before = sum((await ends(servers, LEDGER, PARTITIONS)).values())
+class Seen:
+    """How many events had come so far by when, by the monotonic clock of this process, to each place on their way."""
 
-    def note_intake(record: Any, now: float) -> None:
-        in_intake.append((in_intake[-1][0] + 1, now))
+    def __init__(self, before: int) -> None:
+        """before: records of the ledger that are no events of this run."""
+        self.before = before
+        self.intake, self.ledger, self.partials, self.coverage = ([(0, 0.0)] for _ in range(4))
+        self.heads: dict[int, int] = {}
 
-    def note_coverage(record: Any, now: float) -> None:
+    def in_intake(self, record: Any, now: float) -> None:
+        """A record of the intake topics came."""
+        self.intake.append((self.intake[-1][0] + 1, now))
+
+    def in_ledger(self, record: Any, now: float) -> None:
+        """A record of the ledger came."""
+        self.ledger.append((self.ledger[-1][0] + 1, now))
+
+    def in_partials(self, record: Any, now: float) -> None:
+        """A record of the partials came."""
+        if record.key.startswith(b"head|"):
+            head = json.loads(record.value)
+            self.heads[head["partition"]] = head["offset"]
+            self._reached(self.partials, sum(self.heads.values()), now)
+
+    def in_coverage(self, record: Any, now: float) -> None:
+        """A coverage record came."""
         if record.key == COUNTRY.encode():
-            # Intake writes without transactions: its records are all that comes behind what was there.
-            number = sum(json.loads(record.value)["position"].values()) - before
-            if number > counted[-1][0]:
-                counted.append((number, now))
+            self._reached(self.coverage, sum(json.loads(record.value)["position"].values()), now)
 
-    watched = [(INTAKE_TOPICS, PARTITIONS, note_intake), ((COVERAGE,), 1, note_coverage)]
+    def _reached(self, curve: Curve, positions: int, now: float) -> None:
+        # Intake writes without transactions: its records are all that comes behind what was there.
+        if positions - self.before > curve[-1][0]:
+            curve.append((positions - self.before, now))
+
+
+async def _run(servers: str, lines: Sequence[bytes], rate: int) -> tuple[Curve, Seen]:
+    seen = Seen(sum((await ends(servers, LEDGER, PARTITIONS)).values()))
+    watched = [
+        (INTAKE_TOPICS, PARTITIONS, seen.in_intake),
+        ((LEDGER,), PARTITIONS, seen.in_ledger),
+        ((PARTIALS,), 1, seen.in_partials),
+        ((COVERAGE,), 1, seen.in_coverage),
+    ]
     begun = [asyncio.Event() for _ in watched]
     watching = [asyncio.create_task(watch(servers, *one, event)) for one, event in zip(watched, begun, strict=True)]
     await asyncio.gather(*(event.wait() for event in begun))
     sent = await _send(servers, lines, rate)
     deadline = time.monotonic() + SETTLE_SECONDS_MAX
-    while counted[-1][0] < len(lines) or in_intake[-1][0] < len(lines):
+    while min(seen.coverage[-1][0], seen.intake[-1][0]) < len(lines):
         if time.monotonic() > deadline:
-            raise TimeoutError(
-                f"{counted[-1][0]:,} of {len(lines):,} events were counted in {SETTLE_SECONDS_MAX:.0f} s"
-            )
+            found = f"{seen.coverage[-1][0]:,} of {len(lines):,}"
+            raise TimeoutError(f"{found} events were counted in {SETTLE_SECONDS_MAX:.0f} s")
         await asyncio.sleep(0.1)
     for task in watching:
         task.cancel()
     await asyncio.gather(*watching, return_exceptions=True)
-    return sent, in_intake, counted
+    return sent, seen
 
 
 async def _send(servers: str, lines: Sequence[bytes], rate: int) -> Curve:
