@@ -169,7 +169,8 @@ class Archive:
     def barrier(self) -> Barrier | None:
         """The last day that all partitions have turned to; None before the first."""
         reached: list[dict[str, int]] = []
-        for number in self.partitions():
+        numbers = self.partitions()  # once: the archive worker may begin another one meanwhile
+        for number in numbers:
             # A day can be turned to again; its last record counts.
             reached.append({entry.day: entry.last + 1 for entry in self.segments(number) if entry.day})
         common = set.intersection(*map(set, reached)) if reached else set()
@@ -177,7 +178,7 @@ class Archive:
             return None
         day = max(common)
         return Barrier(
-            date.fromisoformat(day), dict(zip(self.partitions(), (days[day] for days in reached), strict=True))
+            date.fromisoformat(day), dict(zip(numbers, (days[day] for days in reached), strict=True))
         )
 
     def records(self, wanted: Filter = ALL) -> Iterator[ArchivedRecord]:

@@ -184,6 +184,16 @@ def test_the_barrier_ends_with_the_day_record_of_every_partition(folder: Path) -
         assert date.fromisoformat("2019-03-24").isoformat().encode() in (last.value or b"")
 
 
+def test_a_partition_that_is_begun_meanwhile_is_of_the_next_look(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = Archive.open(str(folder))
+    first, *others = archive.partitions()
+    listed = [[first], [first, *others]]
+    monkeypatch.setattr(Archive, "partitions", lambda self: listed.pop(0))
+    barrier = archive.barrier()
+    assert barrier is not None
+    assert list(barrier.next_offsets) == [first]
+
+
 def books_of(folder: Path, partition: int = 0) -> Books:
     return Books(Files(str(folder)), Header(LEDGER_ID, LEDGER, partition), SIGNER)
 
