@@ -177,9 +177,7 @@ class Archive:
         if not common:
             return None
         day = max(common)
-        return Barrier(
-            date.fromisoformat(day), dict(zip(numbers, (days[day] for days in reached), strict=True))
-        )
+        return Barrier(date.fromisoformat(day), dict(zip(numbers, (days[day] for days in reached), strict=True)))
 
     def records(self, wanted: Filter = ALL) -> Iterator[ArchivedRecord]:
         """The records, partition by partition, in the order of their offsets."""
