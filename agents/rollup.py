@@ -244,9 +244,7 @@ class RollupAgent:
         why = self._why_not(records)
         self.app.health.set("caught_up", why is None, why or "")
         missing = self._not_there()
-        self.app.health.set(
-            "all_partitions", self.day is not None, f"partitions {missing} have no head of this day yet"
-        )
+        self.app.health.set("all_partitions", not missing, f"partitions {missing} have no head of this day yet")
         metrics.position(PARTIALS, 0, self._next_offset, records or 0, self._last_timestamp_ms)
 
     def _why_not(self, behind: int | None) -> str | None:

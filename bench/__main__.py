@@ -40,6 +40,25 @@ def _events(default: int) -> Callable[[Callable[..., None]], Callable[..., None]
     )
 
 
+def _pace(*, rate: int, rate_min: int, warm_up: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Of a benchmark that sends at a steady rate: the rate, how long, and how long before that."""
+    at_least_one = click.IntRange(1)
+    options = (
+        click.option("--rate", type=click.IntRange(rate_min), default=rate, show_default=True, help="Events a second."),
+        click.option("--seconds", type=at_least_one, default=30, show_default=True, help="How long."),
+        click.option(
+            "--warm-up", type=at_least_one, default=warm_up, show_default=True, help="Seconds before, at the same rate."
+        ),
+    )
+
+    def with_options(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return with_options
+
+
 @main.command()
 @_events(500_000)
 @_repeats
@@ -113,15 +132,7 @@ def live(count: int, workers: str, repeats: int, seed: int, peer_events: int) ->
 
 
 @main.command()
-@click.option("--rate", type=click.IntRange(1), default=500, show_default=True, help="Events a second.")
-@click.option("--seconds", type=click.IntRange(1), default=30, show_default=True, help="How long.")
-@click.option(
-    "--warm-up",
-    type=click.IntRange(1),
-    default=60,
-    show_default=True,
-    help="Seconds before; a broker compiles meanwhile.",
-)
+@_pace(rate=500, rate_min=1, warm_up=60)
 @_seed
 def latency(rate: int, seconds: int, warm_up: int, seed: int) -> None:
     """Time from sending an event until a subscriber can read the country's figure that holds it.
@@ -137,11 +148,7 @@ def latency(rate: int, seconds: int, warm_up: int, seed: int) -> None:
 
 
 @main.command("latency_loaded")
-@click.option("--rate", type=click.IntRange(100), default=17_000, show_default=True, help="Events a second.")
-@click.option("--seconds", type=click.IntRange(1), default=30, show_default=True, help="How long.")
-@click.option(
-    "--warm-up", type=click.IntRange(1), default=30, show_default=True, help="Seconds before, at the same rate."
-)
+@_pace(rate=17_000, rate_min=100, warm_up=30)
 @_seed
 def latency_loaded(rate: int, seconds: int, warm_up: int, seed: int) -> None:
     """The same at half the rate that the whole job keeps up, or at any other.

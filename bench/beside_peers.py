@@ -36,9 +36,9 @@ from tests.live import Live, compare
 
 LAMPIT: Final = "lampit"
 NEAREST: Final = "kafka_streams_exactly_once"
+"""The one whose guarantee is nearest to Lampit's: the figure beside it in the table of all benchmarks."""
 WORKERS: Final = 2
 """Ledger workers of Lampit; a peer has a thread for each core too."""
-"""The one whose guarantee is nearest to Lampit's: the figure beside it in the table of all benchmarks."""
 
 
 def measure(count: int, repeats: int, seed: int, peer_events: int, only: Collection[str], kill: bool) -> Result:

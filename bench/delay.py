@@ -13,7 +13,8 @@ import statistics
 import tempfile
 import time
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +32,9 @@ from lampit.publish import address
 from stream.regions import COUNTRY
 
 SETTLE_SECONDS_MAX: Final = 30.0
+
+Place = tuple[tuple[str, ...], int, Callable[[Any, float], None]]
+"""(topics, their partitions, what notes a record of them and when it came)."""
 
 
 class Seen:
@@ -164,36 +168,51 @@ def spread(seconds: list[float]) -> Figures:
 
 async def _run(servers: str, lines: list[bytes], rate: int) -> Seen:
     seen = Seen()
-    watched = [
+    places = [
         (INTAKE_TOPICS, PARTITIONS, seen.intake),
         ((LEDGER,), PARTITIONS, seen.ledger),
         ((PARTIALS,), 1, seen.partial),
         ((COVERAGE,), 1, seen.coverage),
     ]
-    begun = [asyncio.Event() for _ in watched]
-    watching = [asyncio.create_task(watch(servers, *one, event)) for one, event in zip(watched, begun, strict=True)]
-    await asyncio.gather(*(event.wait() for event in begun))
-    await _send(servers, lines, rate, seen)
-    deadline = time.monotonic() + SETTLE_SECONDS_MAX
-    while not seen.complete():
-        if time.monotonic() > deadline:
-            missing = sum(seen.covered_at(name) is None for name in seen.sent)
-            raise TimeoutError(f"{missing} of {len(seen.sent)} events were not counted in {SETTLE_SECONDS_MAX:.0f} s")
-        await asyncio.sleep(0.1)
-    for task in watching:
-        task.cancel()
-    await asyncio.gather(*watching, return_exceptions=True)
+
+    def missing() -> int:
+        return sum(seen.covered_at(name) is None for name in seen.sent)
+
+    async with watched(servers, places):
+        await _send(servers, lines, rate, seen)
+        await until_complete(seen.complete, lambda: f"{missing()} of {len(seen.sent)} events are not counted")
     return seen
 
 
-async def watch(
+@asynccontextmanager
+async def watched(servers: str, places: Sequence[Place]) -> AsyncIterator[None]:
+    """Note every record that comes to these topics from here on, with the moment."""
+    begun = [asyncio.Event() for _ in places]
+    watching = [asyncio.create_task(_watch(servers, *one, event)) for one, event in zip(places, begun, strict=True)]
+    await asyncio.gather(*(event.wait() for event in begun))
+    yield
+    for task in watching:
+        task.cancel()
+    await asyncio.gather(*watching, return_exceptions=True)
+
+
+async def until_complete(is_complete: Callable[[], bool], waiting: Callable[[], str]) -> None:
+    """Until all has been seen. waiting: what is told where that takes too long."""
+    deadline = time.monotonic() + SETTLE_SECONDS_MAX
+    while not is_complete():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"after {SETTLE_SECONDS_MAX:.0f} s {waiting()}")
+        await asyncio.sleep(0.1)
+
+
+async def _watch(
     servers: str,
     topics: tuple[str, ...],
     partitions: int,
     note: Callable[[Any, float], None],
     begun: asyncio.Event,
 ) -> None:
-    """Note every record that comes to some topics from now on, with the moment; `begun` once none can be missed."""
+    """`begun` is set once no record can be missed."""
     places = [TopicPartition(topic, number) for topic in topics for number in range(partitions)]
     after: dict[TopicPartition, int] = {}
     for topic in topics:

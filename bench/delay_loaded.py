@@ -23,7 +23,7 @@ from typing import Any, Final
 import aiokafka
 
 from agents.topics import COVERAGE, INTAKE_TOPICS, LEDGER, PARTIALS
-from bench.delay import SETTLE_SECONDS_MAX, spread, watch
+from bench.delay import spread, until_complete, watched
 from bench.kafka_job import BATCH_BYTES, BenchKafka, ends, job, start
 from bench.machine import wait_until_quiet
 from bench.people import events
@@ -120,25 +120,19 @@ class Seen:
 
 async def _run(servers: str, lines: Sequence[bytes], rate: int) -> tuple[Curve, Seen]:
     seen = Seen(sum((await ends(servers, LEDGER, PARTITIONS)).values()))
-    watched = [
+    places = [
         (INTAKE_TOPICS, PARTITIONS, seen.in_intake),
         ((LEDGER,), PARTITIONS, seen.in_ledger),
         ((PARTIALS,), 1, seen.in_partials),
         ((COVERAGE,), 1, seen.in_coverage),
     ]
-    begun = [asyncio.Event() for _ in watched]
-    watching = [asyncio.create_task(watch(servers, *one, event)) for one, event in zip(watched, begun, strict=True)]
-    await asyncio.gather(*(event.wait() for event in begun))
-    sent = await _send(servers, lines, rate)
-    deadline = time.monotonic() + SETTLE_SECONDS_MAX
-    while min(seen.coverage[-1][0], seen.intake[-1][0]) < len(lines):
-        if time.monotonic() > deadline:
-            found = f"{seen.coverage[-1][0]:,} of {len(lines):,}"
-            raise TimeoutError(f"{found} events were counted in {SETTLE_SECONDS_MAX:.0f} s")
-        await asyncio.sleep(0.1)
-    for task in watching:
-        task.cancel()
-    await asyncio.gather(*watching, return_exceptions=True)
+
+    def come() -> int:
+        return min(seen.coverage[-1][0], seen.intake[-1][0])
+
+    async with watched(servers, places):
+        sent = await _send(servers, lines, rate)
+        await until_complete(lambda: come() >= len(lines), lambda: f"{come():,} of {len(lines):,} events are counted")
     return sent, seen
 
 

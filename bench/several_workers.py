@@ -15,11 +15,11 @@ from pathlib import Path
 from agents.topics import LEDGER, PARTIALS
 from bench import expected
 from bench.catching_up import PARTITIONS, LedgerRows, ledger_rows, until_covered
-from bench.kafka_job import BenchKafka, ends, fill, job, start
+from bench.kafka_job import BenchKafka, ends, fill, job
 from bench.machine import cpu_seconds, memory_mib, wait_until_quiet
 from bench.people import events
 from bench.results import Figures, Result, round_all, say, shown
-from bench.whole_job import wait_until_ready, wait_until_shared_out
+from bench.whole_job import start_workers
 from tests.live import Live, compare
 
 
@@ -52,10 +52,7 @@ def measure(count: int, workers: int, repeats: int, seed: int) -> Result:
 
 def _work_off(running: Live, workers: int, count: int, rows: LedgerRows) -> tuple[Figures, expected.Coverage]:
     servers = running.broker.bootstrap_servers
-    processes = [start(running, "ledger", f"ledger-{number}") for number in range(workers)]
-    for process in processes:
-        wait_until_ready(process)
-    wait_until_shared_out(processes)
+    processes = start_workers(running, workers)
     after = asyncio.run(ends(servers, PARTIALS, 1))[0]
     for process in processes:
         process.pause()

@@ -88,15 +88,22 @@ def by_topic(lines: Iterable[bytes]) -> dict[tuple[str, int], list[tuple[bytes |
 def start_counting(running: Live, workers: int = 1) -> list[Process]:
     """Ledger workers and a roll-up that are ready for the first event; the roll-up is the last."""
     running.turn_day(expected.AS_OF)
-    ledger = [start(running, "ledger", f"ledger-{number}") for number in range(workers)]
-    processes = [*ledger, start(running, "rollup", "rollup")]
-    for process in processes:
-        wait_until_ready(process)
-    wait_until_shared_out(ledger)
-    return processes
+    rollup = start(running, "rollup", "rollup")
+    ledger = start_workers(running, workers)
+    wait_until_ready(rollup)
+    return [*ledger, rollup]
 
 
-def wait_until_shared_out(workers: Sequence[Process]) -> None:
+def start_workers(running: Live, number: int) -> list[Process]:
+    """Ledger workers that are ready, each with as many partitions."""
+    workers = [start(running, "ledger", f"ledger-{one}") for one in range(number)]
+    for worker in workers:
+        wait_until_ready(worker)
+    _wait_until_shared_out(workers)
+    return workers
+
+
+def _wait_until_shared_out(workers: Sequence[Process]) -> None:
     """Until each partition is with one worker, and each worker has as many."""
     deadline = time.monotonic() + WAIT_SECONDS_MAX
     while [_partitions_of(worker) for worker in workers] != [PARTITIONS // len(workers)] * len(workers):

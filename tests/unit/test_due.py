@@ -7,16 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
-from agents.barrier import LedgerIdentity
 from agents.desk import Desk
 from agents.producer import Record
 from agents.store import Store
-from lampit import reference
 from stream.calendar import ordinal
 from stream.ledger import Day, encode_record
-from stream.rules import Rules
 from tests.counters import accept
 from tests.unit.test_new_epoch import control, fetch
+from tests.unit.test_older_store import desk_of, event
 
 FIRST, SECOND = "16.05.02.2001", "16.05.02.2002"
 
@@ -33,47 +31,36 @@ class Interrupted:
 
 
 def registered(number: int, village: str) -> bytes:
+    person = {"birth_date": "1990-01-01", "sex": "F"}
     (admitted,), _ = accept(
-        [
-            {
-                "specversion": "1.0", "id": f"register-{number}", "source": "/siak/1605", "type": "lampit.register.v1",
-                "time": "2019-03-05T09:12:00+07:00",
-                "data": {
-                    "nik": f"16050242031900{number:02}", "occurred_on": "2019-03-02", "region": village,
-                    "person": {"birth_date": "1990-01-01", "sex": "F"},
-                },
-            }
-        ]
-    )  # fmt: skip
+        [event("register", f"register-{number}", nik=f"16050242031900{number:02}", region=village, person=person)]
+    )
     return encode_record(admitted.subject, admitted.event, 0)
 
 
-def desk_of(path: Path, producer: Interrupted) -> Desk:
-    read = reference.load()
-    return Desk(
-        0, Store(path), cast(Any, producer), LedgerIdentity("ledger", 1, Rules(), read.digest), Rules(), read, "here", 0
-    )
+def desk_over(path: Path, producer: Interrupted) -> Desk:
+    return desk_of(Store(path), cast(Any, producer), 0)
 
 
 def again(desk: Desk) -> set[str]:
     """What a worker finds due that takes over what this one left."""
     path = desk.store.path
     desk.store.close()
-    found = desk_of(path, Interrupted())
+    found = desk_over(path, Interrupted())
     due = found.due_columns
     found.store.close()
     return due
 
 
 def test_what_several_batches_changed_is_due_after_a_kill(tmp_path: Path) -> None:
-    desk = desk_of(tmp_path / "store", Interrupted())
+    desk = desk_over(tmp_path / "store", Interrupted())
     desk.apply(fetch(0, control(Day(ordinal("2024-01-01"))), registered(1, FIRST)))
     desk.apply(fetch(2, registered(2, FIRST), registered(3, SECOND)))
     assert again(desk) == {FIRST, SECOND}
 
 
 def test_what_is_published_is_due_no_more(tmp_path: Path) -> None:
-    desk = desk_of(tmp_path / "store", Interrupted())
+    desk = desk_over(tmp_path / "store", Interrupted())
     desk.apply(fetch(0, control(Day(ordinal("2024-01-01"))), registered(1, FIRST)))
     desk.apply(fetch(2, registered(2, SECOND)))
     asyncio.run(desk.publish())
@@ -85,7 +72,7 @@ def test_what_is_published_is_due_no_more(tmp_path: Path) -> None:
 def test_what_a_batch_changes_during_a_publication_stays_due(tmp_path: Path) -> None:
     """Also where the same place is in the publication: it says what was before the batch."""
     producer = Interrupted()
-    desk = desk_of(tmp_path / "store", producer)
+    desk = desk_over(tmp_path / "store", producer)
     desk.apply(fetch(0, control(Day(ordinal("2024-01-01"))), registered(1, FIRST), registered(2, SECOND)))
     producer.meanwhile = lambda: desk.apply(fetch(3, registered(3, SECOND)))
     asyncio.run(desk.publish())
