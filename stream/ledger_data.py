@@ -180,7 +180,7 @@ def data_of(event: Event | OpeningBalance) -> EventData:
     for name, default in _FIELDS[type(event)]:
         value = getattr(event, name)
         # Left out by value: msgspec omits a default only where it is the very same object.
-        if value is not default and value != default:
+        if value != default:
             setattr(data, name, value)
     if isinstance(event, OpeningBalance):
         data.counts = {measure: _write_count(count) for measure, count in event.counts.items()}
