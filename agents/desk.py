@@ -12,10 +12,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,7 @@ from agents.errors import ConfigurationError
 from agents.producer import FencedProducer, Record
 from agents.store import FORMAT, BarrierRecord, Meta, Store
 from agents.topics import ANOMALIES, LEDGER, PARTIALS
+from agents.turns import at_once
 from stream import closing_parts, partials
 from stream.calendar import iso_day
 from stream.events import Event, NikChange, OpeningBalance
@@ -45,7 +47,7 @@ FORWARDS_MAX: Final = 5_000
 """Copies in one transaction: a rebuild of a store finds all that were ever due."""
 
 LISTS_MAX: Final = 5_000
-"""Lists of anomalies read from the store for one transaction: a rebuild finds those of everybody."""
+"""Lists of anomalies in one transaction: a rebuild finds those of everybody, and an opening balance may change as many."""
 
 BARRIER_RECORDS_MAX: Final = 5_000
 """Of closings in one transaction: a rebuild of a store finds those of all days."""
@@ -125,10 +127,19 @@ class Desk:
         figures = self.head_due or self.barriers_due or bool(self.due_columns)
         return bool(self.outbox) or (self.meta.day is not None and (figures or lists))
 
+    @property
+    def lists_wait(self) -> bool:
+        """Whether more lists wait than one transaction takes."""
+        return self.subjects_wait or len(self.due_subjects) > LISTS_MAX
+
     def apply(self, fetch: Fetch) -> int:
         """Apply a fetch and write the store; the number of events in it."""
+        return at_once(self.steps(fetch))
+
+    def steps(self, fetch: Fetch) -> Generator[None, None, int]:
+        """The same, in as many steps as persons are folded again for opening balances; nothing changes before the last."""
         draft = self._draft()
-        epoch, events = self._fill(draft, fetch)
+        epoch, events = yield from self._fill(draft, fetch)
         if not self.caught_up:
             draft.doubt(self.given_out)
         last = fetch.records[-1] if fetch.records else None
@@ -169,7 +180,7 @@ class Desk:
     def _draft(self) -> Draft:
         return Draft(self.store, self.rules, self.reference, self.book, self.meta.day, self.linked)
 
-    def _fill(self, draft: Draft, fetch: Fetch) -> tuple[int, int]:
+    def _fill(self, draft: Draft, fetch: Fetch) -> Generator[None, None, tuple[int, int]]:
         """The epoch after the batch, and the number of events in it; copies of events do not count."""
         run: list[tuple[str, Event]] = []
         balances: list[OpeningBalance] = []
@@ -178,7 +189,7 @@ class Desk:
             decoded = decode_record(record.value or b"")
             if isinstance(decoded, ControlRecord):
                 # Between two of them the order does not matter. Balances first: there are fewer people then to fold again.
-                draft.add_balances(balances)
+                yield from draft.add_balances(balances)
                 draft.add_events(run)
                 run, balances = [], []
                 epoch = self._control(draft, decoded.control, epoch, record)
@@ -193,7 +204,7 @@ class Desk:
                     draft.add_linked(self._kept_here(decoded.subject or "", decoded.event))
                 else:
                     run.append((decoded.subject or "", decoded.event))
-        draft.add_balances(balances)
+        yield from draft.add_balances(balances)
         draft.add_events(run)
         return epoch, events
 
@@ -260,8 +271,10 @@ class Desk:
             self.subjects_wait = len(waiting) == LISTS_MAX
             self.due_subjects = dict.fromkeys(waiting) | self.due_subjects
         # The store keeps a column that a batch makes due from now on with that batch, and one of before with its own.
-        columns, subjects = self.due_columns, self.due_subjects
-        self.due_columns, self.due_subjects, self.head_due = set(), {}, False
+        columns, subjects = self.due_columns, dict(islice(self.due_subjects.items(), LISTS_MAX))
+        self.due_columns, self.head_due = set(), False
+        for subject in subjects:
+            del self.due_subjects[subject]
         offset, day = self.meta.next_offset, self.meta.day
         draft = self._draft()
         stamp = (self.partition, self.meta.epoch, self.meta.next_offset, date.fromordinal(day))

@@ -1,6 +1,7 @@
 """The Kafka driver under Faust: whole fetches of raw bytes, begun where OUR store stands.
 
-In: an app made by agents/app.py. Out: `fetches(stream)` for the agents, `commit`, `lag`, `positions` for what runs beside them.
+In: an app made by agents/app.py. Out: `fetches(stream)`, `is_current` and `give_up` for the agents; `commit`, `lag`,
+`positions` for what runs beside them.
 Faust's stock driver pays 70 µs for every record, reads uncommitted, begins at the group's committed offset and commits by
 its own accounting, which runs past lost writes. This one hands an agent one `Fetch` per partition and poll, asks
 `app.begin` where to begin after every rebalance, and never commits by itself. docs/decisions/ says why. Not in here: stores.
@@ -153,6 +154,8 @@ class Consumer(stock.Consumer):
         self._idle.clear()
 
     def let_go(self, fetch: Fetch, *, done: bool) -> None:
+        if fetch.tp not in self._in_hand:  # it was given up
+            return
         if done and self._thread.seeks.get(TopicPartition(*fetch.tp), 0) == fetch.seek:
             self.done[fetch.tp] = fetch.next_offset
         self._in_hand.discard(fetch.tp)
@@ -227,6 +230,16 @@ async def fetches(stream: Any) -> AsyncIterator[Fetch]:
             done = True
         finally:
             consumer.let_go(fetch, done=done)
+
+
+def is_current(app: faust.App, fetch: Fetch) -> bool:
+    """Whether the fetch in hand is still to be applied: false once its partition is being taken away."""
+    return _consumer(app).current(fetch)
+
+
+def give_up(app: faust.App, fetch: Fetch) -> None:
+    """Say that the fetch in hand is not applied; whoever has its partition next fetches it again."""
+    _consumer(app).let_go(fetch, done=False)
 
 
 async def commit(app: faust.App, offsets: Mapping[TP, int]) -> bool:

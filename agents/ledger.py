@@ -25,7 +25,7 @@ from agents.barrier import LedgerIdentity, day_record, today
 from agents.courier import Courier
 from agents.damage import noting_damage
 from agents.desk import Desk
-from agents.driver import Positions, commit, fetches, lag, passed
+from agents.driver import Fetch, Positions, commit, fetches, give_up, is_current, lag, passed
 from agents.health import Web, is_late
 from agents.other_days import add_route
 from agents.producer import FencedProducer
@@ -37,6 +37,7 @@ from agents.standby import Standby
 from agents.store import Store
 from agents.stores import Stores
 from agents.topics import ANOMALIES, LEDGER
+from agents.turns import in_turns
 from stream.reference import Reference
 
 logger = logging.getLogger("lampit.ledger")
@@ -195,13 +196,20 @@ class LedgerAgent:
             fetch.require_decodable()
             desk = self.desks[fetch.partition]
             began = time.perf_counter()
-            with noting_damage(desk.store.path):
-                events = desk.apply(fetch)
+            events = await self._apply(desk, fetch)
+            if events is None:
+                give_up(self.app, fetch)
+                continue
             metrics.batch("apply", time.perf_counter() - began)
             metrics.counted(fetch, events, desk.received_at if desk.caught_up else None)
             self._waiting = fetch.behind >= BEHIND_RECORDS
             self._courier.wake()
             await asyncio.sleep(0)  # let the courier have its turn between two long batches
+
+    async def _apply(self, desk: Desk, fetch: Fetch) -> int | None:
+        """The number of events; None where the partition was taken away before all was applied, then nothing is."""
+        with noting_damage(desk.store.path):
+            return await in_turns(desk.steps(fetch), lambda: is_current(self.app, fetch))
 
     async def _deliver(self) -> None:
         """Publish what is due, all partitions at once; commit and measure from time to time."""
@@ -267,7 +275,7 @@ class LedgerAgent:
         """Whether the figures given out are not those of now: what was applied a measure ago has to be out by now."""
         before = self._applied.get(desk.partition, 0)
         self._applied[desk.partition] = desk.meta.next_offset
-        unpublished = desk.meta.day is not None and (desk.meta.published_through < before or desk.subjects_wait)
+        unpublished = desk.meta.day is not None and (desk.meta.published_through < before or desk.lists_wait)
         return not desk.caught_up or unpublished or is_late(behind, desk.last_timestamp_ms, time.time())
 
     def _lock(self, partition: int) -> asyncio.Lock:

@@ -31,6 +31,7 @@ from agents.store import Store
 from agents.stores import Stores
 from agents.threads import is_cancelled
 from agents.topics import LEDGER
+from agents.turns import in_turns
 
 logger = logging.getLogger("lampit.ledger")
 
@@ -129,7 +130,7 @@ class Standby:
             if time.monotonic() < self._retry_at.get(partition, 0.0):
                 continue
             async with self._lock(partition):
-                if self.live is None or partition in self.live:
+                if not self._is_copy(partition):
                     continue
                 self._opening[partition] = opening = asyncio.create_task(self._open(partition))
                 try:
@@ -163,11 +164,17 @@ class Standby:
             try:
                 fetch.require_decodable()
                 with noting_damage(desk.store.path):
-                    desk.apply(fetch)
+                    events = await in_turns(desk.steps(fetch), lambda: self._is_copy(desk.partition))
+                if events is None:
+                    await self._close(desk.partition)  # it would go on behind what it did not apply
             except Exception as error:
                 await self._close(desk.partition)
                 self._failed(desk.partition, error)
         await asyncio.sleep(time.perf_counter() - began)
+
+    def _is_copy(self, partition: int) -> bool:
+        """Whether it is still one of others' partitions, of which a copy is kept."""
+        return self.live is not None and partition not in self.live
 
     def _failed(self, partition: int, error: Exception) -> None:
         self._retry_at[partition] = time.monotonic() + RETRY_SECONDS

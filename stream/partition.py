@@ -56,9 +56,9 @@ class Draft:
     """The changes of one batch, over a store that stays as it is until they are written.
 
     persons, copies, cells, totals: new values. columns: those whose figure may have changed. anomalies: the present list of
-    each person for whom it changed; None for one of several NIKs, whose lists `lists` tells. balances: those that arrived.
-    outbox: copies to be sent. closings: what is posted to closings, and the days that turned. day: the business day reached,
-    None before the first.
+    each person for whom it changed; None where `lists` tells it: of several NIKs, and where a balance changed it. balances:
+    those that arrived. outbox: copies to be sent. closings: what is posted to closings, and the days that turned. day: the
+    business day reached, None before the first.
     """
 
     def __init__(
@@ -151,8 +151,11 @@ class Draft:
         for subject in touched:
             self.anomalies.setdefault(subject, None)
 
-    def add_balances(self, events: Iterable[OpeningBalance]) -> None:
-        """Take balances into the book and fold everybody again, once for all of them: a book is opened with thousands."""
+    def add_balances(self, events: Iterable[OpeningBalance]) -> Iterator[None]:
+        """Take balances into the book and fold everybody again, once for all of them: a book is opened with thousands.
+
+        Stops after every person, of whom there can be millions, so that the caller may do something else in between.
+        """
         arrived = self.book.news(events)
         if not arrived:
             return
@@ -164,8 +167,11 @@ class Draft:
         for subject, held in self._everybody():
             before, after = count({subject: held}, old), count({subject: held}, new)
             self._replace(subject, moved, before, after)
+            if subject in self.anomalies:
+                self.anomalies[subject] = None  # kept, those of everybody would be all events of everybody in memory
             self.closings.post({subject: held}, old, [before], -1)
             self.closings.post({subject: held}, new, [after], 1)
+            yield
         for subject in self._linked | self.copies.keys():
             hold = self._hold(subject)
             self._replace_hold(moved, (hold, old), (hold, new))

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from agents.store import FORMAT, BarrierRecord, Meta
+from agents.turns import at_once
 from lampit import reference
 from stream import closing_parts, coverage
 from stream.admission import Admitted
@@ -305,7 +306,7 @@ class Desk:
             if isinstance(arrival, OpeningBalance):
                 balances.append(arrival)
             elif isinstance(arrival, date):
-                draft.add_balances(balances)
+                at_once(draft.add_balances(balances))
                 draft.add_events(run)
                 run, balances = [], []
                 draft.advance(arrival.toordinal(), offset)
@@ -313,7 +314,7 @@ class Desk:
                 run.append((arrival[1], arrival[2]))
             else:
                 draft.add_linked([arrival])
-        draft.add_balances(balances)
+        at_once(draft.add_balances(balances))
         draft.add_events(run)
         if self.next < self.caught_up_at:
             draft.doubt(self.given_out)

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agents.store import FORMAT, Meta, Store
+from agents.turns import at_once
 from lampit import reference
 from stream import coverage
 from stream.admission import Admitted
@@ -105,7 +106,7 @@ class Partition:
         draft = Draft(self.store, self.rules, reference.load(), self.book, self.day)
         for admitted in batch:
             if isinstance(admitted.event, OpeningBalance):
-                draft.add_balances([admitted.event])
+                at_once(draft.add_balances([admitted.event]))
             else:
                 draft.add_events([(admitted.subject or "", admitted.event)])
         if day is not None:

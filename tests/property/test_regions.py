@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agents.store import FORMAT, Meta, Store
+from agents.turns import at_once
 from lampit import reference
 from stream import coverage, partials
 from stream.admission import Admitted
@@ -248,7 +249,7 @@ class Live:
         draft.advance(day.toordinal())
         for admitted in batch:
             if isinstance(admitted.event, OpeningBalance):
-                draft.add_balances([admitted.event])
+                at_once(draft.add_balances([admitted.event]))
             else:
                 draft.add_events([(admitted.subject or "", admitted.event)])
         self.store.write(draft, Meta(FORMAT, "ledger", 0, "settings", day=draft.day), draft.columns)

@@ -48,6 +48,9 @@ REST_SECONDS_MAX: Final = 300.0
 """After it, in fair weather, everything has to come to rest in this time: longer than every timeout there is."""
 
 TICK_SECONDS: Final = 0.25
+TURN_SECONDS: Final = 0.2
+"""Of others while everybody is folded again for a balance, after each person."""
+
 CLOCKED: Final = ("intake", "ledger", "rollup", "desk", "closings", "metrics", "standby", "saving", "snapshots")
 """The agents' modules that look at a clock."""
 
@@ -287,6 +290,9 @@ class World:
             "agents.desk.BARRIER_RECORDS_MAX": few,
             "agents.desk.LISTS_MAX": few,
             "agents.closings.RECORDS_MAX": few,
+            # As long as with millions of people, so that much can happen in between.
+            "agents.turns.STEPS": 1,
+            "agents.turns.asyncio": SimpleNamespace(sleep=lambda _: asyncio.sleep(TURN_SECONDS)),
             **{f"agents.{name}.create_app": self._create_app for name in TOPICS},
             **{f"agents.{name}.time": clock for name in CLOCKED},
         }

@@ -1,0 +1,44 @@
+"""Long work of the event loop, done in steps, with turns of others in between.
+
+In: a generator that stops wherever it may be left alone for a while, or for good. Out: what it returns. Called where a fetch is
+applied: an opening balance folds everybody of a partition again, 10 µs a person, while the group, the pages and the other
+partitions have to go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator
+from itertools import count
+from typing import Final, TypeVar
+
+Result = TypeVar("Result")
+
+STEPS: Final = 1_000
+"""Of one turn: some 10 ms."""
+
+
+def at_once(steps: Generator[None, None, Result]) -> Result:
+    """The result, with no turn of anybody."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Result = end.value
+            return found
+
+
+async def in_turns(steps: Generator[None, None, Result], is_wanted: Callable[[], bool]) -> Result | None:
+    """The result; None where it was not wanted any more after somebody's turn."""
+    for number in count(1):
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Result = end.value
+            return found
+        if number % STEPS == 0:
+            await asyncio.sleep(0)
+            if not is_wanted():
+                steps.close()
+                return None
+    raise AssertionError
