@@ -142,7 +142,7 @@ def _ends(settings: Settings, log: Log, held: Mapping[int, int]) -> Mapping[int,
 
 def _archive(settings: Settings, log: Log | None) -> Finding:
     """The archive's heads against the log."""
-    from lampit.audit.archive import Archive
+    from lampit.audit.archive import Archive, NoArchive
 
     check = "archive"
     try:
@@ -150,6 +150,8 @@ def _archive(settings: Settings, log: Log | None) -> Finding:
         held = archive.next_offsets()
         of = {archive.header(number).ledger_id for number in archive.partitions()}
     except LampitError as error:
+        if isinstance(error, NoArchive) and log is not None and not any(log.ends.values()):
+            return warning(check, "there is none yet", "start Lampit: the archive worker begins it")
         return refused(check, str(error))
     except Exception as error:  # an object store's own
         return problem(
