@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -84,6 +85,27 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
     assert "Example" in help_text
     assert f"lampit {name}" in help_text
     assert cli.COMMANDS[name].help in CliRunner().invoke(cli.lampit, ["--help"]).output
+
+
+def commands(of: click.Command, name: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, with its name."""
+    if not isinstance(of, click.Group):
+        yield name.strip(), of
+        return
+    context = click.Context(of)
+    for word in of.list_commands(context):
+        inner = of.get_command(context, word)
+        assert inner is not None
+        yield from commands(inner, f"{name} {word}")
+
+
+def test_every_command_that_prints_does_so_for_programs_too() -> None:
+    without = {
+        name
+        for name, command in commands(cli.lampit)
+        if "--json" not in [word for one in command.params for word in one.opts]
+    }
+    assert without == {"run"}, "it only logs"
 
 
 def test_version() -> None:
