@@ -8,6 +8,7 @@ nothing is proved by it that the archive does not prove, and `lampit audit verif
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -80,7 +81,7 @@ def build(source: ArchiveSource, path: Path) -> int:
 
 def _begun(path: Path) -> Path:
     """Where the index is written until it is whole; ConfigurationError where it cannot be. What was left there is removed."""
-    if path.exists():
+    if os.path.exists(path):  # where it may not be seen, writing it says why
         raise ConfigurationError(f"{path} is there already: remove it, or name another file.")
     unfinished = path.with_name(f".{path.name}.tmp")
     try:

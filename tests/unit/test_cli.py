@@ -23,6 +23,7 @@ from click.testing import CliRunner
 from agents.barrier import today
 from agents.errors import ConfigurationError, LostWrite
 from lampit import __version__, cli, core
+from tests.rights import as_somebody_else, closed_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 NIK = "1605024203190001"
@@ -178,6 +179,33 @@ def on_terminal(columns: int, *arguments: str) -> str:
     os.close(here)
     assert run.wait() == 0
     return shown.decode()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "count {}/e.jsonl --as-of 2019-03-28",
+        "audit coverage --as-of 2019-03-28 {}/e.jsonl",
+        "audit explain ID --from 2019-02-28 --to 2019-03-28 {}/e.jsonl",
+        "audit verify --archive {}/archive",
+        "audit index docs/examples/archive {}/index.duckdb",
+        "audit keygen {}/archive.key",
+        "replay --archive docs/examples/archive --output {}/ledger.jsonl",
+        "report ID --period 2019-03 tests/scenarios/cases/exact-redelivery/events.jsonl --output {}/march.csv",
+    ],
+)
+def test_what_this_user_may_not_see_is_one_sentence(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether something is there cannot be told then, which Python says in another way than that nothing is."""
+    monkeypatch.chdir(ROOT)
+    with closed_folder() as folder:
+        arguments = words.format(folder).split()
+        CliRunner().invoke(cli.lampit, arguments)  # imports what it needs
+        for made in folder.iterdir():
+            made.unlink()  # by root, whom nothing keeps out
+        with as_somebody_else():
+            told = CliRunner().invoke(cli.lampit, arguments)
+    assert "Permission denied" in told.output and "unexpected" not in told.output
+    assert told.exit_code == 2
 
 
 def test_day_is_asked_for_by_its_name() -> None:
