@@ -18,7 +18,7 @@ GAUGES: Final = {
     "lampit_recorded": "Obliged people whose e-KTP is recorded.",
     "lampit_recorded_early": "People recorded before they are obliged.",
     "lampit_coverage_ratio": "Recorded over obliged; over 1 is possible. Absent when nobody is obliged.",
-    "lampit_region_info": "Region codes, their names and the regions above; always 1.",
+    "lampit_region_info": "Region codes, their names, the regions above and what the figures rest on; always 1.",
 }
 
 CHOICES_MAX: Final = 64
@@ -77,6 +77,7 @@ def _lines(code: str, record: dict[str, Any]) -> tuple[str, ...]:
     lines.append("" if ratio is None else f"lampit_coverage_ratio{labels} {ratio!r}\n")
     name = (record["name"] or "").replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
     lines.append(
-        f'lampit_region_info{{level="{record["level"]}",name="{name}",parent="{parent(code) or ""}",region="{code}"}} 1\n'
+        f'lampit_region_info{{level="{record["level"]}",name="{name}",opening="{record["opening"]}",'
+        f'parent="{parent(code) or ""}",region="{code}"}} 1\n'
     )
     return tuple(lines)

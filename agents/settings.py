@@ -314,8 +314,8 @@ def load_settings(**overrides: Any) -> Settings:
     """Settings of this process; `overrides` (a command's options) go before environment and file."""
     _refuse_unknown_variables()
     path = os.environ.get(CONFIG)
-    if path and not Path(path).is_file():
-        raise ConfigurationError("LAMPIT_CONFIG names no file: give the path of a TOML file, or leave it out.")
+    if path and not (os.path.isfile(path) and os.access(path, os.R_OK)):
+        raise ConfigurationError("LAMPIT_CONFIG names no readable file: give the path of a TOML file, or leave it out.")
     try:
         return Settings(**overrides)
     except ValidationError as error:

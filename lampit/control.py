@@ -10,6 +10,7 @@ from datetime import date
 from typing import Final
 
 import click
+import msgspec
 
 from agents.barrier import DAY_AHEAD_MAX, LedgerIdentity, control, day_record, ensure_ledger, today
 from agents.producer import Producer, Record
@@ -77,7 +78,8 @@ async def _last_epoch(settings: Settings) -> int:
 
 @click.command()
 @click.argument("day", type=Day(), metavar="DAY")
-def day(day: date) -> None:
+@click.option("--json", "as_json", is_flag=True, help="The day and the number of partitions as one JSON object.")
+def day(day: date, as_json: bool) -> None:
     """Turn the business day of the ledger to DAY (with LAMPIT_DAY_SOURCE=manual; with "clock" it turns by itself).
 
     \b
@@ -96,11 +98,15 @@ def day(day: date) -> None:
         await append_day(settings, day)
 
     asyncio.run(run())
-    click.echo(f"business day {day.isoformat()} appended to {settings.partitions} partitions")
+    if as_json:
+        click.echo(msgspec.json.encode({"day": day, "partitions": settings.partitions}))
+    else:
+        click.echo(f"business day {day.isoformat()} appended to {settings.partitions} partitions")
 
 
 @click.command()
-def epoch() -> None:
+@click.option("--json", "as_json", is_flag=True, help="The number of the epoch as a JSON object.")
+def epoch(as_json: bool) -> None:
     """Begin a new epoch with the settings in force (LAMPIT_TRANSIT_EXPIRY_DAYS, LAMPIT_LEAP_BIRTHDAY, LAMPIT_CLOSING_DAY,
     LAMPIT_FIRST_PERIOD, the region reference).
 
@@ -110,4 +116,4 @@ def epoch() -> None:
     Example: LAMPIT_LEAP_BIRTHDAY=feb28 lampit epoch
     """
     number = asyncio.run(begin_epoch(load_settings()))
-    click.echo(f"epoch {number} begun")
+    click.echo(msgspec.json.encode({"epoch": number}) if as_json else f"epoch {number} begun")

@@ -82,14 +82,24 @@ class EventFile:
             yield number, [rest]
 
     def _content(self) -> Iterator[bytes]:
+        """What the lines are of: unpacked, without a byte order mark, which belongs to the file and not to its first event."""
+        unpacked = self._unpacked()
+        head = b""
+        for chunk in unpacked:
+            head += chunk
+            if len(head) >= len(_BYTE_ORDER_MARK):
+                break
+        yield head.removeprefix(_BYTE_ORDER_MARK)
+        yield from unpacked
+
+    def _unpacked(self) -> Iterator[bytes]:
         head = self._read(_COMPRESSED_CHUNK_BYTES)
         if head.startswith(_GZIP_MAGIC):
             yield from self._gunzipped(head)
         elif head.startswith(_ZSTD_MAGIC):
             yield from self._unzstd(head)
         else:
-            # The mark belongs to the file, not to its first event.
-            yield head.removeprefix(_BYTE_ORDER_MARK)
+            yield head
             while chunk := self._read(_CHUNK_BYTES):
                 yield chunk
 

@@ -114,7 +114,7 @@ def to_lines(archive: Archive, wanted: Filter, output: BinaryIO, pace: Pace, tel
 def _to_file(archive: Archive, wanted: Filter, path: str, rate: float | None) -> tuple[Summary, int]:
     summary, exit_code = Summary(), 0
     temporary = Path(f"{path}.part")
-    if path != STANDARD_OUTPUT and Path(path).exists():
+    if path != STANDARD_OUTPUT and os.path.exists(path):  # where it may not be seen, opening it says why
         raise ConfigurationError(f"{path} exists: name another file, or remove it first.")
     with stop_signals() as stopped, _progress(archive, wanted) as progress:
         pace = Pace(rate, stopped)

@@ -14,6 +14,13 @@ import click
 from stream.regions import REGION
 
 
+def calendar_day(text: str) -> date:
+    """The day written YYYY-MM-DD; ValueError for anything else, also for what else Python takes for a day, as 2019-W13-4."""
+    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
+        raise ValueError("no day written YYYY-MM-DD")
+    return date.fromisoformat(text)
+
+
 class Day(click.ParamType):
     """A day, written YYYY-MM-DD."""
 
@@ -24,11 +31,9 @@ class Day(click.ParamType):
         if isinstance(value, date):
             return value
         try:
-            if re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
-                return date.fromisoformat(value)
+            return calendar_day(value)
         except ValueError:
-            pass
-        self.fail(f"{value!r} is not a day of the calendar written YYYY-MM-DD.", param, ctx)
+            self.fail(f"{value!r} is not a day of the calendar written YYYY-MM-DD.", param, ctx)
 
 
 def region_code(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:

@@ -102,6 +102,10 @@ class Filter:
 ALL: Final = Filter()
 
 
+class NoArchive(ConfigurationError):
+    """A place that can be read and holds nothing of an archive."""
+
+
 class Archive:
     """One topic of an archive, for reading."""
 
@@ -112,14 +116,14 @@ class Archive:
 
     @classmethod
     def open(cls, url: str, topic: str = LEDGER, called: str | None = None) -> Self:
-        """The archive at a directory or s3:// URL; ConfigurationError where there is none.
+        """The archive at a directory or s3:// URL; NoArchive where there is none.
 
         called: what errors call the place; the place itself unless told.
         """
         called = called or shown(url)
         archive = cls(Place(url, called), topic)
         if not archive.partitions():
-            raise ConfigurationError(
+            raise NoArchive(
                 f"{called} holds no archive of {topic}: give the directory or URL that the archive worker writes to."
             )
         return archive

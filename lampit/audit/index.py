@@ -8,10 +8,12 @@ nothing is proved by it that the archive does not prove, and `lampit audit verif
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
 import click
+import msgspec
 
 from agents.errors import ConfigurationError
 from lampit import tables
@@ -79,7 +81,7 @@ def build(source: ArchiveSource, path: Path) -> int:
 
 def _begun(path: Path) -> Path:
     """Where the index is written until it is whole; ConfigurationError where it cannot be. What was left there is removed."""
-    if path.exists():
+    if os.path.exists(path):  # where it may not be seen, writing it says why
         raise ConfigurationError(f"{path} is there already: remove it, or name another file.")
     unfinished = path.with_name(f".{path.name}.tmp")
     try:
@@ -94,7 +96,8 @@ def _begun(path: Path) -> Path:
 @click.command()
 @click.argument("archive", metavar="ARCHIVE")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
-def command(archive: str, file: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="The file and how far it goes as one JSON object.")
+def command(archive: str, file: Path, as_json: bool) -> None:
     """Turn an archive round, by region instead of by time, so that `explain` and `coverage` answer at once.
 
     ARCHIVE is a directory or s3:// URL; FILE is then a SOURCE of `lampit audit explain`, `coverage` and `reconcile`. It
@@ -108,4 +111,7 @@ def command(archive: str, file: Path) -> None:
     _begun(file)  # before an archive is read, or fetched, which takes long
     with ArchiveSource(archive) as source:
         events = build(source, file)
-    tables.notice(f"{file}: the archive up to {events:,} offsets.")
+    if as_json:
+        click.echo(msgspec.json.encode({"file": str(file), "offsets": events}))
+    else:
+        tables.notice(f"{file}: the archive up to {events:,} offsets.")

@@ -7,6 +7,7 @@ answered sooner than everything for the other sources could be imported: each is
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,7 +55,7 @@ def open_source(words: tuple[str, ...], *, need_instants: str | None, share: Sha
     share: whom the `heard` of an index tells of; no other source is shared out.
     """
     indexes = [word for word in words if is_index(word)]
-    archives = [word for word in words if "://" in word or Path(word).is_dir()]
+    archives = [word for word in words if "://" in word or os.path.isdir(word)]  # opening a file says why it may not
     if not archives and not indexes:
         from lampit.audit.file_source import FileSource
         from lampit.files import open_all

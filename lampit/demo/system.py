@@ -26,7 +26,7 @@ import msgspec
 from agents.errors import LampitError
 from agents.settings import Settings, load_settings
 from lampit.broker import BrokerError, EmbeddedBroker, free_port, stop_process
-from lampit.children import end_with_parent
+from lampit.children import end_with_parent, interrupted_afterwards
 from lampit.run import AGENTS, identify
 from lampit.web.documents import NOTES_FILE
 from stream.pseudonym import Pseudonymiser
@@ -98,7 +98,7 @@ class System:
                 (data_dir / NOTES_FILE).write_bytes(msgspec.json.encode(self._notes))
             own = {"web_host": HOST, "web_port": self._ports[name], "data_dir": data_dir}
             variables = {f"LAMPIT_{key.upper()}": str(value) for key, value in (self._common | own).items()}
-            with (self._path / f"{name}.log").open("ab") as log:
+            with (self._path / f"{name}.log").open("ab") as log, interrupted_afterwards():
                 self._agents[name] = subprocess.Popen(
                     [sys.executable, "-m", "lampit", "run", name],
                     stdin=subprocess.DEVNULL,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -44,6 +45,7 @@ SNAPSHOT_BEHIND_MAX: Final = 10
 """Offsets: days turn and transactions end where nothing else happens. A snapshot that lacks no more is as good as new."""
 CLOCK_SECONDS_MAX: Final = 5.0
 ANSWER_SECONDS_MAX: Final = 5.0
+_AS_THE_WORKER: Final = "ask again as the user that the ledger worker runs as"
 _LOST: Final = "find out what became of the log: it was made anew, or cut off"
 _REBUILT: Final = "nothing, if that was meant: the worker sets the store aside and rebuilds it from the log"
 _OTHER_SETTINGS: Final = (
@@ -64,7 +66,7 @@ def check(settings: Settings, log: Log | None, addresses: tuple[str, ...]) -> li
 
 def _disk(settings: Settings) -> Finding:
     folder = settings.data_dir.absolute()
-    while not folder.exists():
+    while not os.path.exists(folder):  # one that this user may not see is none, too
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     saw = f"{free / GIB:,.1f} GiB free for LAMPIT_DATA_DIR"
@@ -83,10 +85,24 @@ def store_folders(data_dir: Path) -> dict[int, Path]:
 
 
 def _stores(settings: Settings, log: Log | None) -> list[Finding]:
+    closed = [folder for folder in (settings.data_dir, settings.data_dir / "ledger") if _is_closed(folder)]
+    if closed:
+        return [warning("stores", f"this user may not look into {closed[0]}", _AS_THE_WORKER)]
     folders = store_folders(settings.data_dir)
     if not folders:
         return [ok("stores", "none below LAMPIT_DATA_DIR: right where no ledger worker has run yet")]
     return [_store(number, path, settings, log) for number, path in sorted(folders.items())]
+
+
+def _is_closed(folder: Path) -> bool:
+    """Whether something is there that this user may not see: looking for files in it finds none, without an error."""
+    try:
+        os.listdir(folder)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return not os.access(folder, os.X_OK)
 
 
 def _store(partition: int, path: Path, settings: Settings, log: Log | None) -> Finding:
@@ -99,8 +115,7 @@ def _store(partition: int, path: Path, settings: Settings, log: Log | None) -> F
         with tempfile.TemporaryDirectory(prefix="lampit-doctor-") as notes:
             meta = read_meta(path, Path(notes))
     except Exception as error:  # whatever RocksDB says, in a word
-        saw = f"it cannot be read ({type(error).__name__})"
-        return problem(check, saw, f"stop the worker, delete {path}, start it again: the store is rebuilt from the log")
+        return _unreadable(check, path, error)
     if meta is None:
         return ok(check, "new, without anything")
     if meta.format != FORMAT:
@@ -111,6 +126,15 @@ def _store(partition: int, path: Path, settings: Settings, log: Log | None) -> F
     return _against_log(check, meta, log, log.genesis, settings) or ok(
         check, f"{saw} of {log.ends.get(partition, 0):,}"
     )
+
+
+def _unreadable(check: str, path: Path, error: Exception) -> Finding:
+    if isinstance(
+        error, PermissionError
+    ):  # rocksdict writes a file of its own even to read; the store is as good as ever
+        return warning(check, "this user may not read it", _AS_THE_WORKER)
+    saw = f"it cannot be read ({type(error).__name__})"
+    return problem(check, saw, f"stop the worker, delete {path}, start it again: the store is rebuilt from the log")
 
 
 def _against_log(check: str, meta: Meta, log: Log, genesis: Genesis, settings: Settings) -> Finding | None:
@@ -142,7 +166,7 @@ def _ends(settings: Settings, log: Log, held: Mapping[int, int]) -> Mapping[int,
 
 def _archive(settings: Settings, log: Log | None) -> Finding:
     """The archive's heads against the log."""
-    from lampit.audit.archive import Archive
+    from lampit.audit.archive import Archive, NoArchive
 
     check = "archive"
     try:
@@ -150,6 +174,8 @@ def _archive(settings: Settings, log: Log | None) -> Finding:
         held = archive.next_offsets()
         of = {archive.header(number).ledger_id for number in archive.partitions()}
     except LampitError as error:
+        if isinstance(error, NoArchive) and log is not None and not any(log.ends.values()):
+            return warning(check, "there is none yet", "start Lampit: the archive worker begins it")
         return refused(check, str(error))
     except Exception as error:  # an object store's own
         return problem(

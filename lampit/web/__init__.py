@@ -23,7 +23,8 @@ from agents.health import Health, Web, exposition
 from agents.other_days import NotAnswered
 from agents.view import View
 from lampit.web.documents import Document, Notes, of_region
-from stream.regions import COUNTRY, REGION
+from lampit.words import calendar_day
+from stream.regions import COUNTRY, REGION, level
 
 PAGE: Final = Path(__file__).parent / "page"
 FILES: Final = {
@@ -118,7 +119,7 @@ class Pages:
         if asked is None:
             return self._view
         try:
-            day = date.fromisoformat(asked)
+            day = calendar_day(asked)
         except ValueError:
             return _json({"error": "as_of has to be a day of the calendar, written YYYY-MM-DD."}, status=400)
         try:
@@ -129,7 +130,9 @@ class Pages:
     async def villages(self, request: web.Request) -> web.Response:
         """The gauges of a province's villages, apart because they are many."""
         province = request.match_info["province"]
-        if self._view.records.get(province, {}).get("level") != "province":
+        if REGION.fullmatch(province) and level(province) != "province":
+            return _json({"error": f"{province} is no province: ask for one, as /metrics/villages/16."}, status=404)
+        if province not in self._view.records:
             return _unknown(province)
         return await exposition(request, self._figures.text(frozenset({"village"}), within=province))
 

@@ -84,6 +84,35 @@ def test_live_shows_the_page_and_stops_without_leaving_anything(tmp_path: Path, 
     assert list(tmp_path.iterdir()) == []
 
 
+INTERRUPTED_AT_A_FORK = """
+import os, signal, sys
+from lampit.cli import lampit
+forks = []
+def interrupt():
+    forks.append(1)
+    if len(forks) == int(sys.argv[1]):
+        signal.raise_signal(signal.SIGINT)
+os.register_at_fork(after_in_parent=interrupt)
+lampit(["demo", "--json"], prog_name="lampit")
+"""
+
+
+@pytest.mark.parametrize("fork", [1, 3], ids=["broker", "agent"])
+def test_an_interruption_while_a_process_is_begun_is_not_lost(tmp_path: Path, fork: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_AT_A_FORK, str(fork)],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_MAX,
+        check=False,
+    )
+    assert done.returncode == 130, done.stderr
+    assert "Interrupted." in done.stderr and "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def get(url: str) -> bytes:
     with urllib.request.urlopen(url, timeout=10) as answer:
         body: bytes = answer.read()

@@ -95,9 +95,9 @@ def test_a_broker_without_lampit_stays_so(lampit: Lampit) -> None:
     """Before the first start: nothing is wrong, nothing is made."""
     delete_topics(lampit.broker.bootstrap_servers)
     before = held(lampit)
-    code, found = asked(lampit)
+    code, found = asked(lampit, archive_url=str(lampit.folder / "archive"))
     assert {check for check, one in found.items() if one["status"] == "problem"} <= {"disk"}
-    assert found["topics"]["status"] == "warning"
+    assert found["topics"]["status"] == found["archive"]["status"] == "warning"
     assert held(lampit) == before
     code, found = asked(lampit, bootstrap_servers=f"127.0.0.1:{free_port()}", broker_seconds=1)
     assert code == 1

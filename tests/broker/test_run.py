@@ -221,4 +221,4 @@ def test_epochs_that_no_worker_has_come_to_have_numbers_of_their_own(lampit: Lam
     """With one number, an audit and a rotation took the settings of the first: the second corrected a mistake."""
     assert lampit("epoch") == "epoch 2 begun\n"
     lampit.environment["LAMPIT_LEAP_BIRTHDAY"] = "feb28"
-    assert lampit("epoch") == "epoch 3 begun\n"
+    assert lampit("epoch", "--json") == '{"epoch":3}\n'

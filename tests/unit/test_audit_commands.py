@@ -189,7 +189,8 @@ def test_an_index_that_cannot_be_written_is_told_by_its_name(tmp_path: Path) -> 
 
 
 def test_what_an_index_answers_is_in_its_help(tmp_path: Path) -> None:
-    audit("index", EXAMPLE_ARCHIVE, tmp_path / "index.duckdb")
+    told = audit("index", EXAMPLE_ARCHIVE, tmp_path / "index.duckdb", "--json")
+    assert json.loads(told.stdout) == {"file": str(tmp_path / "index.duckdb"), "offsets": 33}
     (tmp_path / "figures.csv").write_text(
         "region,date,source,wajib,recorded,unrecorded,percent\n16.05,2019-03-28,siak,14,,,\n"
     )

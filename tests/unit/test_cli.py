@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from click.testing import CliRunner
 from agents.barrier import today
 from agents.errors import ConfigurationError, LostWrite
 from lampit import __version__, cli, core
+from tests.rights import as_somebody_else, closed_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 NIK = "1605024203190001"
@@ -84,6 +86,27 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
     assert "Example" in help_text
     assert f"lampit {name}" in help_text
     assert cli.COMMANDS[name].help in CliRunner().invoke(cli.lampit, ["--help"]).output
+
+
+def commands(of: click.Command, name: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, with its name."""
+    if not isinstance(of, click.Group):
+        yield name.strip(), of
+        return
+    context = click.Context(of)
+    for word in of.list_commands(context):
+        inner = of.get_command(context, word)
+        assert inner is not None
+        yield from commands(inner, f"{name} {word}")
+
+
+def test_every_command_that_prints_does_so_for_programs_too() -> None:
+    without = {
+        name
+        for name, command in commands(cli.lampit)
+        if "--json" not in [word for one in command.params for word in one.opts]
+    }
+    assert without == {"run"}, "it only logs"
 
 
 def test_version() -> None:
@@ -156,6 +179,33 @@ def on_terminal(columns: int, *arguments: str) -> str:
     os.close(here)
     assert run.wait() == 0
     return shown.decode()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "count {}/e.jsonl --as-of 2019-03-28",
+        "audit coverage --as-of 2019-03-28 {}/e.jsonl",
+        "audit explain ID --from 2019-02-28 --to 2019-03-28 {}/e.jsonl",
+        "audit verify --archive {}/archive",
+        "audit index docs/examples/archive {}/index.duckdb",
+        "audit keygen {}/archive.key",
+        "replay --archive docs/examples/archive --output {}/ledger.jsonl",
+        "report ID --period 2019-03 tests/scenarios/cases/exact-redelivery/events.jsonl --output {}/march.csv",
+    ],
+)
+def test_what_this_user_may_not_see_is_one_sentence(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether something is there cannot be told then, which Python says in another way than that nothing is."""
+    monkeypatch.chdir(ROOT)
+    with closed_folder() as folder:
+        arguments = words.format(folder).split()
+        CliRunner().invoke(cli.lampit, arguments)  # imports what it needs
+        for made in folder.iterdir():
+            made.unlink()  # by root, whom nothing keeps out
+        with as_somebody_else():
+            told = CliRunner().invoke(cli.lampit, arguments)
+    assert "Permission denied" in told.output and "unexpected" not in told.output
+    assert told.exit_code == 2
 
 
 def test_day_is_asked_for_by_its_name() -> None:

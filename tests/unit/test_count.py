@@ -100,12 +100,18 @@ def test_case(case: Path, order: str, engine: str, tmp_path: Path) -> None:
         LINES.replace(b"\n", b"\r\n"),
         b"\n \n" + LINES.replace(b"\n", b"\n\n\r\n"),
         b"\xef\xbb\xbf" + LINES,
+        gzip.compress(b"\xef\xbb\xbf" + LINES),
+        gzip.compress(b"\xef") + gzip.compress(b"\xbb\xbf" + LINES),
+        zstandard.compress(b"\xef\xbb\xbf" + LINES),
         gzip.compress(LINES),
         gzip.compress(ADULT + b"\n" + RECORDED[:50]) + gzip.compress(RECORDED[50:]),
         zstandard.compress(LINES),
         zstandard.compress(ADULT[:90]) + zstandard.compress(ADULT[90:] + b"\n" + RECORDED),
     ],
-    ids=["plain", "no-last-newline", "crlf", "blank-lines", "bom", "gzip", "gzip-members", "zstd", "zstd-frames"],
+    ids=[
+        *("plain", "no-last-newline", "crlf", "blank-lines", "bom", "bom-gzip", "bom-gzip-members", "bom-zstd"),
+        *("gzip", "gzip-members", "zstd", "zstd-frames"),
+    ],
 )
 @pytest.mark.parametrize("from_stdin", [False, True], ids=["file", "stdin"])
 def test_every_form_of_a_file_counts_the_same(content: bytes, from_stdin: bool, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from lampit.doctor.cluster import Log
 from lampit.doctor.findings import Finding
 from stream.ledger import Genesis
 from tests.archives import LEDGER_ID, ledger, write
+from tests.rights import as_somebody_else, closed_folder
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +144,42 @@ def test_a_store_that_will_be_set_aside_is_told(tmp_path: Path) -> None:
         raise OSError("Corruption: block checksum mismatch")
     found = said_of_a_store()
     assert found.status == "warning" and "sets it aside" in found.todo
+
+
+@pytest.mark.parametrize("closed", ["store", "folder"])
+def test_nobody_is_told_to_delete_a_store_that_only_others_may_read(
+    monkeypatch: pytest.MonkeyPatch, closed: str
+) -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own is closed to others
+        Path(name).chmod(0o755)
+        data = Path(name) / "data"
+        path = data / "ledger" / "partition-0"
+        Store(path).close()
+        # rocksdict's own file, which it writes whenever it opens a store.
+        path.joinpath("rocksdict-config.json").chmod(0o444)
+        monkeypatch.setenv("LAMPIT_DATA_DIR", str(data))
+        local.check(load_settings(), None, ())  # imports what it needs
+        data.joinpath("ledger").chmod(0o755 if closed == "store" else 0o000)
+        with as_somebody_else():
+            said = local.check(load_settings(), None, ())
+        data.joinpath("ledger").chmod(0o755)
+        assert path.joinpath("CURRENT").exists()
+    (found,) = [one for one in said if one.check.startswith("store")]
+    assert found.status == "warning" and "this user may not" in found.saw
+    assert found.todo == "ask again as the user that the ledger worker runs as"
+
+
+def test_a_data_directory_that_this_user_may_not_see_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with closed_folder() as folder:
+        monkeypatch.setenv("LAMPIT_DATA_DIR", str(folder / "data"))
+        local.check(load_settings(), None, ())  # imports what it needs
+        with as_somebody_else():
+            said = {one.check: one for one in local.check(load_settings(), None, ())}
+        monkeypatch.setenv("LAMPIT_CONFIG", str(folder / "lampit.toml"))
+        with as_somebody_else():
+            assert found()["settings"]["saw"] == "LAMPIT_CONFIG names no readable file"
+    assert said["disk"].status == "ok"
+    assert said["stores"].saw == f"this user may not look into {folder / 'data'}"
 
 
 @pytest.mark.parametrize("missing", ["LAMPIT_ARCHIVE_URL", "LAMPIT_ARCHIVE_KEY_FILE"])

@@ -16,7 +16,14 @@ LEVELS = frozenset({"country", "province", "regency", "district"})
 def record(region: str, number: int) -> dict[str, Any]:
     """A coverage record, as far as gauges go."""
     counts = {measure: {"total": number} for measure in ("population", "obliged", "recorded", "recorded_early")}
-    return {"region": region, "level": level(region), "name": f"Name {number}", "coverage": number / 7, **counts}
+    return {
+        "region": region,
+        "level": level(region),
+        "name": f"Name {number}",
+        "coverage": number / 7,
+        "opening": "register",
+        **counts,
+    }
 
 
 def test_kept_lines_are_those_of_now() -> None:

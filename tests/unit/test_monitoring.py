@@ -129,7 +129,7 @@ def test_the_runbook_has_no_entry_for_an_alert_that_is_gone() -> None:
 
 
 def test_rules_and_dashboards_name_only_series_that_exist() -> None:
-    known = exported() | RECORDED | {"up"}
+    known = exported() | RECORDED | {"up", "ALERTS"}
     for rule in RULES:
         assert named(rule["expr"]) and named(rule["expr"]) <= known, rule["expr"]
     for path in DASHBOARDS:
@@ -164,6 +164,17 @@ def test_a_dashboard_fits_the_data_source_and_the_screen(path: Path) -> None:
         assert {target["datasource"]["uid"] for target in panel.get("targets", [])} <= {"${datasource}"}
 
 
+def test_whatever_an_alert_looks_at_is_on_a_dashboard() -> None:
+    """Or its entry in the runbook has nothing to look at in Grafana."""
+    shown = {name for path in DASHBOARDS for expression in expressions(path) for name in named(expression)}
+    recorded = {rule["record"]: named(rule["expr"]) for rule in RULES if "record" in rule}
+    for alert, rule in ALERTS.items():
+        asked = named(rule["expr"])
+        while derived := asked & recorded.keys():
+            asked = asked - derived | {name for record in derived for name in recorded[record]}
+        assert asked <= shown, f"{alert} is about {asked - shown}, which no panel shows"
+
+
 def test_grafana_is_given_the_folders_that_compose_mounts() -> None:
     provider = yaml.safe_load((ROOT / "deploy/grafana/provisioning/dashboards/lampit.yml").read_text())["providers"][0]
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
@@ -180,7 +191,8 @@ def test_grafana_is_given_the_folders_that_compose_mounts() -> None:
 def coverage(region: str, level: str, name: str, obliged: int, recorded: int) -> dict[str, Any]:
     totals = {"population": obliged + 100, "obliged": obliged, "recorded": recorded, "recorded_early": 3}
     record: dict[str, Any] = {measure: {"total": total} for measure, total in totals.items()}
-    return record | {"region": region, "level": level, "name": name, "coverage": recorded / obliged}
+    named = {"region": region, "level": level, "name": name, "opening": "register"}
+    return record | named | {"coverage": recorded / obliged}
 
 
 REGIONS = [
@@ -206,6 +218,11 @@ class Page(BaseHTTPRequestHandler):
         metrics.position("lampit.ledger", 0, 812, 3, int(time.time() * 1000) - 2000)
         metrics.recovery(0, 1.0)
         metrics.business_day(0, 737_145)
+        metrics.ARCHIVE_POSITION.labels("lampit.ledger", 0).set(800)
+        metrics.ARCHIVE_TREE.labels("lampit.ledger", 0).set(750)
+        metrics.SNAPSHOT_TIME.labels(0).set_to_current_time()
+        metrics.SNAPSHOTS.labels("written").inc()
+        metrics.STANDBY_LAG.labels(0).set(5)
         health.READY.set(1)
         levels = frozenset({"country", "province", "regency", "district"})
         body = prometheus_client.generate_latest() + self.figures.text(levels)
@@ -300,6 +317,7 @@ def test_prometheus_has_the_coverage_of_a_region(prometheus: Prometheus) -> None
     assert float(sample["value"][1]) == 283_755 / 293_578
     (info,) = prometheus.ask('lampit_region_info{region="16.05.02", job="lampit-rollup"}')
     assert (info["metric"]["name"], info["metric"]["parent"]) == ("Tugumulyo", "16.05")
+    assert info["metric"]["opening"] == "register"
 
 
 def test_prometheus_loads_every_rule_and_fires_none_about_processes(prometheus: Prometheus) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -14,7 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from agents.figures import Figures
 from agents.view import View
 from lampit.web import PAGE
-from lampit.web.documents import Notes, of_region
+from lampit.web.documents import NOTES_FILE, Notes, of_region
+from tests.brokers import ROOT
 from tests.web.served import Served
 
 
@@ -54,8 +57,9 @@ def test_any_day_can_be_asked_for(served: Served) -> None:
 
 
 def test_a_day_that_is_none_is_refused_and_a_worker_that_is_away_is_told(served: Served) -> None:
-    status, answer = get_json(f"{served.url}/api/coverage/16.09?as_of=yesterday")
-    assert (status, answer["error"]) == (400, "as_of has to be a day of the calendar, written YYYY-MM-DD.")
+    for other in ("yesterday", "20190328", "2019-W13-4", "2019-02-29", ""):
+        status, answer = get_json(f"{served.url}/api/coverage/16.09?as_of={other}")
+        assert (status, answer["error"]) == (400, "as_of has to be a day of the calendar, written YYYY-MM-DD.")
     served.mute = True
     status, answer = get_json(f"{served.url}/api/coverage/16.09?as_of=2019-01-01")
     assert (status, answer["error"]) == (503, "A ledger worker did not answer.")
@@ -165,8 +169,16 @@ def test_villages_have_a_path_of_their_own_by_province(served: Served) -> None:
     _, body, _ = get(f"{served.url}/metrics/villages/16")
     assert body == Figures(served.view).text(frozenset({"village"}), within="16")
     assert b'level="village",region="16.13.01.2001"' in body
-    assert get(f"{served.url}/metrics/villages/16.13")[0] == 404
-    assert get(f"{served.url}/metrics/villages/99")[0] == 404
+    for other, said in (("16.13", "no province"), ("ID", "no province"), ("99", "no figures"), ("x", "no figures")):
+        status, answer = get_json(f"{served.url}/metrics/villages/{other}")
+        assert status == 404 and said in answer["error"]
+
+
+def test_the_runbooks_notes_are_what_the_page_reads(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```json\n(.*?)```", (ROOT / "deploy/RUNBOOK.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / NOTES_FILE).write_text(example, encoding="utf-8")
+    notes = Notes.read(tmp_path)
+    assert notes.notice == "Provisional until the 28th." and notes.regions["16.05"].label == "provisional"
 
 
 def test_the_page_asks_nobody_else_and_runs_nothing_inline(served: Served) -> None:

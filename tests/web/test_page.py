@@ -149,15 +149,36 @@ def test_a_region_without_figures_gets_a_sentence(page: Page, served: Served) ->
     expect(page.locator("#figures")).to_be_visible()
 
 
-def test_a_phone_shows_everything_without_scrolling_sideways(page: Page, served: Served) -> None:
-    page.set_viewport_size({"width": 390, "height": 844})
+@pytest.mark.parametrize("width", [320, 360, 390])
+def test_a_phone_shows_everything_without_scrolling_sideways(page: Page, served: Served, width: int) -> None:
+    served.play(4)
+    page.set_viewport_size({"width": width, "height": 844})
+    for region, inside in (("15", "15.03"), (OKU_SELATAN, "16.09.01")):  # with figures; known people only
+        page.goto(f"{served.url}/#{region}")
+        expect(row(page, inside)).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(
+            "document.querySelector('.scroll').scrollWidth <= document.querySelector('.scroll').clientWidth"
+        )
     page.goto(f"{served.url}/#15")
-    expect(row(page, "15.03")).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert page.evaluate(
-        "document.querySelector('.scroll').scrollWidth <= document.querySelector('.scroll').clientWidth"
-    )
-    expect(row(page, "15.03")).to_contain_text("of 177,305")
+    expect(row(page, "15.03")).to_contain_text("of 177,")
+
+
+A_NIK = "3174010101900001"
+
+
+@pytest.mark.parametrize("typed", [A_NIK, "id", "16.5", "%"])
+def test_what_is_no_region_code_gets_a_sentence_and_is_not_repeated(page: Page, served: Served, typed: str) -> None:
+    page.goto(f"{served.url}/#{OKU_SELATAN}")
+    expect(page.locator("#state-text")).to_have_text("Live")
+    page.goto(f"{served.url}/#{typed}")
+    expect(page.locator("#state-text")).to_have_text("No region")
+    expect(page.locator("#empty")).to_contain_text("That is no region code.")
+    expect(page).to_have_title("Region unknown · Lampit")
+    expect(page.locator("#record")).to_have_attribute("href", "/api/coverage/ID")
+    assert A_NIK not in page.content()
+    page.get_by_label("Region path").get_by_role("link", name="Indonesia").click()
+    expect(page.locator("#figures")).to_be_visible()
 
 
 def test_those_who_listen_to_the_page_get_tables_and_news(page: Page, served: Served) -> None:
@@ -204,3 +225,21 @@ def test_a_day_without_an_answer_says_why(page: Page, served: Served, tolerated:
     expect(page.locator("#empty")).to_have_text("A ledger worker did not answer.")
     page.get_by_role("link", name="Back to now").click()
     expect(page.locator("#state-text")).to_have_text("Live")
+
+
+def test_a_year_that_is_being_typed_is_not_asked_for(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}/#16.13")
+    expect(page.locator("#state-text")).to_have_text("Live")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "as_of=" in request.url else None)
+    page.get_by_label("Another day").focus()
+    page.keyboard.type("04172029")  # month, day, year, as this browser asks for them
+    expect(page.locator("#as-of")).to_have_text("Tuesday, 17 April 2029")
+    assert not [url for url in asked if "as_of=0" in url]
+
+
+def test_a_day_that_is_none_is_told_in_words_of_the_page(page: Page, served: Served, tolerated: list[str]) -> None:
+    tolerated.append("Failed to load resource")
+    page.goto(f"{served.url}/#16.13@2029-02-31")
+    expect(page.locator("#empty")).to_have_text("That is no day of the calendar, written YYYY-MM-DD.")
+    expect(page.get_by_label("Another day")).to_be_visible()

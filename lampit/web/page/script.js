@@ -39,6 +39,10 @@ const COLUMNS = [
   { key: "unrecorded", title: "Unrecorded", className: "" },
   { key: "coverage", title: "Coverage", className: "cover", value: (entry) => entry.coverage },
 ];
+// As the server takes them. Anything else that is typed is neither sent nor repeated: it could be a NIK.
+const CODE = /^(ID|ID-transit|[0-9]{2}(\.[0-9]{2}(\.[0-9]{2}(\.[0-9]{4})?)?)?)$/;
+const NO_CODE = "That is no region code. A code is ID, 16, 16.05, 16.05.02 or 16.05.02.2001.";
+const NO_DAY = "That is no day of the calendar, written YYYY-MM-DD.";
 const NOT_STATED = "not stated";
 const ANNOUNCE_EVERY_MS = 10_000;
 const ASK_AGAIN_MS = 2_000;
@@ -66,13 +70,21 @@ function show(id, text) {
   byId(id).hidden = !text;
 }
 
+function wordsAsked() {
+  try {
+    return decodeURIComponent(location.hash.slice(1)).split("@");
+  } catch {
+    return [location.hash]; // a stray %: no code
+  }
+}
+
 function regionAsked() {
-  const asked = decodeURIComponent(location.hash.slice(1)).split("@")[0];
+  const [asked] = wordsAsked();
   return asked && asked !== "main" ? asked : "ID";
 }
 
 function dayAsked() {
-  return decodeURIComponent(location.hash.slice(1)).split("@")[1] ?? "";
+  return wordsAsked()[1] ?? "";
 }
 
 const address = (region, day = dayAsked()) => (day ? `#${region}@${day}` : `#${region}`);
@@ -140,7 +152,7 @@ function showRegion(document_) {
   byId("name").textContent = name;
   byId("level").textContent = `${level} (${term})`;
   byId("code").textContent = region.region;
-  byId("record").href = `/api/coverage/${region.region}${dayAsked() ? `?as_of=${dayAsked()}` : ""}`;
+  showRecord(region.region);
   byId("as-of").dateTime = document_.as_of;
   byId("as-of").textContent = days.format(new Date(`${document_.as_of}T00:00:00Z`));
   byId("day").hidden = false;
@@ -163,6 +175,10 @@ function showRegion(document_) {
   byId("opening").replaceChildren(element("b", "", `${kind}: `), meaning + stale);
   byId("opening").hidden = false;
   show("note", region.note?.text);
+}
+
+function showRecord(region) {
+  byId("record").href = `/api/coverage/${region}${dayAsked() ? `?as_of=${encodeURIComponent(dayAsked())}` : ""}`;
 }
 
 function explain(region) {
@@ -350,11 +366,21 @@ function take(document_) {
 
 function clear(sentence) {
   for (const id of ["figures", "below", "opening", "note", "day"]) byId(id).hidden = true;
-  byId("name").textContent = regionAsked() === "ID" ? "Indonesia" : `Region ${regionAsked()}`;
+  const region = CODE.test(regionAsked()) ? regionAsked() : null;
+  const name = region === "ID" ? "Indonesia" : `Region ${region ?? "unknown"}`;
+  document.title = `${name} · Lampit`;
+  byId("name").textContent = name;
   byId("level").textContent = "";
   byId("code").textContent = "";
-  showPath([{ region: "ID" }, ...(regionAsked() === "ID" ? [] : [{ region: regionAsked() }])]);
+  showRecord(region ?? "ID");
+  showPath([{ region: "ID" }, ...(region === "ID" ? [] : [{ region: region ?? "unknown" }])]);
   show("empty", sentence);
+}
+
+function refuse() {
+  shown = null;
+  state("behind", "No region");
+  clear(NO_CODE);
 }
 
 function announce(document_, previous) {
@@ -375,7 +401,7 @@ async function ask(region, day) {
   if (answer?.ok) return take(found);
   shown = null;
   state("behind", "No figures of that day");
-  clear(found.error ?? "The server cannot be reached.");
+  clear(answer?.status === 400 ? NO_DAY : (found.error ?? "The server cannot be reached."));
   byId("day").hidden = false;
   byId("now").hidden = false;
   byId("now").href = address(region, "");
@@ -385,6 +411,7 @@ function follow() {
   source?.close();
   source = null;
   const asked = regionAsked();
+  if (!CODE.test(asked)) return refuse();
   if (dayAsked()) return void ask(asked, dayAsked());
   const stream = new EventSource(`/api/changes?region=${encodeURIComponent(asked)}`);
   source = stream;
@@ -403,7 +430,8 @@ byId("skip").addEventListener("click", (event) => {
 });
 
 byId("ask").addEventListener("change", () => {
-  if (byId("ask").value) location.hash = address(regionAsked(), byId("ask").value);
+  // While a year is typed it is a day of the years 0002, 0020, 0202: nobody means those.
+  if (byId("ask").value && byId("ask").validity.valid) location.hash = address(regionAsked(), byId("ask").value);
 });
 
 addEventListener("hashchange", () => {
