@@ -81,7 +81,7 @@ class LedgerAgent:
         self._measured = 0.0
         self._day_sent: dict[int, int] = {}
         self.app: App = create_app("ledger", settings, begin=self.begin, assigned=self.assigned, revoked=self.revoked)
-        self.app.health.require("caught_up")
+        self.app.health.require("caught_up", measured=True)
         metrics.build_info()
         self.app.batch_agent(LEDGER)(self.work)
         add_route(cast(Web, self.app.web).web_app.router, self._on_day)

@@ -48,7 +48,7 @@ REST_SECONDS_MAX: Final = 300.0
 """After it, in fair weather, everything has to come to rest in this time: longer than every timeout there is."""
 
 TICK_SECONDS: Final = 0.25
-CLOCKED: Final = ("intake", "ledger", "rollup", "desk", "closings", "metrics", "standby", "saving", "snapshots")
+CLOCKED: Final = ("intake", "ledger", "rollup", "desk", "closings", "metrics", "standby", "saving", "snapshots", "health")
 """The agents' modules that look at a clock."""
 
 COPIES_SHARE: Final = 0.3

@@ -131,3 +131,17 @@ def test_the_text_of_a_fault_stands_in_its_file_once(mutation: Any) -> None:
     source = (ROOT / mutation.file).read_text(encoding="utf-8")
     assert source.count(mutation.text) == 1
     compile(source.replace(mutation.text, mutation.replacement), mutation.file, "exec")
+
+
+def test_a_process_whose_broker_is_silent_does_not_go_on_saying_that_it_is_ready(tmp_path: Path) -> None:
+    """It waits for an answer before it measures again, and figures grow old meanwhile."""
+    with at_rest(tmp_path) as world:
+        processes = [world.running[name] for name in NAMES if name.startswith(("ledger", "rollup"))]
+        ready = [world.apps[one] for one in processes if world.apps[one].health.ready]
+        assert len(ready) == 3
+        world.network.weather.outage_until = world.loop.now + 2 * LATE_SECONDS
+        world.turn_last_day()
+        world.run_until(world.loop.now + LATE_SECONDS + 5.0)
+        assert [app.health.as_json() for app in ready if app.health.ready] == []
+        wait(world, -1)
+        assert judge.findings(world) == []
