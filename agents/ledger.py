@@ -110,7 +110,9 @@ class LedgerAgent:
     async def _release(self, partitions: set[int]) -> None:
         for partition in partitions & self.desks.keys():
             async with self._lock(partition):
-                desk = self.desks.pop(partition)
+                desk = self.desks.pop(partition, None)
+                if desk is None:  # released meanwhile: a stop and a rebalance can come at once
+                    continue
                 await desk.close()
                 metrics.forget_partition(LEDGER, partition)
                 self._waiting = False  # what waits there is not ours

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from agents.topics import LEDGER, PARTIALS
 from tests.brokers import ROOT
 from tests.simulation import judge
 from tests.simulation.faults import Faults
+from tests.simulation.loop import Loop, Trace
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.world import NAMES, World
 
@@ -112,6 +114,20 @@ def test_a_rollup_that_lags_says_so_and_one_with_nothing_to_do_is_ready(
         assert re.fullmatch(rf"figures are behind the log: [1-9]\d* records of {PARTIALS} wait", why)
         wait(world, -1)
         assert active.health.ready
+
+
+def test_sets_of_tasks_are_gone_through_in_the_same_order_whatever_else_lies_in_memory() -> None:
+    """By address, an agent that gives up several tasks did it in another order where its modules had just been compiled."""
+
+    def order(objects_between: int) -> list[int]:
+        loop = Loop(Random(1), Trace())
+        futures, kept = [], []
+        for _ in range(20):
+            kept += [object() for _ in range(objects_between)]
+            futures.append(loop.create_future())
+        return [futures.index(one) for one in set(futures)]
+
+    assert order(0) == order(1) == order(7) != sorted(order(0))
 
 
 def test_a_process_that_ends_in_the_middle_leaves_nothing_behind(tmp_path: Path) -> None:
