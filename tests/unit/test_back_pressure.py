@@ -21,7 +21,8 @@ from stream.rules import Rules
 from tests.live import KEY
 
 RECORDS = 500
-FETCHES = 60
+FETCHES = 20
+WAITING_MAX = 2_000
 MEBIBYTE = 2**20
 
 
@@ -52,6 +53,7 @@ def test_intake_takes_in_no_more_than_it_can_write(tmp_path: Path, monkeypatch: 
     async def lag(_: Any) -> dict[Any, int]:
         return {}
 
+    monkeypatch.setattr(intake, "WAITING_RECORDS_MAX", WAITING_MAX)
     monkeypatch.setattr(intake, "fetches", fetches)
     monkeypatch.setattr(intake, "commit", commit)
     monkeypatch.setattr(intake, "lag", lag)
@@ -61,8 +63,13 @@ def test_intake_takes_in_no_more_than_it_can_write(tmp_path: Path, monkeypatch: 
         agent = intake.IntakeAgent(Settings(data_dir=tmp_path), identity, Pseudonymiser(KEY.encode()))
         agent._producer = SimpleNamespace(start=start, send_all=send_all)  # type: ignore[assignment]
         working = asyncio.create_task(agent.work(None))
-        await asyncio.sleep(0.5)
-        assert len(taken) * RECORDS <= intake.WAITING_RECORDS_MAX + 2 * RECORDS
+        async with asyncio.timeout(60):
+            while len(taken) * RECORDS <= WAITING_MAX:
+                await asyncio.sleep(0)
+        for _ in range(10 * FETCHES):  # time enough to take all of them
+            await asyncio.sleep(0)
+        assert len(taken) * RECORDS <= WAITING_MAX + 2 * RECORDS
+        assert not written
         is_open.set()
         await asyncio.wait_for(working, 60)
         await agent._deliver(last=True)
