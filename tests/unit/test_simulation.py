@@ -116,6 +116,31 @@ def test_a_rollup_that_lags_says_so_and_one_with_nothing_to_do_is_ready(
         assert active.health.ready
 
 
+def test_a_ledger_worker_that_lags_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its polls bring nothing, while the log goes on: what it gave out is of before."""
+
+    async def nothing(_: int) -> list[Fetch]:
+        return []
+
+    with at_rest(tmp_path) as world:
+        apps = [world.apps[world.running[name]] for name in NAMES if name.startswith("ledger")]
+        at_work = [app for app in apps if app.agent.desks]
+        assert at_work
+        assert all(app.health.ready for app in at_work)
+        with monkeypatch.context() as patched:
+            for app in at_work:
+                patched.setattr(app.consumer._thread, "fetch", nothing)
+            world.turn_last_day()
+            world.run_until(world.loop.now + LATE_SECONDS)
+        for app in at_work:
+            assert app.health.conditions["caught_up"] == (
+                False,
+                f"partitions {sorted(app.agent.desks)} are behind the log",
+            )
+        wait(world, -1)
+        assert all(app.health.ready for app in at_work)
+
+
 def test_sets_of_tasks_are_gone_through_in_the_same_order_whatever_else_lies_in_memory() -> None:
     """By address, an agent that gives up several tasks did it in another order where its modules had just been compiled."""
 
