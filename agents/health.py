@@ -66,8 +66,9 @@ class Health:
         """Whether each holds, and why not."""
         now, found = time.monotonic(), dict(self._said)
         for name, measured_at in self._measured_at.items():
-            if found[name][0] and now - measured_at > LATE_SECONDS:
-                found[name] = (False, f"not measured for {now - measured_at:.0f} s: the brokers do not answer, or are slow")
+            silence = now - measured_at
+            if found[name][0] and silence > LATE_SECONDS:
+                found[name] = (False, f"not measured for {silence:.0f} s: the brokers do not answer, or are slow")
         return found
 
     @property
