@@ -77,7 +77,7 @@ class ArchiveAgent:
         self._started = False
         names = {topic.name for topic in topics_of(settings)}
         self.app: App = create_app("archive", settings, begin=self.begin, revoked=self.revoked)
-        self.app.health.require("caught_up")
+        self.app.health.require("caught_up", measured=True)
         metrics.build_info()
         self.app.batch_agent(*(topic for topic in ARCHIVED if topic in names))(self.work)
         self._courier = Courier(self.app, self._deliver, MEASURE_SECONDS)

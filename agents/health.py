@@ -33,28 +33,48 @@ COMPRESSED_IN_THREAD_BYTES_MIN = 64 * 1024
 COMPRESSION_LEVEL = 1
 
 LATE_SECONDS: Final = 30.0
-"""While records wait in a log, figures whose newest record is older than that are not those of now."""
+"""While records wait in a log, figures whose newest record is older than that are not those of now; nor is a measurement."""
 
 
 @dataclass
 class Health:
-    """Ready when every condition holds; a condition nobody has set yet does not hold."""
+    """Ready when every condition holds; a condition nobody has set yet does not hold.
 
-    conditions: dict[str, tuple[bool, str]] = field(default_factory=dict)
+    Nor does one that is measured and was not for a while: whoever measures waits for a broker then, and figures grow old.
+    """
+
     last_beat: float = field(default_factory=time.monotonic)
     more_metrics: list[Callable[[], bytes]] = field(default_factory=list)
     """Exposition text that is added to /metrics; the roll-up has its regions there."""
+    _said: dict[str, tuple[bool, str]] = field(default_factory=dict)
+    _measured_at: dict[str, float] = field(default_factory=dict)
 
-    def require(self, *names: str) -> None:
+    def require(self, *names: str, measured: bool = False) -> None:
+        """measured: they are set again and again, every second or so; the others when they change."""
         for name in names:
-            self.conditions.setdefault(name, (False, "not known yet"))
+            self._said.setdefault(name, (False, "not known yet"))
+            if measured:
+                self._measured_at.setdefault(name, 0.0)
 
     def set(self, name: str, holds: bool, why: str = "") -> None:
-        self.conditions[name] = (holds, "" if holds else why)
+        self._said[name] = (holds, "" if holds else why)
+        if name in self._measured_at:
+            self._measured_at[name] = time.monotonic()
+
+    @property
+    def conditions(self) -> dict[str, tuple[bool, str]]:
+        """Whether each holds, and why not."""
+        now, found = time.monotonic(), dict(self._said)
+        for name, measured_at in self._measured_at.items():
+            silence = now - measured_at
+            if found[name][0] and silence > LATE_SECONDS:
+                found[name] = (False, f"not measured for {silence:.0f} s: the brokers do not answer, or are slow")
+        return found
 
     @property
     def ready(self) -> bool:
-        return bool(self.conditions) and all(holds for holds, _ in self.conditions.values())
+        conditions = self.conditions
+        return bool(conditions) and all(holds for holds, _ in conditions.values())
 
     @property
     def live(self) -> bool:

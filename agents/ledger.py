@@ -82,7 +82,7 @@ class LedgerAgent:
         self._measured = 0.0
         self._day_sent: dict[int, int] = {}
         self.app: App = create_app("ledger", settings, begin=self.begin, assigned=self.assigned, revoked=self.revoked)
-        self.app.health.require("caught_up")
+        self.app.health.require("caught_up", measured=True)
         metrics.build_info()
         self.app.batch_agent(LEDGER)(self.work)
         add_route(cast(Web, self.app.web).web_app.router, self._on_day)
@@ -111,7 +111,9 @@ class LedgerAgent:
     async def _release(self, partitions: set[int]) -> None:
         for partition in partitions & self.desks.keys():
             async with self._lock(partition):
-                desk = self.desks.pop(partition)
+                desk = self.desks.pop(partition, None)
+                if desk is None:  # released meanwhile: a stop and a rebalance can come at once
+                    continue
                 await desk.close()
                 metrics.forget_partition(LEDGER, partition)
                 self._waiting = False  # what waits there is not ours

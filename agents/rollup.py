@@ -65,7 +65,7 @@ class RollupAgent:
         self._measured = 0.0
         self._reset(0)
         self.app: App = create_app("rollup", settings, begin=self.begin, revoked=self.revoked)
-        self.app.health.require("caught_up", "all_partitions")
+        self.app.health.require("caught_up", "all_partitions", measured=True)
         metrics.build_info()
         self.app.batch_agent(PARTIALS)(self.work)
         self._courier = Courier(self.app, self._deliver, TICK_SECONDS, PAUSE_SECONDS)

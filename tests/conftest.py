@@ -44,7 +44,7 @@ def pytest_configure() -> None:
 @pytest.fixture(scope="session")
 def kafka_process() -> Iterator[KafkaBroker]:
     """One Kafka for the whole run: starting it takes seconds, emptying it does not."""
-    _need_kafka()
+    need_kafka()
     with KafkaBroker() as process:
         yield process
 
@@ -81,7 +81,7 @@ def empty_broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
 @pytest.fixture(scope="module")
 def kafka_cluster() -> Iterator[KafkaCluster]:
     """Kafka of three nodes."""
-    _need_kafka()
+    need_kafka()
     with KafkaCluster(3) as cluster:
         yield cluster
 
@@ -112,7 +112,8 @@ def _embedded(process: EmbeddedBroker) -> Broker:
     return Broker(name="embedded", bootstrap_servers=process.bootstrap_servers, transactions=False)
 
 
-def _need_kafka() -> None:
+def need_kafka() -> None:
+    """Skip, or with CI=true fail, where there is no Kafka to start."""
     missing = kafka_missing()
     if missing is not None:
         _skip(f"No real Kafka: {missing}")

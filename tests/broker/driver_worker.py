@@ -12,14 +12,14 @@ import json
 import sys
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 from faust.types import TP
 
 from agents.app import create_app, run
 from agents.decoding import UndecodableRecord
-from agents.driver import commit, fetches, lag
+from agents.driver import Consumer, commit, fetches, lag
 from agents.settings import load_settings
 
 
@@ -91,7 +91,12 @@ def main(options: dict[str, Any]) -> int:
     async def show_lag(_: web.Request) -> web.Response:
         return web.json_response({str(tp.partition): behind for tp, behind in (await lag(app)).items()})
 
+    async def show_fetched(_: web.Request) -> web.Response:
+        delivered = cast(Consumer, app.consumer)._thread.delivered
+        return web.json_response({str(tp.partition): offset for tp, offset in delivered.items()})
+
     app.web.web_app.router.add_get("/lag", show_lag)
+    app.web.web_app.router.add_get("/fetched", show_fetched)
     return run(app)
 
 

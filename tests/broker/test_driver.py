@@ -25,6 +25,9 @@ PARTITIONS = 4
 POLL_SECONDS = 1.0
 """Faust's, where there is nothing to fetch."""
 
+FETCHES_MAX = 16
+"""Eight wait for the agent, a few are on their way."""
+
 BEGUN = {str(("begin", [0])), str(("begin", []))}
 CODECS = (None, "gzip", "snappy", "lz4", "zstd")
 
@@ -173,6 +176,23 @@ def test_what_is_taken_away_is_not_begun_again_before_the_next_assignment(kafka:
             assert time.monotonic() - revoked_at > POLL_SECONDS, "no poll came back in this rebalance"
             wait_for(lambda: ("begin", calls(name)[before + 1][1]) in calls(name)[before:], "what is assigned to begin")
             wait_for(active.ready, "it to be ready again")
+
+
+def test_an_agent_that_stands_still_holds_up_the_fetches(kafka: Broker, tmp_path: Path) -> None:
+    """What is fetched and not yet handled is a few fetches, however much waits in the log: all else would be memory."""
+    topic = make_topic(kafka, "back-pressure", 1)
+    asyncio.run(Expected().send(kafka, topic, [0], 4_000))
+    with Worker(kafka, tmp_path, "stuck", [topic], settings={"max_poll_records": 20}, fetch_seconds=600) as worker:
+        seen: list[int] = []
+
+        def stands_still() -> bool:
+            """The same for three seconds, and more than nothing."""
+            seen.append((worker.get("/fetched") or {}).get("0", 0))
+            time.sleep(1.0)
+            return seen[-1] > 0 and seen[-4:] == [seen[-1]] * 4
+
+        wait_for(stands_still, "the worker to fetch no more")
+        assert 0 < seen[-1] <= 20 * FETCHES_MAX
 
 
 def test_a_store_beyond_the_log_and_a_failing_begin_end_the_process(kafka: Broker, tmp_path: Path) -> None:

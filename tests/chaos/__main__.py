@@ -99,6 +99,8 @@ def _tell(progress: Console, outcome: Outcome) -> None:
     progress.print(f"{outcome.fault} {outcome.seed}: {outcome.seconds} s, {verdict}", markup=False)
     for how, often in outcome.ended.items():
         progress.print(f"  {often} x {how}", markup=False)
+    for point, often in outcome.crashed.items():
+        progress.print(f"  {often} x at {point}", markup=False)
 
 
 def _show(rows: list[Row], as_json: bool, seconds: float) -> None:

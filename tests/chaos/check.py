@@ -5,13 +5,16 @@ In: a field that has come to rest, the coverage it gives out. Out: `Findings`, o
 | of | is held against |
 | --- | --- |
 | acknowledged | every record that a producer was told is stored is in the intake topics, as it was sent |
+| codecs | on the brokers' disks the intake topics have batches of every codec |
 | taken in | every record in the intake topics is in the ledger (by person, source and id) or among the rejects (by origin) |
 | coverage | the engine's figures of every region, on the last day |
 | anomalies | the engine's list of every person |
-| closings | the engine's of every period and known day, revisions numbered by rank |
+| closings | the engine's of every period and day that turned, revisions numbered by rank |
 | positions | of each region on `lampit.coverage`, and of each partition's heads: they only grow |
 | page | what the active roll-up shows is what it published |
 | ready | every worker says so again |
+
+Where there is nothing to compare, that is a difference too: of all of these there are some in every run.
 """
 
 from __future__ import annotations
@@ -20,18 +23,21 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, Final
 
-from agents.topics import ANOMALIES, CLOSINGS, COVERAGE, LEDGER, PARTIALS, REJECTED
+from agents.topics import ANOMALIES, CLOSINGS, COVERAGE, INTAKE_TOPICS, LEDGER, PARTIALS, REJECTED
 from stream.admission import Admitted, admit
 from stream.closing import check as check_closing
-from stream.ledger import ControlRecord, decode_record
+from stream.ledger import ControlRecord, Day, decode_record
 from stream.pseudonym import Pseudonymiser
 from stream.regions import COUNTRY
 from tests.broker.test_closings import _closed, _counted_before
 from tests.chaos.field import DAYS, Field
+from tests.chaos.flow import CODECS
 from tests.closings import assert_known, assert_revisions
 from tests.live import KEY, compare, engine_of, rules_of
+
+LAST_KNOWN: Final = DAYS[-1] - timedelta(days=1)
 
 
 @dataclass
@@ -44,6 +50,7 @@ class Findings:
     closings: int = 0
     events: int = 0
     rejected: int = 0
+    anomalies: int = 0
 
     def add(self, name: str, lines: list[str]) -> None:
         """Note what was found of one thing."""
@@ -69,9 +76,25 @@ def check(live: Field, coverage: dict[str, Any]) -> Findings:
     found.add("anomalies", _anomalies(live, counted.anomalies))
     _taken_in(live, found)
     found.add("positions", _positions(live))
-    _closings(live, found)
+    live.wait_until(lambda: _closed(live) == LAST_KNOWN.isoformat(), f"the closings of {LAST_KNOWN}")
+    _closings(live, found, days_turned(live, DAYS[-1]))
+    missing = set(CODECS) - live.cluster.codecs(INTAKE_TOPICS)
+    found.add("codecs", [f"no batch in the intake topics is of {sorted(map(str, missing))}"] if missing else [])
     _pages(live, found)
+    found.anomalies = sum(anomaly.subject is not None for anomaly in counted.anomalies)
+    nothing = [name for name in ("regions", "closings", "events", "rejected", "anomalies") if not getattr(found, name)]
+    found.add("nothing", [f"there are no {name} to compare" for name in nothing])
     return found
+
+
+def days_turned(live: Any, last: date) -> set[date]:
+    """The days that turned, by the ledger; not those behind the last one, which were refused."""
+    found = set()
+    for record in live.read(LEDGER, live.partitions):
+        decoded = decode_record(record.value)
+        if isinstance(decoded, ControlRecord) and isinstance(decoded.control, Day):
+            found.add(date.fromordinal(decoded.control.day))
+    return {day for day in found if day <= last}
 
 
 def _anomalies(live: Field, expected: Any) -> list[str]:
@@ -99,6 +122,8 @@ def _taken_in(live: Field, found: Findings) -> None:
     acknowledged = {place: payload for flow in live.flows for place, payload in flow.acknowledged.items()}
     lost = [f"{place} is not as it was sent" for place, payload in acknowledged.items() if stored.get(place) != payload]
     found.add("acknowledged", lost)
+    sent = sum(len(flow.sent) for flow in live.flows)
+    found.add("acknowledged", [f"of {sent} records only {len(acknowledged)}"] if len(acknowledged) < sent else [])
     accepted, refused = set(), {}
     for (topic, partition, offset), payload in stored.items():
         admitted = admit(payload, pseudonymise)
@@ -124,29 +149,28 @@ def _taken_in(live: Field, found: Findings) -> None:
 
 def _positions(live: Field) -> list[str]:
     lines = []
-    reached: dict[tuple[str, str], tuple[int, int]] = {}
+    reached: dict[tuple[str, str, bool], tuple[int, int]] = {}
 
-    def follow(name: str, partition: str, stamp: tuple[int, int]) -> None:
-        before = reached.get((name, partition), stamp)
+    def follow(record: Any, name: str, partition: str, stamp: tuple[int, int]) -> None:
+        is_renumbered = record.topic in live.renumbered and record.offset >= live.renumbered[record.topic]
+        before = reached.get((name, partition, is_renumbered), stamp)
         if stamp < before:
             lines.append(f"{name} went back from {before} to {stamp} in partition {partition}")
-        reached[name, partition] = stamp
+        reached[name, partition, is_renumbered] = stamp
 
     for record in live.read(COVERAGE):
         value = json.loads(record.value)
         for partition, offset in value["position"].items():
-            follow(value["region"], partition, (value["epoch"], offset))
+            follow(record, value["region"], partition, (value["epoch"], offset))
     for record in live.read(PARTIALS):
         if record.key.startswith(b"head|") and record.value is not None:
             value = json.loads(record.value)
-            follow("the head", record.key.decode(), (value["epoch"], value["offset"]))
+            follow(record, "the head", record.key.decode(), (value["epoch"], value["offset"]))
     return lines
 
 
-def _closings(live: Field, found: Findings) -> None:
-    """Every closing is the engine's over the ledger before its barrier."""
-    last = DAYS[-1] - timedelta(days=1)
-    live.wait_until(lambda: _closed(live) == last.isoformat(), f"the closings of {last}")
+def _closings(live: Any, found: Findings, turned: set[date]) -> None:
+    """Every closing is the engine's over the ledger before its barrier, and none that the engine has is missing."""
     records = [json.loads(record.value) for record in live.read(CLOSINGS)]
     found.closings = len(records)
     keys = {(record["region"], record["period"], record["known_day"]) for record in records}
@@ -156,8 +180,8 @@ def _closings(live: Field, found: Findings) -> None:
         for record in records:
             check_closing(record)
         assert_revisions(records)
-        for known in sorted({record["known_day"] for record in records}):
-            on = date.fromisoformat(known)
+        known_days = {date.fromisoformat(record["known_day"]) for record in records}
+        for on in sorted(known_days | {day - timedelta(days=1) for day in turned}):
             engine, _ = _counted_before(live, on + timedelta(days=1))
             assert_known(records, on, engine, rules_of(live.settings))
     except AssertionError as error:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
+import struct
 import subprocess
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -25,6 +27,10 @@ from tests.brokers import START_SECONDS_MAX, KafkaCluster, _java
 NODES: Final = (1, 2, 3)
 STOP_SECONDS_MAX: Final = 60.0
 REPLICATED_SECONDS_MAX: Final = 120.0
+
+_HEADER: Final = struct.Struct(">qiibih")
+_LENGTH_ENDS: Final = 12
+_CODECS: Final = (None, "gzip", "snappy", "lz4", "zstd")
 
 
 class Cluster(KafkaCluster):
@@ -107,5 +113,19 @@ class Cluster(KafkaCluster):
         finally:
             admin.close()
 
+    def codecs(self, topics: Iterable[str]) -> set[str | None]:
+        """What batches of these topics are compressed with, on the disks of the nodes."""
+        folders = [folder for topic in topics for folder in self._folder.glob(f"*.data/{topic}-*")]
+        return {codec for folder in folders for log in folder.glob("*.log") for codec in _codecs_of(log.read_bytes())}
+
     def _other(self, node: int) -> int:
         return next(other for other in self.alive() if other != node)
+
+
+def _codecs_of(segment: bytes) -> Iterator[str | None]:
+    """By the headers of its batches (KIP-98): base offset, length, leader epoch, magic, checksum, attributes."""
+    begin = 0
+    while begin + _HEADER.size <= len(segment):
+        _, length, _, _, _, attributes = _HEADER.unpack_from(segment, begin)
+        yield _CODECS[attributes & 0b111]
+        begin += _LENGTH_ENDS + length

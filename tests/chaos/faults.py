@@ -65,9 +65,14 @@ _ALL: Final = (
         _crash("ledger-after-commit", "ledger-after-copies", "rollup-before-closed"),
     ),
     Fault("crash-after-noted", "killed when all is written", _crash("ledger-after-noted", "rollup-before-closed")),
-    Fault("freeze-ledger", "a ledger worker frozen until another took over", workers.freeze("ledger")),
-    Fault("freeze-intake", "an intake worker frozen until another took over", workers.freeze("intake")),
-    Fault("freeze-rollup", "the active roll-up frozen until another took over", workers.freeze("rollup")),
+    *(
+        Fault(f"freeze-{role}", f"{what} frozen until another took over", workers.freeze(role), flow_seconds=20.0)
+        for role, what in (
+            ("ledger", "a ledger worker"),
+            ("intake", "an intake worker"),
+            ("rollup", "the active roll-up"),
+        )
+    ),
     Fault("workers-come-and-go", "workers of each agent added and removed", workers.come_and_go),
     Fault("rollup-taken-over", "the active roll-up killed, twice", workers.take_over_rollup),
     Fault("two-producers", "two producers send the same events", workers.send_twice),
@@ -86,6 +91,10 @@ _ALL: Final = (
     Fault("store-corrupted", "bytes of a worker's stores overwritten", stores.corrupt),
     Fault("disk-full", "no file of the ledger workers can grow", stores.fill_disk),
     Fault("ledger-refilled", "the ledger topic made anew with the same records", ledgers.refill),
+    Fault(
+        "ledger-shorter", "the ledger topic made anew without the last records, which are sent again", ledgers.shorten
+    ),
+    Fault("ledger-longer", "the ledger topic made anew with every event twice", ledgers.lengthen),
     Fault("ledger-deleted", "the ledger topic deleted: refused, then all made anew", ledgers.delete),
 )
 

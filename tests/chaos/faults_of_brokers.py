@@ -95,9 +95,10 @@ def move_coordinators(live: Field, chance: Random) -> None:
 
 def compact(live: Field, chance: Random) -> None:
     """Roll-ups that take over read what the cleaner left, while it goes on."""
+    before = {record.offset for record in live.read(PARTIALS)}
     for topic in (PARTIALS, COVERAGE):
         live.cluster.alter_topic(topic, COMPACTED_SOON)
     take_over_rollup(live, chance)
     live.at(1.0)
-    offsets = [record.offset for record in live.read(PARTIALS)]
-    assert offsets[-1] - offsets[0] >= len(offsets), "nothing was compacted"
+    # Markers leave gaps too: only what was there and is not any more tells.
+    assert before - {record.offset for record in live.read(PARTIALS)}, "nothing was compacted"

@@ -1,25 +1,62 @@
-"""What happens to the ledger itself: made anew with the same records, deleted."""
+"""What happens to the ledger itself: made anew with the same records, with fewer, with more; deleted."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from kafka import KafkaProducer
 
 from agents.settings import Settings
-from agents.topics import LEDGER, ensure_topics, topics_of
+from agents.topics import COVERAGE, LEDGER, PARTIALS, ensure_topics, topics_of
+from stream.ledger import ControlRecord, decode_record
 from tests.brokers import delete_topics
+from tests.chaos.faults_of_stores import REBUILT
 from tests.chaos.field import DAYS, REFUSED, WORKERS, Field
 
 MISSING: Final = "lampit.ledger is empty, but lampit.partials is not"
+CUT_OFF: Final = 30
+"""Of each partition, at most."""
 
 
 def refill(live: Field, chance: Random) -> None:
     """As a tool that renumbers offsets does it: the stores find another log and are rebuilt."""
+    _make_anew(live, chance, lambda records: records)
+
+
+def shorten(live: Field, chance: Random) -> None:
+    """As from a backup of before: what it lacks the offices send again."""
+    _make_anew(live, chance, _without_the_last)
+    live.send([payload for flow in live.flows for payload in flow.sent], seconds=0.0)
+
+
+def lengthen(live: Field, chance: Random) -> None:
+    """As from a tool that did not keep account: what is there twice counts once."""
+    _make_anew(live, chance, lambda records: [one for one in records for _ in range(1 if _is_control(one) else 2)])
+
+
+def _without_the_last(records: Sequence[Any]) -> list[Any]:
+    """The last events of each partition cut off, but no control record and nothing before one."""
+    kept: list[Any] = []
+    for partition in {one.partition for one in records}:
+        mine = [one for one in records if one.partition == partition]
+        last = max(number for number, one in enumerate(mine) if _is_control(one))
+        kept += mine[: max(last + 1, len(mine) - CUT_OFF)]
+    assert len(kept) < len(records), "nothing was cut off"
+    return kept
+
+
+def _is_control(record: Any) -> bool:
+    return isinstance(decode_record(record.value), ControlRecord)
+
+
+def _make_anew(live: Field, chance: Random, changed: Callable[[Sequence[Any]], Sequence[Any]]) -> None:
+    """Everything is stopped meanwhile; the stores are found to be of another log."""
     live.at(chance.uniform(0.3, 0.9))
     _stop_all(live)
-    records = live.read(LEDGER, live.partitions)
+    records = changed(live.read(LEDGER, live.partitions))
+    live.renumbered = {topic: _end(live, topic) for topic in (COVERAGE, PARTIALS)}
     _delete_ledger(live)
     settings = _settings(live)
     ensure_topics(settings, [topic for topic in topics_of(settings) if topic.name == LEDGER])
@@ -32,6 +69,16 @@ def refill(live: Field, chance: Random) -> None:
         future.get(timeout=60)
     producer.close()
     _start_all(live)
+
+    def is_said() -> bool:
+        """Of some: a partition may have gone to the worker that has no store of it."""
+        return any(REBUILT in process.log.read_text(errors="replace") for process in live.processes)
+
+    live.wait_until(is_said, "a store to be set aside")
+
+
+def _end(live: Field, topic: str) -> int:
+    return max((record.offset + 1 for record in live.read(topic)), default=0)
 
 
 def delete(live: Field, chance: Random) -> None:

@@ -15,6 +15,8 @@ from tests.chaos.field import Field
 LEDGERS: Final = ("ledger-a", "ledger-b")
 FILE_BYTES_MAX: Final = 20_000
 BYTES: Final = 256
+BATCH_SECONDS: Final = 0.2
+REBUILT: Final = "is set aside and rebuilt from the log"
 
 
 def delete(live: Field, chance: Random) -> None:
@@ -25,11 +27,23 @@ def delete(live: Field, chance: Random) -> None:
     shutil.rmtree(live.store("ledger-a"))
     shutil.rmtree(live.store("ledger-b"))
     ends = live._last_offsets(LEDGER, live.partitions)
-    live.run("ledger-a")
-    live.wait_until(lambda: live.is_ready("ledger-a") and _owned(live, "ledger-a") == live.partitions, "ready again")
-    heads = _heads(live)
-    behind = {number: end for number, end in ends.items() if heads.get(number, 0) < end}
-    assert not behind, f"ready, but the heads are at {heads} and the log was at {ends}"
+    live.run("ledger-a", {"CHAOS_BATCH_SECONDS": str(BATCH_SECONDS), "LAMPIT_MAX_POLL_RECORDS": "100"})
+    refused = [0]
+
+    def is_ready_again() -> bool:
+        """Looked at all the time: slowed down it is behind for seconds, and must not say otherwise."""
+        said = live.answered("ledger-a", "/health/ready")
+        if said is None or not said["ready"]:
+            refused[0] += said is not None and "behind" in said["conditions"]["caught_up"]["why"]
+            return False
+        heads = _heads(live)
+        behind = {number: end for number, end in ends.items() if heads.get(number, 0) < end}
+        assert not behind, f"ready, but the heads are at {heads} and the log was at {ends}"
+        return True
+
+    live.wait_until(is_ready_again, "ready again")
+    assert _owned(live, "ledger-a") == live.partitions
+    assert refused[0] > 0, "it was never seen behind: nothing is proven"
     live.run("ledger-b")
 
 
@@ -63,6 +77,11 @@ def corrupt(live: Field, chance: Random) -> None:
             for file in {files[-1], chance.choice(files)}:
                 _overwrite(file.__fspath__(), chance)
         live.run(name)
+
+    def is_said() -> bool:
+        return any(REBUILT in process.log.read_text(errors="replace") for process in live.processes)
+
+    live.wait_until(is_said, "a damaged store to be set aside")
 
 
 def _overwrite(path: str, chance: Random) -> None:

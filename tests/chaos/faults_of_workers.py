@@ -8,7 +8,7 @@ from random import Random
 from typing import Final
 
 from agents.barrier import wib_day
-from agents.topics import LEDGER
+from agents.topics import INTAKE_TOPICS, LEDGER
 from stream.ledger import ControlRecord, Day, decode_record
 from tests.chaos.cluster import NODES
 from tests.chaos.field import REFUSED, SESSION_SECONDS, Field
@@ -16,12 +16,10 @@ from tests.live import Process
 
 KILLS: Final = 5
 CRASHES: Final = 2
-"""Starts of one worker that end at its crash point; then it is let live."""
+"""Starts of one worker that end at each of its crash points; then it is let live."""
 
 CLOSING: Final = "rollup-before-closed"
-
-TAKEN_OVER_SECONDS: Final = 4.0
-SENT_AGAIN: Final = 50
+RARE: Final = (CLOSING, "ledger-after-copies")
 
 
 def moments(chance: Random, count: int, first: float = 0.05, last: float = 0.9) -> list[float]:
@@ -38,42 +36,32 @@ def kill_any(live: Field, chance: Random) -> None:
 
 
 def crash(live: Field, chance: Random, points: Sequence[str]) -> None:
-    """Workers that die at a point, counted from their start, each at a count of its own; one of each agent has to.
+    """Workers that die at a point, counted from their start, each at a count of its own; every point has to be hit.
 
-    To a point of closings they come once a day: those die the first time, and a day turns for it.
+    To a rare point they may come once only: there they die the first time. For closings a day turns.
     """
-    armed = {}
-    for point in points:
-        role = point.partition("-")[0]
-        for name in [name for name in sorted(live.current) if name.startswith(role)]:
-            counts = [chance.randrange(1, 5) for _ in range(CRASHES)]
-            starts = [{"CHAOS_CRASH": f"{point}:{1 if point == CLOSING else count}"} for count in counts]
-            live.armed.setdefault(name, []).extend(starts)
-            armed[name] = len(live.armed[name])
-    for name in armed:
+    for name in sorted(live.current):
+        role = name.partition("-")[0]
+        mine = [point for point in points if point.startswith(f"{role}-")]
+        if name.endswith("b"):
+            mine.reverse()  # where there are two, each worker begins with another one
+        for point in mine * CRASHES:
+            count = 1 if point in RARE else chance.randrange(1, 5)
+            live.armed.setdefault(name, []).append({"CHAOS_CRASH": f"{point}:{count}"})
+    for name in list(live.armed):
         live.kill(name)
     live.at(0.9)
     if CLOSING in points:
         live.turn_between()
-    roles = {name.partition("-")[0] for name in armed}
-
-    def is_crashed() -> bool:
-        """Of each agent one worker: killed once here, and at least once by itself."""
-        return all(any(_killed(live, name) > 1 for name in armed if name.startswith(role)) for role in roles)
-
-    work_until(live, is_crashed, f"workers of {sorted(roles)} to come to their points")
-
-
-def _killed(live: Field, name: str) -> int:
-    return sum(one == name and code < 0 for one, code, _ in live.ended)
+    work_until(live, lambda: all(live.crashed[point] for point in points), f"workers to come to {points}")
 
 
 def work_until(live: Field, condition: Callable[[], bool], what: str) -> None:
-    """Wait for what only a worker at work can come to: events are sent once more where all are sent."""
+    """Wait for what only a worker at work can come to: more is sent where all is sent."""
 
     def is_so() -> bool:
         if all(flow.share >= 1.0 for flow in live.flows) and not condition():
-            live.send(live.flows[0].sent[:SENT_AGAIN], seconds=2.0)
+            live.send_more()
         return condition()
 
     live.wait_until(is_so, what)
@@ -84,13 +72,10 @@ def crash_and_freeze_and_kill(live: Field, chance: Random) -> None:
     live.at(chance.uniform(0.05, 0.2))
     live.armed["ledger-a"] = [{"CHAOS_CRASH": "ledger-in-transaction:2"}]
     live.kill("ledger-a")
-    work_until(live, lambda: _killed(live, "ledger-a") > 1, "a worker to die with a transaction open")
+    work_until(live, lambda: live.crashed["ledger-in-transaction"] > 0, "a worker to die with a transaction open")
     node = chance.choice(NODES)
     live.cluster.kill(node)
-    zombie = live.current["ledger-b"]
-    zombie.pause()
-    live.pause(SESSION_SECONDS + TAKEN_OVER_SECONDS)
-    zombie.resume()
+    make_zombie(live, "ledger-b")
     live.cluster.start_nodes(node)
     live.at(1.0)
 
@@ -100,14 +85,26 @@ def freeze(role: str) -> Callable[[Field, Random], None]:
 
     def strike(live: Field, chance: Random) -> None:
         live.at(chance.uniform(0.05, 0.3))
-        name = live.active_rollup() if role == "rollup" else f"{role}-{chance.choice('ab')}"
-        zombie = live.current[name]
-        zombie.pause()
-        live.pause(SESSION_SECONDS + TAKEN_OVER_SECONDS)
-        zombie.resume()
+        make_zombie(live, live.active_rollup() if role == "rollup" else f"{role}-{chance.choice('ab')}")
         live.at(1.0)
 
     return strike
+
+
+def make_zombie(live: Field, name: str) -> None:
+    """Frozen for longer than its session, and until the other one of its role has all its partitions."""
+    role, zombie = name.partition("-")[0], live.current[name]
+    other = f"{role}-{'b' if name.endswith('a') else 'a'}"
+    zombie.pause()
+    live.pause(SESSION_SECONDS)
+    partitions = {"intake": len(INTAKE_TOPICS) * live.partitions, "ledger": live.partitions, "rollup": 1}[role]
+
+    def is_taken_over() -> bool:
+        return live.partitions_of(other) == partitions and live.is_ready(other)
+
+    live.wait_until(is_taken_over, f"{other} to take over from {name}")
+    assert zombie.popen.poll() is None, "a frozen process ended"
+    zombie.resume()
 
 
 def come_and_go(live: Field, chance: Random) -> None:
@@ -178,6 +175,7 @@ def clock_ahead(live: Field, chance: Random) -> None:
     live.down.add("ledger-x")
     live.wait_until(lambda: process.popen.poll() is not None, "a worker with a clock ahead to end")
     assert process.popen.returncode == 1, process.log.read_text()[-2000:]
+    assert "InvalidTimestamp" in process.log.read_text(), process.log.read_text()[-2000:]
     tomorrow_but_one = datetime.now(UTC).date() + timedelta(days=3)
     live.turn_day(tomorrow_but_one)
     live.at(1.0)

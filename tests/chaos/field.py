@@ -16,6 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -33,7 +34,8 @@ from stream.admission import Admitted, admit
 from stream.pseudonym import Pseudonymiser
 from tests.brokers import ROOT
 from tests.chaos.cluster import Cluster
-from tests.chaos.flow import Flow, Payload, payloads
+from tests.chaos.flow import Flow, Payload, more_changes_of_nik, payloads
+from tests.chaos.worker import CRASHED
 from tests.live import KEY, Live, Process
 
 PARTITIONS: Final = 4
@@ -46,8 +48,11 @@ DAYS: Final = (date(2019, 2, 20), date(2019, 3, 1), date(2019, 3, 29))
 DAY_BETWEEN: Final = date(2019, 3, 15)
 """Turned by faults that need one more day to turn."""
 
+SENT_AGAIN: Final = 50
+
 WORKERS: Final = ("intake-a", "intake-b", "ledger-a", "ledger-b", "rollup-a", "rollup-b")
 REFUSED: Final = 2
+_CRASHED = re.compile(rf"^{CRASHED}(\S+)$", re.MULTILINE)
 _REASON = re.compile(r"CRITICAL \S+ (ending: \w+[^\[]{0,160})")
 
 
@@ -56,8 +61,9 @@ class Field(Live):
     """Processes by name: `ledger-a` is a ledger worker with a store of its own.
 
     down: names that are not to be started again. refusing: names that may end with exit code 2. armed: what a name's next
-    starts have in their environment besides the settings. ended: (name, exit code, reason) of what was started again. day: the
-    last one turned while events flow.
+    starts have in their environment besides the settings. ended: (name, exit code, reason) of what was started again. crashed:
+    how often a process ended at a crash point. day: the last one turned while events flow. renumbered: topics and the offset
+    from which on positions may begin anew, because the ledger was made anew.
     """
 
     cluster: Cluster = field(default_factory=Cluster)
@@ -70,8 +76,10 @@ class Field(Live):
     armed: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     always: dict[str, dict[str, str]] = field(default_factory=dict)
     ended: list[tuple[str, int, str]] = field(default_factory=list)
+    crashed: Counter[str] = field(default_factory=Counter)
     flows: list[Flow] = field(default_factory=list)
     day: date = DAYS[1]
+    renumbered: dict[str, int] = field(default_factory=dict)
     _ended_at: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -137,6 +145,7 @@ class Field(Live):
                 continue
             log = process.log.read_text(errors="replace")
             reason = _REASON.search(log)
+            self.crashed.update(_CRASHED.findall(log))
             self.ended.append((name, code, reason[1].strip() if reason else ""))
             assert code != REFUSED or name in self.refusing, f"{name} refused to run:\n{log[-2000:]}"
             self.run(name)
@@ -194,6 +203,15 @@ class Field(Live):
         page = self.answered(name, "/health/ready")
         return bool(page and page["ready"])
 
+    def partitions_of(self, name: str) -> int:
+        """How many partitions a worker says it has begun, by its metrics."""
+        try:
+            url = f"http://127.0.0.1:{self.current[name].port}/metrics"
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return sum(line.startswith(b"lampit_position{") for line in answer)
+        except OSError:
+            return 0
+
     def active_rollup(self) -> str:
         """The roll-up that gives figures out."""
         found: list[str] = []
@@ -231,6 +249,12 @@ class Field(Live):
         )
         self.flows.insert(0 if first else len(self.flows), flow)
         flow.begin()
+
+    def send_more(self) -> None:
+        """Some events again, and changes of NIK that are new: a worker has copies for other partitions to send then."""
+        again = self.flows[0].sent[:SENT_AGAIN]
+        changes = more_changes_of_nik(self.seed, self.people_events, len(self.flows))
+        self.send([*again, *changes], seconds=2.0)
 
     def finish(self) -> dict[str, Any]:
         """All sent, counted, the last day turned; the coverage of every region."""

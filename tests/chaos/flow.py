@@ -54,8 +54,24 @@ def payloads(seed: int, people_events: int) -> tuple[list[bytes], list[Payload]]
 
 def _families(lives: list[bytes]) -> list[bytes]:
     """Changes of NIK that chain a fifth of the people together, five by five."""
-    niks = sorted({json.loads(line)["data"]["nik"] for line in lives})[: len(lives) // 8]
-    return [json.dumps(change).encode() for change in changes_of_nik(niks, FAMILY)]
+    return _changes(_niks(lives)[: len(lives) // 8])
+
+
+def more_changes_of_nik(seed: int, people_events: int, number: int) -> list[bytes]:
+    """Of the same people two families more; number: none has been given before in this run."""
+    lives = list(events(people_events, seed))
+    others = _niks(lives)[len(lives) // 8 :]
+    begin = number * 2 * FAMILY % (len(others) - 2 * FAMILY)
+    return _changes(others[begin : begin + 2 * FAMILY], f"m{number}-")
+
+
+def _niks(lives: list[bytes]) -> list[str]:
+    return sorted({json.loads(line)["data"]["nik"] for line in lives})
+
+
+def _changes(niks: list[str], prefix: str = "") -> list[bytes]:
+    changes = changes_of_nik(niks, FAMILY)
+    return [json.dumps({**change, "id": prefix + change["id"]}).encode() for change in changes]
 
 
 class Flow:

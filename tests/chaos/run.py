@@ -27,7 +27,7 @@ from tests.chaos.field import Field
 
 @dataclass
 class Outcome:
-    """What one run showed. ended: how processes ended that were started again, and how often."""
+    """What one run showed. ended: how processes ended that were started again; crashed: the points at which some did."""
 
     fault: str
     seed: int
@@ -38,6 +38,7 @@ class Outcome:
     wrong_regions: int = 0
     closings: int = 0
     ended: dict[str, int] = field(default_factory=dict)
+    crashed: dict[str, int] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)
 
     @property
@@ -79,6 +80,7 @@ def run_fault(cluster: Cluster, fault: Fault, seed: int, *, people_events: int =
         outcome.findings.append(f"{type(error).__name__}: {error}\n{traceback.format_exc()[-1500:]}")
     finally:
         live.stop()
+        outcome.crashed = dict(live.crashed)
         outcome.ended = dict(Counter(f"{name}: {code} {reason}".strip() for name, code, reason in live.ended))
         cluster.start_nodes(*(node for node in NODES if node not in cluster.alive()))
         cluster.wait_until_replicated()

@@ -1,8 +1,9 @@
 """An agent as `lampit run` starts it, on a machine that does something to it; started by tests/chaos/field.py.
 
-CHAOS_CRASH=POINT:N ends the process by SIGKILL when it comes to that point for the N-th time. CHAOS_FILE_BYTES_MAX lets no
-file grow beyond that, as a full disk would. CHAOS_CLOCK_DAYS puts the clock of the process ahead. The code of the agents
-knows nothing of it: functions are wrapped here, before they are used.
+CHAOS_CRASH=POINT:N ends the process by SIGKILL when it comes to that point for the N-th time; the last line of its log says
+so, by which a fault knows that the point was hit. CHAOS_FILE_BYTES_MAX lets no file grow beyond that, as a full disk would.
+CHAOS_CLOCK_DAYS puts the clock of the process ahead, CHAOS_BATCH_SECONDS lets each batch of a ledger worker take so long. The
+code of the agents knows nothing of it: functions are wrapped here, before they are used.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, Final
 
-from agents import barrier, intake, ledger, producer
+from agents import barrier, intake, ledger
+from agents.desk import Desk
 from agents.errors import ConfigurationError
-from agents.producer import FencedProducer, Producer
+from agents.producer import FencedProducer, Producer, Record
 from agents.settings import load_settings
 from agents.store import Store
 from lampit.run import run_agent
@@ -45,6 +47,9 @@ POINTS: Final[dict[str, str]] = {
 }
 
 
+CRASHED: Final = "CHAOS crashes at "
+
+
 def arm(point: str, count: int) -> None:
     """Let the process die when it comes to a point for the count-th time."""
     left = count
@@ -53,12 +58,16 @@ def arm(point: str, count: int) -> None:
         nonlocal left
         left -= 1
         if left == 0:
+            os.write(sys.stderr.fileno(), f"\n{CRASHED}{point}\n".encode())
             os.kill(os.getpid(), signal.SIGKILL)
 
     if point in ("ledger-before-store", "ledger-after-store"):
         _wrap(Store, "write", come, before=point == "ledger-before-store")
-    elif point in ("ledger-after-noted", "ledger-after-copies"):
-        _wrap(Store, "published" if point == "ledger-after-noted" else "sent", come, before=False)
+    elif point == "ledger-after-noted":
+        _wrap(Store, "published", come, before=False)
+    elif point == "ledger-after-copies":
+        # Every publication comes here; only one that had copies is the point.
+        _wrap(Store, "sent", come, before=True, counts=bool)
     elif point in ("ledger-in-transaction", "rollup-in-transaction"):
         _wrap_async(FencedProducer, "_deliver", come, before=False)
     elif point in ("ledger-after-commit", "rollup-after-commit"):
@@ -77,11 +86,12 @@ def arm(point: str, count: int) -> None:
         raise SystemExit(f"{point} is no crash point; they are {', '.join(POINTS)}")
 
 
-def _wrap(owner: Any, name: str, come: Before, *, before: bool) -> None:
+def _wrap(owner: Any, name: str, come: Before, *, before: bool, counts: Callable[[Any], bool] = lambda _: True) -> None:
+    """counts: whether a call with that last argument is one."""
     original: Callable[..., Any] = getattr(owner, name)
 
     def wrapped(*arguments: Any, **options: Any) -> Any:
-        if before:
+        if before and counts(arguments[-1]):
             come()
         result = original(*arguments, **options)
         if not before:
@@ -123,9 +133,19 @@ def put_clock_ahead(days: float) -> None:
     time.time = lambda: real() + ahead
     today = barrier.today
     ledger.today = lambda: today() + timedelta(days=days)  # type: ignore[attr-defined]
-    append = producer._append
-    # aiokafka asks the system for the time of a record, not Python.
-    producer._append = lambda batch, record: append(batch, record._replace(timestamp_ms=int(time.time() * 1000)))
+    send = Producer._send_partition
+
+    async def send_partition(self: Producer, topic: str, partition: int, records: list[Record]) -> None:
+        """aiokafka asks the system for the time of a record, not Python."""
+        stamped = [record._replace(timestamp_ms=int(time.time() * 1000)) for record in records]
+        await send(self, topic, partition, stamped)
+
+    Producer._send_partition = send_partition  # type: ignore[method-assign]
+
+
+def slow_down(seconds: float) -> None:
+    """Every batch takes that long: what is behind stays so for a while."""
+    _wrap(Desk, "apply", lambda: time.sleep(seconds), before=True)
 
 
 def tell_tasks_on(number: signal.Signals) -> None:
@@ -151,6 +171,8 @@ def main() -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.RLIM_INFINITY))
     if days := os.environ.get("CHAOS_CLOCK_DAYS"):
         put_clock_ahead(float(days))
+    if seconds := os.environ.get("CHAOS_BATCH_SECONDS"):
+        slow_down(float(seconds))
     return run_agent(sys.argv[1], load_settings())
 
 

@@ -189,6 +189,11 @@ class App:
 
         return register
 
+    @property
+    def agent(self) -> Any:
+        """Whose app this is."""
+        return self._work.__self__  # type: ignore[union-attr]
+
     def task(self, run: Callable[[], Awaitable[None]]) -> None:
         """Run beside the agent."""
         self._tasks.append(run)

@@ -35,6 +35,7 @@ class Reader:
         self.partitions = world.partitions
         self.settings = RULES
         self.flows: tuple[Any, ...] = ()
+        self.renumbered: dict[str, int] = {}
 
     def read(self, topic: str, partitions: int = 1) -> list[Any]:
         """By partition and offset."""

@@ -26,6 +26,9 @@ NEVER: Final = 1 << 60
 STEP_SECONDS: Final = 0.000_05
 """What one callback takes, so that a loop without a wait does not stop the clock."""
 
+SCATTER: Final = 2_654_435_761
+HASHES: Final = 1 << 32
+
 OWNER: contextvars.ContextVar[Owner] = contextvars.ContextVar("owner")
 """Whose callback runs. asyncio hands the context of a task on to everything the task asks for."""
 
@@ -70,6 +73,25 @@ class Trace:
         return self._digest.hexdigest()[:16]
 
 
+class _Numbered:
+    """Hashed by its number. asyncio goes through sets of tasks (a TaskGroup that is given up, `asyncio.wait`): by address their
+    order, and with it the run, would depend on what else lies in memory.
+    """
+
+    _number = 0
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+class _Future(_Numbered, asyncio.Future[Any]):
+    """Of the loop."""
+
+
+class _Task(_Numbered, asyncio.Task[Any]):
+    """Of the loop."""
+
+
 class Loop(asyncio.AbstractEventLoop):
     """Runs one callback at a time, by `step`."""
 
@@ -84,6 +106,7 @@ class Loop(asyncio.AbstractEventLoop):
         self.on_end: Callable[[Owner], None] = lambda owner: None
         self._timers: list[tuple[float, int, asyncio.TimerHandle, Owner]] = []
         self._numbers = 0
+        self._hashes = 0
         self._failed: BaseException | None = None
 
     # What asyncio asks of a loop.
@@ -102,11 +125,19 @@ class Loop(asyncio.AbstractEventLoop):
 
     def create_future(self) -> asyncio.Future[Any]:
         """A future of this loop."""
-        return asyncio.Future(loop=self)
+        future = _Future(loop=self)
+        future._number = self._next_hash()
+        return future
+
+    def _next_hash(self) -> int:
+        """Scattered, because sets would put numbers that follow each other in order: agents may not rely on any."""
+        self._hashes += 1
+        return self._hashes * SCATTER % HASHES
 
     def create_task(self, coro: Any, *, name: str | None = None, context: Any = None) -> asyncio.Task[Any]:
         """A task of the process that makes it, which is kept: a dead process's are not to be unwound by the collector."""
-        task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, name=name, context=context)
+        task = _Task(coro, loop=self, name=name, context=context)
+        task._number = self._next_hash()
         owner = self._owner(context)
         owner.tasks.append(task)
         if len(owner.tasks) > 1_000:

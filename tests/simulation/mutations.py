@@ -190,7 +190,7 @@ MUTATIONS: Final = (
 SEEDS: Final[Mapping[str, int]] = {
     "intake commits before it sends": 9,
     "no fence for a ledger worker": 7,
-    "no fence for the roll-up": 33,
+    "no fence for the roll-up": 51,
     "what is due is forgotten at a takeover": 10,
     "what is due is noted as published before it is": 8,
     "copies for other partitions are struck off before they are sent": 32,

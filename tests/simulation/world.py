@@ -31,7 +31,7 @@ from lampit import reference
 from stream.pseudonym import Pseudonymiser
 from tests.live import KEY
 from tests.simulation import app as simulated
-from tests.simulation import workload
+from tests.simulation import readiness, workload
 from tests.simulation.broker import FIRST_SECOND, Broker, timestamp
 from tests.simulation.clients import SimulatedConsumer, SimulatedProducer
 from tests.simulation.disk import Checkpoint, Disks, WriteBatch
@@ -51,7 +51,18 @@ TICK_SECONDS: Final = 0.25
 TURN_SECONDS: Final = 0.2
 """Of others while everybody is folded again for a balance, after each person."""
 
-CLOCKED: Final = ("intake", "ledger", "rollup", "desk", "closings", "metrics", "standby", "saving", "snapshots")
+CLOCKED: Final = (
+    "intake",
+    "ledger",
+    "rollup",
+    "desk",
+    "closings",
+    "metrics",
+    "standby",
+    "saving",
+    "snapshots",
+    "health",
+)
 """The agents' modules that look at a clock."""
 
 COPIES_SHARE: Final = 0.3
@@ -91,6 +102,7 @@ class World:
         self.lives: dict[str, int] = dict.fromkeys(NAMES, 0)
         self.running: dict[str, Owner] = {}
         self.apps: dict[Owner, simulated.App] = {}
+        self.readiness = readiness.Watch(self)
         self.disks = Disks(self._maybe_end_here, OWNER.get)
         self.fair = False
         weather = Weather(self.faults.slow_share, self.faults.slow_seconds_max)
@@ -108,6 +120,7 @@ class World:
         """A new life of a process."""
         self.lives[name] += 1
         owner = self.running[name] = self.loop.owner(f"{name}.{self.lives[name]}")
+        self.readiness.begin(owner)
         owner.dies_at = NEVER if self.fair else steps(self.chance, self.faults.crash_share)
         owner.freezes_at = NEVER if self.fair else steps(self.chance, self.faults.freeze_share)
         owner.stops_at = NEVER if self.fair else steps(self.chance, self.faults.stop_share)
@@ -265,6 +278,7 @@ class World:
         while self.loop.now < until:
             owner = self.loop.step()
             if owner is not None and owner.alive:
+                self.readiness.look(owner)
                 self._disturb(owner)
 
     @contextmanager

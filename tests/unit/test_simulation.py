@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from agents.topics import LEDGER, PARTIALS
 from tests.brokers import ROOT
 from tests.simulation import judge
 from tests.simulation.faults import Faults
+from tests.simulation.loop import Loop, Trace
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.world import NAMES, World
 
@@ -114,6 +116,45 @@ def test_a_rollup_that_lags_says_so_and_one_with_nothing_to_do_is_ready(
         assert active.health.ready
 
 
+def test_a_ledger_worker_that_lags_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its polls bring nothing, while the log goes on: what it gave out is of before."""
+
+    async def nothing(_: int) -> list[Fetch]:
+        return []
+
+    with at_rest(tmp_path) as world:
+        apps = [world.apps[world.running[name]] for name in NAMES if name.startswith("ledger")]
+        at_work = [app for app in apps if app.agent.desks]
+        assert at_work
+        assert all(app.health.ready for app in at_work)
+        with monkeypatch.context() as patched:
+            for app in at_work:
+                patched.setattr(app.consumer._thread, "fetch", nothing)
+            world.turn_last_day()
+            world.run_until(world.loop.now + LATE_SECONDS)
+        for app in at_work:
+            assert app.health.conditions["caught_up"] == (
+                False,
+                f"partitions {sorted(app.agent.desks)} are behind the log",
+            )
+        wait(world, -1)
+        assert all(app.health.ready for app in at_work)
+
+
+def test_sets_of_tasks_are_gone_through_in_the_same_order_whatever_else_lies_in_memory() -> None:
+    """By address, an agent that gives up several tasks did it in another order where its modules had just been compiled."""
+
+    def order(objects_between: int) -> list[int]:
+        loop = Loop(Random(1), Trace())
+        futures, kept = [], []
+        for _ in range(20):
+            kept += [object() for _ in range(objects_between)]
+            futures.append(loop.create_future())
+        return [futures.index(one) for one in set(futures)]
+
+    assert order(0) == order(1) == order(7) != sorted(order(0))
+
+
 def test_a_process_that_ends_in_the_middle_leaves_nothing_behind(tmp_path: Path) -> None:
     """The simulation itself: what a dead process would have done on its way out is not done."""
     with at_rest(tmp_path) as world:
@@ -131,3 +172,17 @@ def test_the_text_of_a_fault_stands_in_its_file_once(mutation: Any) -> None:
     source = (ROOT / mutation.file).read_text(encoding="utf-8")
     assert source.count(mutation.text) == 1
     compile(source.replace(mutation.text, mutation.replacement), mutation.file, "exec")
+
+
+def test_a_process_whose_broker_is_silent_does_not_go_on_saying_that_it_is_ready(tmp_path: Path) -> None:
+    """It waits for an answer before it measures again, and figures grow old meanwhile."""
+    with at_rest(tmp_path) as world:
+        processes = [world.running[name] for name in NAMES if name.startswith(("ledger", "rollup"))]
+        ready = [world.apps[one] for one in processes if world.apps[one].health.ready]
+        assert len(ready) == 3
+        world.network.weather.outage_until = world.loop.now + 2 * LATE_SECONDS
+        world.turn_last_day()
+        world.run_until(world.loop.now + LATE_SECONDS + 5.0)
+        assert [app.health.as_json() for app in ready if app.health.ready] == []
+        wait(world, -1)
+        assert judge.findings(world) == []

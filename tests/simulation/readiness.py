@@ -1,0 +1,75 @@
+"""What a process owes those it tells that it is ready: whatever was in the log as it was started is given out.
+
+In: the processes of a world, after each of their callbacks. Out: a defect of the world for each that says so too early. Looked
+at whenever one says it that did not say so before. Called by `tests.simulation.world`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from agents.ledger import LedgerAgent
+from agents.rollup import RollupAgent
+from agents.topics import LEDGER, PARTIALS
+from stream.partials import HeadRecord, decode
+from stream.regions import COUNTRY
+from tests.simulation.loop import Owner
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+class Watch:
+    """Of all processes of a world."""
+
+    def __init__(self, world: World) -> None:
+        """Nothing started."""
+        self._world = world
+        self._owed: dict[Owner, Mapping[int, int]] = {}
+        self._ready: set[Owner] = set()
+        self.seen = 0
+
+    def begin(self, owner: Owner) -> None:
+        """A process is started: what is there now it has to have given out before it is ready."""
+        if owner.name.startswith("ledger"):
+            logs = {number: self._world.broker.log(LEDGER, number) for number in range(self._world.partitions)}
+            self._owed[owner] = {
+                number: max((record.offset + 1 for record in log.committed(0)), default=0)
+                for number, log in logs.items()
+            }
+        elif owner.name.startswith("rollup"):
+            self._owed[owner] = _offsets(self._world.broker.log(PARTIALS).committed(0))
+
+    def look(self, owner: Owner) -> None:
+        """After each callback of a process."""
+        app = self._world.apps.get(owner)
+        if app is None or owner not in self._owed:
+            return
+        if not app.health.ready:
+            self._ready.discard(owner)
+        elif owner not in self._ready:
+            self._ready.add(owner)
+            self.seen += 1
+            given_out, owed = self._given_out(app.agent), self._owed[owner]
+            behind = {number: at for number, at in given_out.items() if at < owed.get(number, 0)}
+            if behind:
+                self._world.defects.append(f"{owner.name} says it is ready at {behind}; as it began there was {owed}")
+
+    def _given_out(self, agent: Any) -> Mapping[int, int]:
+        """Per partition that is its own, how far what it gives out is."""
+        if isinstance(agent, LedgerAgent):
+            # Also behind a transaction of another worker that is still open: its own are committed.
+            entries = self._world.broker.log(PARTIALS).history
+            heads = _offsets(entry.record for entry in entries if entry.state == "committed" and entry.record)
+            # Before the first day there is nothing to give out.
+            return {number: heads.get(number, 0) for number, desk in agent.desks.items() if desk.meta.day is not None}
+        assert isinstance(agent, RollupAgent)
+        country = agent.view.records.get(COUNTRY, {"position": {}})
+        return {number: country["position"].get(str(number), 0) for number in range(self._world.partitions)}
+
+
+def _offsets(records: Iterable[Any]) -> Mapping[int, int]:
+    """Of the newest head of each partition."""
+    heads = [decode(one.key, one.value) for one in records if one.key.startswith(b"head|") and one.value is not None]
+    return {head.partition: head.offset for head in heads if isinstance(head, HeadRecord)}
