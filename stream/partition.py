@@ -99,7 +99,10 @@ class Draft:
         context = Context(self._rules, self._reference, self.book)
         moved: dict[Cell, int] = {}
         for subject, held in self._load(by_person):
-            new = [event for event in _unlike(by_person[subject]) if event not in held]
+            arrived = by_person[subject]
+            # Of many events of one person to look each one up in a list would take hours.
+            known = held if len(arrived) == 1 else set(held)
+            new = [event for event in dict.fromkeys(arrived) if event not in known]
             if not new:
                 continue
             events = [*held, *new]
@@ -315,14 +318,3 @@ NO_PART = Part(Nowhere(), (), [], ())
 def _all_of(hold: Hold) -> list[Event]:
     """Everything held under a subject."""
     return [*hold.own, *(copy.event for copy in hold.copies)]
-
-
-def _unlike(events: Sequence[Event]) -> list[Event]:
-    """The events without exact repeats, in order."""
-    if len(events) == 1:
-        return list(events)
-    kept: list[Event] = []
-    for event in events:
-        if event not in kept:
-            kept.append(event)
-    return kept
