@@ -28,7 +28,6 @@ from mode.supervisors import CrashingSupervisor
 
 from agents import driver
 from agents.driver import Positions, RawSchema, Transport
-from agents.driver_thread import request_seconds_max
 from agents.errors import ConfigurationError
 from agents.health import Health, Web, add_pages
 from agents.logs import configure_logging, describe
@@ -41,7 +40,8 @@ EXIT_REFUSED: Final = 2
 BEAT_SECONDS: Final = 1.0
 TELL_SECONDS_MAX: Final = 1.0
 BEGIN_SECONDS_MAX: Final = 300.0
-"""Faust takes its time limit of requests for that of a beginning too; `driver` uses four fifths, within the poll interval."""
+"""Faust takes its time limit of requests for that of a beginning too; `driver` uses four fifths, within the poll interval.
+Who takes over dozens of partitions reads millions of lists of anomalies; with too little time no worker ever comes up."""
 
 logger = logging.getLogger("lampit")
 
@@ -169,7 +169,7 @@ def create_app(
         broker_heartbeat_interval=float(settings.heartbeat_seconds),
         # A member that does not let go of its batch in this time is left behind; its writes are fenced.
         broker_rebalance_timeout=60.0,
-        broker_request_timeout=BEGIN_SECONDS_MAX if settings.snapshot_url else request_seconds_max(settings),
+        broker_request_timeout=BEGIN_SECONDS_MAX,
         broker_max_poll_interval=300.0,
         broker_max_poll_records=settings.max_poll_records,
         consumer_max_fetch_size=3 * 1024 * 1024,  # some 8,000 events

@@ -2,18 +2,29 @@
 
 aiokafka raises in the middle of a fetch when a batch fails its checksum or has a codec it does not know: what was read before
 it is lost, the position stays, and the worker meets the same batch for ever. `install()` gives aiokafka's fetcher a
-PartitionRecords whose batches turn such an error into ONE UndecodableRecord that covers the batch, and go on behind it.
+PartitionRecords whose batches turn such an error into ONE UndecodableRecord that covers the batch, and go on behind it. So does
+a batch that unpacks to more than BATCH_BYTES_MAX: a topic bounds what is packed, and 8 MiB of zstd can be hundreds of GiB.
 Not in here: what to do about it (intake rejects it; the others end). Caller: agents/driver.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import gzip
+import mmap
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from importlib import import_module
+from io import BytesIO
+from typing import Any, Final, Protocol
 
+import cramjam
 from aiokafka.consumer import fetcher as aiokafka_fetcher
+from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.structs import ConsumerRecord
+
+BATCH_BYTES_MAX: Final = 128 * 1024 * 1024
+"""Of a batch, unpacked: sixteen times what a topic takes packed, more than events shrink to."""
 
 
 class StoredRecord(Protocol):
@@ -140,6 +151,30 @@ class TolerantPartitionRecords(aiokafka_fetcher.PartitionRecords):  # type: igno
         )
 
 
+def _unpacked(codec: Any) -> Callable[[bytes], bytes]:
+    """The bounded decoder of a codec of cramjam."""
+
+    def decode(packed: bytes) -> bytes:
+        # Room that is asked for takes no memory before it is written to.
+        with closing(mmap.mmap(-1, BATCH_BYTES_MAX)) as room:
+            return room[: codec.decompress_into(packed, room)]
+
+    return decode
+
+
+def _unzipped(packed: bytes) -> bytes:
+    with gzip.GzipFile(fileobj=BytesIO(packed)) as file:
+        found = file.read(BATCH_BYTES_MAX + 1)
+    if len(found) > BATCH_BYTES_MAX:
+        raise ValueError("the batch is too large")
+    return found
+
+
 def install() -> None:
-    """Let every consumer of this process read through TolerantPartitionRecords."""
+    """Let every consumer of this process read through TolerantPartitionRecords, and unpack no more than it can bear."""
     aiokafka_fetcher.PartitionRecords = TolerantPartitionRecords
+    batches: Any = import_module(DefaultRecordBatch.__module__)
+    batches.zstd_decode = _unpacked(cramjam.zstd)
+    batches.lz4_decode = _unpacked(cramjam.lz4)
+    batches.gzip_decode = _unzipped
+    # Snappy packs to a twentieth at best: what a topic takes of it can be borne.

@@ -49,6 +49,10 @@ FORWARDS_MAX: Final = 5_000
 LISTS_MAX: Final = 5_000
 """Lists of anomalies in one transaction: a rebuild finds those of everybody, and an opening balance may change as many."""
 
+ANOMALIES_TOLD_MAX: Final = 500
+"""Of one person: with the longest names that intake takes that is 0.8 MB, and a topic takes 1 MiB by default. Who may send can
+repeat an event under new ids for ever; a record too large for the topic would end every worker that tries."""
+
 BARRIER_RECORDS_MAX: Final = 5_000
 """Of closings in one transaction: a rebuild of a store finds those of all days."""
 
@@ -303,14 +307,17 @@ class Desk:
         return Record(LEDGER, self._partition_of(subject), subject.encode(), value)
 
     def _anomalies(self, subject: str, found: Sequence[Anomaly]) -> Record:
-        """The person's present list."""
-        value = {
+        """The person's present list: the first ones, and how many others there are."""
+        present = sorted({(event.source, event.id, kind) for event, kind in found})
+        value: dict[str, object] = {
             "subject": subject,
             "anomalies": [
                 {"event": {"source": source, "id": name}, "kind": kind}
-                for source, name, kind in sorted({(event.source, event.id, kind) for event, kind in found})
+                for source, name, kind in present[:ANOMALIES_TOLD_MAX]
             ],
         }
+        if len(present) > ANOMALIES_TOLD_MAX:
+            value["others"] = len(present) - ANOMALIES_TOLD_MAX
         return Record(ANOMALIES, self._partition_of(subject), subject.encode(), msgspec.json.encode(value))
 
     def on_day(self, day: date) -> list[bytes]:

@@ -2,8 +2,9 @@
 
 A ledger worker keeps its columns by day, the roll-up keeps sums of the present day only. So the roll-up asks every worker
 for its partitions' parts on the day, over HTTP, and adds them up as it adds up the topic.
-In: a day; the heads, which say where each partition's worker listens. Out: `add_route` for the worker, `ask` for the
-roll-up. The lines of an answer are records of `lampit.partials`, each partition's closed by its head: `key TAB value`.
+In: a day; the heads, which say where each partition's worker listens. Out: `add_route` for the worker, `ask` and
+`Kept` for the roll-up. The lines of an answer are records of `lampit.partials`, each partition's closed by its head:
+`key TAB value`.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ import msgspec
 from aiohttp import web
 
 from agents.errors import LampitError
+from agents.view import View
 from stream.partials import HeadRecord, PartialRecord, decode
 from stream.rollup import Rollup
 
 PATH: Final = "/internal/partials"
 ANSWER_SECONDS_MAX: Final = 60.0
+REGIONS_KEPT_MAX: Final = 100_000
+"""Of all days together: a little more than the country has, which take a quarter of a gigabyte."""
 
 Lines = Callable[[date], Awaitable[list[bytes]]]
 """A worker's answer: the lines of all its partitions."""
@@ -51,6 +55,32 @@ class Answer:
                 self.rollup.apply(record.partition, record.region, record.partial())
             else:
                 self.heads[record.partition] = record
+
+
+KnownBy = tuple[tuple[int, int], ...]
+"""Where each partition stood."""
+
+
+class Kept:
+    """The newest answers until something comes: as many as have REGIONS_KEPT_MAX regions together, one at least."""
+
+    def __init__(self) -> None:
+        """None."""
+        self._views: dict[date, View] = {}
+        self._known_by: KnownBy = ()
+
+    def get(self, day: date, known_by: KnownBy) -> View | None:
+        """The figures of a day, if they are still those that would be given now."""
+        return self._views.get(day) if self._known_by == known_by else None
+
+    def add(self, day: date, known_by: KnownBy, view: View) -> None:
+        """Keep an answer."""
+        if self._known_by != known_by:
+            self._views.clear()
+        self._known_by = known_by
+        self._views[day] = view
+        while len(self._views) > 1 and sum(len(kept.records) for kept in self._views.values()) > REGIONS_KEPT_MAX:
+            del self._views[next(iter(self._views))]
 
 
 def add_route(router: web.UrlDispatcher, lines: Lines) -> None:

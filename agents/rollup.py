@@ -27,7 +27,7 @@ from agents.closings import Closings, TakenOver
 from agents.courier import Courier
 from agents.driver import Fetch, Positions, commit, fetches, lag, passed
 from agents.health import is_late
-from agents.other_days import ask
+from agents.other_days import Kept, ask
 from agents.producer import FencedProducer, Record
 from agents.reading import end_offset
 from agents.settings import Settings
@@ -44,8 +44,6 @@ TICK_SECONDS: Final = 0.5
 PAUSE_SECONDS: Final = 0.015
 """As in `agents.ledger`."""
 MEASURE_SECONDS: Final = 1.0
-OTHER_DAYS_KEPT: Final = 4
-"""Days besides the present one whose figures are kept until the count goes on."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -75,7 +73,7 @@ class RollupAgent:
         self._rollup = self._empty()
         periods = self.identity.rules.periods
         self._closings = None if periods is None else Closings(self.settings, self.identity, periods, self.reference)
-        self._other_days: dict[date, tuple[tuple[tuple[int, int], ...], View]] = {}
+        self._other_days = Kept()
         self._batches = Batches(self._rollup)
         self._caught_up_at = caught_up_at
         self._next_offset = 0
@@ -220,17 +218,14 @@ class RollupAgent:
 
     async def _other_day(self, day: date) -> View:
         known_by = tuple(sorted((number, head.offset) for number, head in self._heads.items()))
-        kept = self._other_days.get(day)
-        if kept is None or kept[0] != known_by:
+        view = self._other_days.get(day, known_by)
+        if view is None:
             rollup = self._empty()
             answer = await ask(day, self._heads, self.identity.partitions, rollup)
             view = View()
             view.update(self._stamped(rollup, answer.heads, day))
-            kept = (known_by, view)
-            self._other_days[day] = kept
-            while len(self._other_days) > OTHER_DAYS_KEPT:
-                self._other_days.pop(next(iter(self._other_days)))
-        return kept[1]
+            self._other_days.add(day, known_by, view)
+        return view
 
     def _empty(self) -> Rollup:
         rollup = Rollup(self.identity.rules.stale_after_days, self.reference.places)

@@ -16,12 +16,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from agents import metrics
 from agents.app import App
 from agents.desk import Desk
-from agents.snapshots import Snapshots, Until, remove_folder
+from agents.snapshots import Snapshots, Stopped, Until, remove_folder
 from agents.store import read_meta
 from agents.threads import in_thread
 from stream.snapshot import VERSION, Snapshot, SnapshotFile
@@ -30,6 +30,8 @@ logger = logging.getLogger("lampit.ledger")
 
 LOOK_SECONDS: Final = 1.0
 RETRY_SECONDS_MAX: Final = 60.0
+HANG_SECONDS_MAX: Final = 300.0
+"""Of what is written: an object store takes a file's last pieces, tens of MB, while it is closed, and nothing is heard then."""
 
 
 class Saver:
@@ -53,6 +55,7 @@ class Saver:
         self._path = path
         self._due: dict[int, float] = {}
         self._position: dict[int, int] = {}
+        self._left: asyncio.Future[Any] | None = None
         app.task(self._run)
 
     async def _run(self) -> None:
@@ -67,6 +70,8 @@ class Saver:
     async def _turn(self, partition: int) -> None:
         """Save a partition, or, new here, see when it was saved last."""
         try:
+            if self._left is not None and not self._left.done():  # each of them would take another thread
+                raise Stopped("their place still does not answer")
             if partition not in self._due:
                 await self._look(partition)
             else:
@@ -79,7 +84,7 @@ class Saver:
                 metrics.newest_snapshot(partition, 0, 0)  # as old as can be, for the alert
 
     async def _look(self, partition: int) -> None:
-        newest = await in_thread(lambda: self._snapshots.newest(partition))
+        newest = await in_thread(lambda: self._snapshots.newest(partition), Until(), self._leave)
         self._due[partition] = 0.0
         self._position.pop(partition, None)
         if newest is not None:
@@ -99,7 +104,9 @@ class Saver:
                     self._saved(partition, now, desk.meta.next_offset)
                     return
                 await in_thread(lambda: _checkpoint(desk, checkpoint))
-            snapshot = await in_thread(lambda: self._write(checkpoint, int(now), until), until.stop)
+            snapshot = await in_thread(
+                lambda: self._write(checkpoint, int(now), until), until, self._leave, HANG_SECONDS_MAX
+            )
         finally:
             with suppress(OSError):
                 remove_folder(checkpoint)
@@ -108,6 +115,9 @@ class Saver:
             "partition %d: snapshot at offset %d, %.1f MB", partition, snapshot.next_offset, snapshot.size_bytes / 1e6
         )
         self._saved(partition, now, snapshot.next_offset)
+
+    def _leave(self, thread: asyncio.Future[Any]) -> None:
+        self._left = thread
 
     def _write(self, checkpoint: Path, made_at: int, until: Until) -> Snapshot:
         """Where the checkpoint stands is read from itself: the desk has gone on."""

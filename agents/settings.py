@@ -154,7 +154,8 @@ class Settings(BaseSettings):
         50_000,
         ge=1,
         le=10_000_000,
-        description="offsets that one archive segment covers at most; so many records of each partition wait in memory",
+        description="offsets that one archive segment covers at most, of 256 MiB of records at most; so much of each "
+        "partition waits in memory",
     )
     snapshot_url: str | None = Field(
         None,

@@ -100,7 +100,11 @@ def make_key(private: Path, public: Path) -> str:
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     _write(private, pem, _PRIVATE_MODE)
-    _write(public, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), 0o644)
+    try:
+        _write(public, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), 0o644)
+    except ConfigurationError:  # beside the public key of another one it would be taken for that one's
+        private.unlink()
+        raise
     return _hex(key.public_key())
 
 

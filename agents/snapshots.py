@@ -33,13 +33,14 @@ class Until:
     """How long something may go on: until it is stopped, or until a moment of the monotonic clock.
 
     turn: held by the one that fetches, of all that have to be done by the same moment: time for some is better than too
-    little for all.
+    little for all. looks: how often it was looked at.
     """
 
     def __init__(self, deadline: float = float("inf")) -> None:
         """Not stopped."""
         self._stopped = threading.Event()
         self._deadline = deadline
+        self.looks = 0
         self.turn = asyncio.Lock()
 
     def stop(self) -> None:
@@ -52,7 +53,8 @@ class Until:
         return None if self._deadline == float("inf") else max(0.0, self._deadline - time.monotonic())
 
     def check(self) -> None:
-        """Raises Stopped."""
+        """Raises Stopped. That it is asked says that the work gets on."""
+        self.looks += 1
         if self._stopped.is_set():
             raise Stopped
         if time.monotonic() > self._deadline:

@@ -9,11 +9,10 @@ has applied. Snapshots are held to the same, and before that every byte of them 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from agents import metrics
 from agents.barrier import LedgerIdentity
@@ -24,15 +23,13 @@ from agents.reading import record_at
 from agents.settings import Settings
 from agents.snapshots import Snapshots, Stopped, Until, remove_folder
 from agents.store import FORMAT, Store
+from agents.threads import in_thread
 from agents.topics import LEDGER
 from stream.snapshot import Snapshot, UnfitSnapshot, offset_of
 
 logger = logging.getLogger("lampit.ledger")
 
 Result = TypeVar("Result")
-
-HANG_SECONDS_MAX: Final = 30.0
-"""Between two pieces of a file, when it is looked whether it is wanted any more. A place that takes longer hangs."""
 
 
 class Stores:
@@ -104,27 +101,12 @@ class Stores:
         return None
 
     async def _asked(self, call: Callable[[], Result], until: Until) -> Result:
-        """What the place of the snapshots answers. Raises Stopped where it hangs, as a file server can for hours.
+        """What the place of the snapshots answers. Raises Stopped where it hangs, and it is not asked again then."""
 
-        It is not asked again then: the thread that waits may still come to write where it fetched to.
-        """
-        answer = asyncio.ensure_future(asyncio.to_thread(call))
-        answer.add_done_callback(
-            lambda done: done.cancelled() or done.exception()
-        )  # or it is reported as never retrieved
-        try:
-            await asyncio.wait({answer}, timeout=until.seconds_left)
-        except asyncio.CancelledError:
-            until.stop()
-            raise
-        finally:
-            if not answer.done():
-                await asyncio.wait({answer}, timeout=HANG_SECONDS_MAX)
-            if not answer.done():
-                self.snapshots = None
-        if not answer.done():
-            raise Stopped("their place does not answer")
-        return answer.result()
+        def give_up(_: object) -> None:
+            self.snapshots = None
+
+        return await in_thread(call, until, give_up)
 
     async def _from_snapshots(self, partition: int, until: Until) -> Store | None:
         """The store of the newest snapshot that fits; None where there is none. It takes the place of an empty store."""

@@ -57,8 +57,6 @@ def topics_of(settings: Settings) -> list[Topic]:
     many = settings.partitions
     # Oversized input should come in and be refused with a reason, not be lost at the producer's.
     intake = {"retention.ms": str(30 * DAY_MS), "max.message.bytes": str(RECORD_BYTES_MAX)}
-    # A list is of all anomalies of a person: an event that is sent again and again under new ids makes a long one.
-    anomalies = {"max.message.bytes": str(RECORD_BYTES_MAX)}
     return [
         *(Topic(name, many, "delete", intake) for name in INTAKE_TOPICS),
         Topic(LEDGER, many, "delete", {"retention.ms": "-1", "retention.bytes": "-1"}),
@@ -67,7 +65,7 @@ def topics_of(settings: Settings) -> list[Topic]:
         # Every key is written once and kept; compaction takes out what a crash made a roll-up write again.
         Topic(CLOSINGS, 1, "compact"),
         Topic(REJECTED, 1, "delete", {"retention.ms": str(90 * DAY_MS)}),
-        Topic(ANOMALIES, many, "compact", anomalies),
+        Topic(ANOMALIES, many, "compact"),
         Topic(HEADS, 1, "compact"),
     ]
 

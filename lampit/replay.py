@@ -134,21 +134,25 @@ def _to_file(archive: Archive, wanted: Filter, path: str, rate: float | None) ->
                     os.fsync(file.fileno())
                 temporary.rename(path)
         except Interrupted as interrupted:
-            temporary.unlink(missing_ok=True)
             summary.interrupted, exit_code = True, interrupted.exit_code
     return summary, exit_code
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """A new file; one that could not be written whole goes again: it takes the room on a disk that has none left."""
+    """A new file; one that is not written whole goes again: it takes the room on a disk that has none left.
+
+    What goes wrong with the archive meanwhile is no OSError by then, and told by the archive's name.
+    """
     try:
         with path.open("wb") as file:
             yield file
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):
             path.unlink()
-        raise ConfigurationError(f"{path} cannot be written ({error.strerror}): name another file.") from None
+        if isinstance(error, OSError):
+            raise ConfigurationError(f"{path} cannot be written ({error.strerror}): name another file.") from None
+        raise
 
 
 def _progress(archive: Archive, wanted: Filter) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from schemas.facts import EventName
-from schemas.fields import Output, Subject
+from schemas.fields import Count, Output, Subject
 
 Kind = Literal[
     "already_born",
@@ -39,9 +39,11 @@ class Anomaly(Output):
 
 
 class AnomalyRecord(Output):
-    """All present anomalies of one person, sorted by (source, id, kind). The record's key is the subject."""
+    """The present anomalies of one person, sorted by (source, id, kind). The record's key is the subject."""
 
     subject: Subject
     """Person id."""
     anomalies: list[Anomaly]
-    """Empty: none any more."""
+    """The first 500. Empty: none any more."""
+    others: Count = 0
+    """How many more there are behind these; absent: none. `lampit count` lists them all."""

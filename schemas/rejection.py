@@ -53,7 +53,7 @@ EXPLANATIONS: Final[dict[Reason, str]] = {
     Reason.BIRTH_AFTER_TIME: "A birth is dated after the day it was registered, in the zone of its region.",
     Reason.CONTRADICTORY: "Two fields of the event exclude each other, or a count is negative.",
     Reason.HIDDEN_NIK: "id, source or letter holds 16 digits in a row, which may be a NIK.",
-    Reason.UNKNOWN_CODEC: "The Kafka record batch is compressed in a way that cannot be read.",
+    Reason.UNKNOWN_CODEC: "The Kafka record batch is compressed in a way that cannot be read, or unpacks to more than 128 MiB.",
 }
 """One sentence a reason, for the documentation and the page."""
 

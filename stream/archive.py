@@ -49,6 +49,11 @@ class Keyed(Protocol):
         """As the log has it."""
         ...
 
+    @property
+    def value(self) -> bytes | None:
+        """As the log has it."""
+        ...
+
 
 class Header(msgspec.Struct, frozen=True):
     """The first line of a manifest: what it is of."""
@@ -178,16 +183,23 @@ def read_succession(raw: bytes) -> Succession:
     return found
 
 
+SEGMENT_BYTES_MAX: Final = 256 * 1024 * 1024
+"""Of values. A column of a segment cannot hold 2 GiB; and all of it is in memory, several times over, while it is written."""
+
+
 class Cutter:
     """Where the segments of one partition end: a function of its records and their offsets, however they come in.
 
-    At multiples of `segment_records` always. In the ledger behind every record that turns the business day. In the closings
-    before those of another known day, so that those of one day are in segments of their own.
+    At multiples of `segment_records` always, and before a record with which the values would be more than `segment_bytes`.
+    In the ledger behind every record that turns the business day. In the closings before those of another known day, so that
+    those of one day are in segments of their own.
     """
 
-    def __init__(self, topic: str, segment_records: int, first: int) -> None:
+    def __init__(self, topic: str, segment_records: int, first: int, segment_bytes: int = SEGMENT_BYTES_MAX) -> None:
         """`first`: where the open segment begins."""
         self._segment_records = segment_records
+        self._segment_bytes = segment_bytes
+        self._bytes = 0
         self._first = first
         self._is_ledger = topic == LEDGER
         self._known_day: bytes | None = None
@@ -195,18 +207,17 @@ class Cutter:
     def ends(self, records: Sequence[Keyed], next_offset: int) -> list[int]:
         """The last offsets of the segments that are complete once everything before `next_offset` is known."""
         ends: list[int] = []
-        if self._is_ledger:
-            for record in records:
-                if record.key in SEAL_KEYS:
-                    self._full(record.offset, ends)
-                    self._end(record.offset, ends)
-        else:
-            for record in records:
-                self._full(record.offset, ends)
-                known_day = (record.key or b"").rpartition(b"|")[2]
-                if self._known_day not in (None, known_day):
-                    self._end(record.offset - 1, ends)
-                self._known_day = known_day
+        for record in records:
+            self._full(record.offset, ends)
+            size = len(record.value or b"")
+            known_day = None if self._is_ledger else (record.key or b"").rpartition(b"|")[2]
+            is_another_day = self._known_day is not None and self._known_day != known_day
+            if is_another_day or (self._bytes and self._bytes + size > self._segment_bytes):
+                self._end(record.offset - 1, ends)
+            self._bytes += size
+            self._known_day = known_day
+            if self._is_ledger and record.key in SEAL_KEYS:
+                self._end(record.offset, ends)
         self._full(next_offset, ends)
         return ends
 
@@ -217,7 +228,7 @@ class Cutter:
 
     def _end(self, last: int, ends: list[int]) -> None:
         ends.append(last)
-        self._first, self._known_day = last + 1, None
+        self._first, self._known_day, self._bytes = last + 1, None, 0
 
 
 def boundary(offset: int, segment_records: int) -> int:

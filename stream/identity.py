@@ -18,13 +18,8 @@ def persons(events: Mapping[str, Sequence[Event]], changed: Iterable[str]) -> di
     events: accepted events by pseudonym. changed: the pseudonyms under which a nik_change was sent; one that lost a
     conflict of its own NIK joins nobody.
     """
-    group: dict[str, set[str]] = {}
-    for subject in changed:
-        for change in without_conflicts(events[subject]):
-            if isinstance(change, NikChange):
-                together = group.get(subject, {subject}) | group.get(change.new_subject, {change.new_subject})
-                group.update(dict.fromkeys(together, together))
-    return {min(together): tuple(sorted(one for one in together if one in events)) for together in group.values()}
+    together = _together((subject, change) for subject in changed for change in without_conflicts(events[subject]))
+    return {min(group): tuple(sorted(one for one in group if one in events)) for group in together}
 
 
 def families(events: Mapping[str, Sequence[Event]], changed: Iterable[str]) -> list[Mapping[str, Sequence[Event]]]:
@@ -32,17 +27,29 @@ def families(events: Mapping[str, Sequence[Event]], changed: Iterable[str]) -> l
 
     events: accepted events by pseudonym. changed: the pseudonyms under which a nik_change was sent.
     """
-    together = {subject: [subject] for subject in changed}
-    for subject in changed:
-        for event in events[subject]:
-            if isinstance(event, NikChange):
-                mine, others = together[subject], together.get(event.new_subject, [event.new_subject])
-                if mine is not others:
-                    mine += others
-                    together.update(dict.fromkeys(others, mine))
-    joined = {id(members): members for members in together.values()}.values()
-    alone = [{subject: of_subject} for subject, of_subject in events.items() if subject not in together]
-    return [*alone, *({one: events[one] for one in sorted(members) if one in events} for members in joined)]
+    together = _together((subject, event) for subject in changed for event in events[subject])
+    joined = {subject for group in together for subject in group}
+    alone = [{subject: of_subject} for subject, of_subject in events.items() if subject not in joined]
+    return [*alone, *({one: events[one] for one in sorted(group) if one in events} for group in together)]
+
+
+def _together(sent: Iterable[tuple[str, Event]]) -> list[list[str]]:
+    """The pseudonyms that changes of NIK join, from events by the pseudonym they were sent under.
+
+    The smaller of two groups goes over to the larger one: anybody can send changes that join any number.
+    """
+    group: dict[str, list[str]] = {}
+    for subject, event in sent:
+        if isinstance(event, NikChange):
+            smaller = group.setdefault(subject, [subject])
+            larger = group.setdefault(event.new_subject, [event.new_subject])
+            if smaller is larger:
+                continue
+            if len(smaller) > len(larger):
+                smaller, larger = larger, smaller
+            larger += smaller
+            group.update(dict.fromkeys(smaller, larger))
+    return list({id(members): members for members in group.values()}.values())
 
 
 def split(groups: Mapping[str, Sequence[Event]]) -> list[Mapping[str, Sequence[Event]]]:

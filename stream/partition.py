@@ -99,7 +99,7 @@ class Draft:
         context = Context(self._rules, self._reference, self.book)
         moved: dict[Cell, int] = {}
         for subject, held in self._load(by_person):
-            new = [event for event in _unlike(by_person[subject]) if event not in held]
+            new = _news(by_person[subject], held)
             if not new:
                 continue
             events = [*held, *new]
@@ -323,12 +323,9 @@ def _all_of(hold: Hold) -> list[Event]:
     return [*hold.own, *(copy.event for copy in hold.copies)]
 
 
-def _unlike(events: Sequence[Event]) -> list[Event]:
-    """The events without exact repeats, in order."""
-    if len(events) == 1:
-        return list(events)
-    kept: list[Event] = []
-    for event in events:
-        if event not in kept:
-            kept.append(event)
-    return kept
+def _news(arrived: list[Event], held: Sequence[Event]) -> list[Event]:
+    """What is not held, without repeats, in order."""
+    if len(arrived) == 1:
+        return [] if arrived[0] in held else arrived
+    known = set(held)  # to look each of many up in a list would take hours
+    return [event for event in dict.fromkeys(arrived) if event not in known]

@@ -79,47 +79,53 @@ def _precedence(event: Event) -> tuple[int, bytes, str]:
 def _effective(
     cancellations: Sequence[Cancellation], accepted: dict[tuple[str, str], Event]
 ) -> tuple[list[Cancellation], list[Anomaly]]:
-    """The cancellations that have effect: not in a cycle, with a target, and not cancelled by one that has effect."""
+    """The cancellations that have effect: not in a cycle, with a target, and not cancelled by one that has effect.
+
+    In time that grows as their number does: anybody can send chains of any length.
+    """
     by_name = {(event.source, event.id): event for event in cancellations}
+    cyclic = _on_cycles(by_name)
     anomalies: list[Anomaly] = []
-    pointing: dict[tuple[str, str], list[Cancellation]] = {}
-    for event in cancellations:
-        target = accepted.get((event.target_source, event.target_id))
-        if _on_cycle(event, by_name):
+    aimed: dict[tuple[str, str], Cancellation] = {}
+    undecided: dict[tuple[str, str], int] = {}
+    for name, event in by_name.items():
+        target_name = (event.target_source, event.target_id)
+        target = accepted.get(target_name)
+        if name in cyclic:
             anomalies.append((event, "cancellation_cycle"))
         elif target is None or isinstance(target, NikChange):
             anomalies.append((event, "cancels_nothing"))
-            pointing.setdefault(("", ""), []).append(event)
         else:
-            pointing.setdefault((event.target_source, event.target_id), []).append(event)
-    effect: dict[tuple[str, str], bool] = {}
+            aimed[name] = event
+            undecided[target_name] = undecided.get(target_name, 0) + 1
+    # Whether one has effect is known once that is known of all that cancel it: from the far ends of the chains on.
+    ready = [name for name in aimed if name not in undecided]
+    cancelled: set[tuple[str, str]] = set()
     effective: list[Cancellation] = []
-    # Nobody on a chain can be asked before those who cancel them: walk each chain from its far end.
-    for event in cancellations:
-        chain = [event]
-        while chain:
-            name = (chain[-1].source, chain[-1].id)
-            waiting = [other for other in pointing.get(name, ()) if (other.source, other.id) not in effect]
-            if waiting:
-                chain.append(waiting[0])
-                continue
-            chain.pop()
-            effect[name] = not any(effect[other.source, other.id] for other in pointing.get(name, ()))
-    for name, others in pointing.items():
-        if name != ("", ""):
-            effective += [other for other in others if effect[other.source, other.id]]
+    while ready:
+        name = ready.pop()
+        event = aimed[name]
+        target_name = (event.target_source, event.target_id)
+        if name not in cancelled:
+            effective.append(event)
+            cancelled.add(target_name)
+        undecided[target_name] -= 1
+        if undecided[target_name] == 0 and target_name in aimed:
+            ready.append(target_name)
     return effective, anomalies
 
 
-def _on_cycle(event: Cancellation, by_name: dict[tuple[str, str], Cancellation]) -> bool:
-    seen: set[tuple[str, str]] = set()
-    current: Cancellation | None = event
-    while current is not None:
-        name = (current.target_source, current.target_id)
-        if name == (event.source, event.id):
-            return True
-        if name in seen:
-            return False
-        seen.add(name)
-        current = by_name.get(name)
-    return False
+def _on_cycles(by_name: dict[tuple[str, str], Cancellation]) -> set[tuple[str, str]]:
+    """The names of those that cancel each other in a circle: each has one target, so that every walk ends or comes round."""
+    found: set[tuple[str, str]] = set()
+    walked: dict[tuple[str, str], tuple[str, str]] = {}
+    for start in by_name:
+        name = start
+        while name in by_name and name not in walked:
+            walked[name] = start
+            name = (by_name[name].target_source, by_name[name].target_id)
+        # Where this very walk has been before it comes round; one that an earlier walk has been to is known.
+        while walked.get(name) == start and name not in found:
+            found.add(name)
+            name = (by_name[name].target_source, by_name[name].target_id)
+    return found

@@ -211,8 +211,8 @@ MUTATIONS: Final = (
     Mutation(
         "a cancelled cancellation has effect",
         "stream/standing.py",
-        "effect[name] = not any(effect[other.source, other.id] for other in pointing.get(name, ()))",
-        "effect[name] = True",
+        "        if name not in cancelled:\n            effective",
+        "        if name:\n            effective",
     ),
     Mutation(
         "of two contents the last stands",
@@ -229,8 +229,8 @@ MUTATIONS: Final = (
     Mutation(
         "a second NIK is another person",
         "stream/identity.py",
-        "together = group.get(subject, {subject}) | group.get(change.new_subject, {change.new_subject})",
-        "together = group.get(subject, {subject})",
+        "for subject in changed for change in without_conflicts(events[subject]))",
+        "for subject in () for change in without_conflicts(events[subject]))",
     ),
     # Opening balances
     Mutation(

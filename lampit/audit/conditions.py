@@ -11,11 +11,15 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 from lampit import reference
 from stream.explanation import Question
 from stream.regions import COUNTRY, TRANSIT, within
 from stream.rules import Rules
+
+MONTHS_MAX: Final = 1_200
+"""Looked for by their names. Of more, looking at everything is quicker: the condition alone would take gigabytes."""
 
 
 def text(value: str | Path) -> str:
@@ -70,13 +74,13 @@ def here(region: str) -> str:
 
 def turns(question: Question, rules: Rules | None) -> str:
     """SQL: an event by which somebody may count otherwise in the second state than in the first."""
-    first, last = date.fromordinal(question.begin + 1), date.fromordinal(question.end)
     found = ["false"]
     if question.begin < question.end:
+        first, last = date.fromordinal(question.begin + 1), date.fromordinal(question.end)
         found.append(f"occurred_on BETWEEN DATE '{first}' AND DATE '{last}'")
-        born = (_years_before(first, 17) - timedelta(days=2), _years_before(last, 17) + timedelta(days=1))
+        born = (_days_before(_years_before(first, 17), 2), _years_before(last, 17) + timedelta(days=1))
         found.append(f"occurred_on BETWEEN DATE '{born[0]}' AND DATE '{born[1]}' AND type = 'lampit.birth.v1'")
-        found += [_says(*born), _says(first - timedelta(days=1), last)]
+        found += [_says(*born), _says(_days_before(first, 1), last)]
         if rules is not None and rules.transit_expiry_days is not None:
             left = [_days_before(day, rules.transit_expiry_days) for day in (first, last)]
             found.append(f"occurred_on BETWEEN DATE '{left[0]}' AND DATE '{left[1]}' AND type = 'lampit.move_out.v1'")
@@ -86,8 +90,10 @@ def turns(question: Question, rules: Rules | None) -> str:
 
 
 def _says(first: date, last: date) -> str:
-    """SQL: the person data name a day of these months; most events name no day of the years, which is soon seen."""
+    """SQL: the person data may name a day of these months; most events name no day of the years, which is soon seen."""
     months = sorted(_months(first, last))
+    if len(months) > MONTHS_MAX:
+        return "true"
     years = " OR ".join(f"contains(extra, {text(chr(34) + year)})" for year in sorted({month[:5] for month in months}))
     return f"({years}) AND (" + " OR ".join(f"contains(extra, {text(chr(34) + month)})" for month in months) + ")"
 

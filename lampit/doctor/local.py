@@ -12,14 +12,16 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from agents.barrier import LedgerIdentity, rules_of
 from agents.damage import is_damaged
@@ -35,6 +37,7 @@ from lampit import reference
 from lampit.doctor.cluster import Log
 from lampit.doctor.findings import Finding, ok, problem, refused, warning
 from stream.ledger import Genesis
+from stream.snapshot import Snapshot
 
 GIB: Final = 1 << 30
 FREE_WARNING_BYTES: Final = 5 * GIB
@@ -45,6 +48,8 @@ SNAPSHOT_BEHIND_MAX: Final = 10
 """Offsets: days turn and transactions end where nothing else happens. A snapshot that lacks no more is as good as new."""
 CLOCK_SECONDS_MAX: Final = 5.0
 ANSWER_SECONDS_MAX: Final = 5.0
+PLACE_SECONDS_MAX: Final = 60.0
+"""Of all that is asked of an archive or of snapshots."""
 _AS_THE_WORKER: Final = "ask again as the user that the ledger worker runs as"
 _LOST: Final = "find out what became of the log: it was made anew, or cut off"
 _REBUILT: Final = "nothing, if that was meant: the worker sets the store aside and rebuilds it from the log"
@@ -164,19 +169,49 @@ def _ends(settings: Settings, log: Log, held: Mapping[int, int]) -> Mapping[int,
     return {**log.ends, **{number: asyncio.run(end_offset(settings, LEDGER, number)) for number in ahead}}
 
 
+Result = TypeVar("Result")
+
+
+def _in_time(call: Callable[[], Result]) -> Result:
+    """What a place answers; TimeoutError where it hangs, as a dead file server can for hours.
+
+    By a thread that the command does not wait for when it ends either.
+    """
+    answer: Future[Result] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(call())
+        except Exception as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    return answer.result(PLACE_SECONDS_MAX)
+
+
+def _hangs(check: str, setting: str) -> Finding:
+    saw = f"{setting} does not answer within {PLACE_SECONDS_MAX:.0f} s"
+    return problem(check, saw, "see that its server runs and is reached from here")
+
+
 def _archive(settings: Settings, log: Log | None) -> Finding:
     """The archive's heads against the log."""
     from lampit.audit.archive import Archive, NoArchive
 
     check = "archive"
-    try:
+
+    def look() -> tuple[dict[int, int], set[str]]:
         archive = Archive.open(settings.archive_url or "", called="LAMPIT_ARCHIVE_URL")
-        held = archive.next_offsets()
-        of = {archive.header(number).ledger_id for number in archive.partitions()}
+        return archive.next_offsets(), {archive.header(number).ledger_id for number in archive.partitions()}
+
+    try:
+        held, of = _in_time(look)
     except LampitError as error:
         if isinstance(error, NoArchive) and log is not None and not any(log.ends.values()):
             return warning(check, "there is none yet", "start Lampit: the archive worker begins it")
         return refused(check, str(error))
+    except TimeoutError:
+        return _hangs(check, "LAMPIT_ARCHIVE_URL")
     except Exception as error:  # an object store's own
         return problem(
             check, f"LAMPIT_ARCHIVE_URL cannot be read ({type(error).__name__})", "check its address and rights"
@@ -208,11 +243,18 @@ def _snapshots(settings: Settings, url: str, log: Log | None) -> Finding:
     check = "snapshots"
     if log is None or log.genesis is None:
         return ok(check, "the log is not known, so they are held against nothing")
+    ledger_id, partitions = log.genesis.ledger_id, list(log.ends)
+
+    def look() -> dict[int, Snapshot | None]:
+        snapshots = Snapshots(url, ledger_id)
+        return {partition: snapshots.newest(partition) for partition in partitions}
+
     try:
-        snapshots = Snapshots(url, log.genesis.ledger_id)
-        newest = {partition: snapshots.newest(partition) for partition in log.ends}
+        newest = _in_time(look)
     except LampitError as error:
         return refused(check, str(error))
+    except TimeoutError:
+        return _hangs(check, "LAMPIT_SNAPSHOT_URL")
     except (OSError, ValueError) as error:
         saw = f"LAMPIT_SNAPSHOT_URL cannot be read ({type(error).__name__})"
         return problem(check, saw, "check its address and rights")

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable
 
 import aiokafka
+import pytest
 from aiokafka.errors import KafkaError
 from aiokafka.record.util import calc_crc32c_py
 from aiokafka.structs import ConsumerRecord
@@ -19,6 +20,7 @@ from tests.brokers import Broker
 
 ATTRIBUTES, CRC, RECORDS = slice(21, 23), slice(17, 21), slice(61, None)
 LZ4 = 3
+UNPACKED_BYTES_MAX = 2**20
 
 
 def wrong_checksum(batch: bytearray) -> None:
@@ -80,3 +82,38 @@ def test_a_batch_nobody_can_read_is_one_record_and_the_next_ones_follow(broker: 
         assert stored == [True] * 4
         assert spoiled == [(5, 10, "the checksum does not match"), (10, 15, "DecompressionError")]
     assert [record.value for record in records if type(record) is ConsumerRecord] == [b"%d" % n for n in range(5)] * 2
+
+
+@pytest.mark.parametrize("codec", ["zstd", "lz4", "gzip"])
+def test_a_small_batch_that_unpacks_to_very_much_is_not_unpacked(
+    kafka: Broker, codec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker without that much memory would be killed, started again, and killed at the same place."""
+    monkeypatch.setattr(decoding, "BATCH_BYTES_MAX", UNPACKED_BYTES_MAX)
+    decoding.install()
+    settings = load_settings(bootstrap_servers=kafka.bootstrap_servers)
+    ensure_topics(settings, [Topic(codec, 1, "delete")])
+
+    async def use() -> list[ConsumerRecord]:
+        async with aiokafka.AIOKafkaProducer(
+            bootstrap_servers=kafka.bootstrap_servers,
+            compression_type=codec,
+            max_batch_size=2 * UNPACKED_BYTES_MAX,
+        ) as producer:
+            for value in (bytes(UNPACKED_BYTES_MAX), b"behind it"):
+                batch = producer.create_batch()
+                batch.append(key=None, value=value, timestamp=None)
+                await (await producer.send_batch(batch, codec, partition=0))
+        records: list[ConsumerRecord] = []
+        async with aiokafka.AIOKafkaConsumer(
+            codec, bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest"
+        ) as consumer:
+            while len(records) < 2:
+                for rows in (await consumer.getmany(timeout_ms=200)).values():
+                    records.extend(rows)
+        return records
+
+    large, behind = asyncio.run(use())
+    assert isinstance(large, UndecodableRecord)
+    assert (large.offset, large.next_offset) == (0, 1)
+    assert behind.value == b"behind it"

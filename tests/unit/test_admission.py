@@ -292,3 +292,15 @@ def test_types_of_events_are_what_they_seem() -> None:
 
 def test_the_key_is_in_nothing() -> None:
     assert KEY.decode() not in repr(PSEUDONYMISE)
+
+
+def test_the_record_of_the_largest_refusal_is_taken_by_its_topic() -> None:
+    """Masking can make a payload longer: a digit becomes a word in quotes, and those are escaped in the record."""
+    row = f"[{','.join('1' * 40)}]"
+    square = f"[{','.join([row] * 40)}]"
+    payload = f'{{"specversion":"1.0","type":"lampit.register.v1","data":{{"turning_17":[{",".join([square] * 19)}]}}}}'
+    assert admission.PAYLOAD_BYTES_MAX * 0.9 < len(payload) <= admission.PAYLOAD_BYTES_MAX
+    refused = admit(payload.encode(), PSEUDONYMISE)
+    assert isinstance(refused, Refusal)
+    assert refused.payload is not None
+    assert len(json.dumps(refused.payload, ensure_ascii=False).encode()) < 2**20 / 2

@@ -17,9 +17,9 @@ from agents.archive_tree import SegmentChanged, TreeBooks
 from agents.archive_writer import PartitionWriter
 from agents.errors import ConfigurationError, Fenced
 from agents.signing import is_signed
-from agents.topics import LEDGER
+from agents.topics import CLOSINGS, LEDGER
 from lampit.audit.archive import Archive, Filter
-from stream.archive import Header, boundary, file_name, range_of, statement
+from stream.archive import Cutter, Header, boundary, file_name, range_of, statement
 from stream.archive_tree import NO_RECORD, head, leaves, read_tree, record_leaf, write_tree
 from stream.ledger import LedgerRecord as AcceptedRecord
 from stream.ledger import decode_record
@@ -350,3 +350,18 @@ def test_closings_of_one_day_are_in_segments_of_their_own_however_they_come(tmp_
     end = archive.next_offsets()[0]
     assert archived(archive) == [(0, record) for record in log if record.offset < end]
     assert end > log[-40].offset
+
+
+@pytest.mark.parametrize("topic", [LEDGER, CLOSINGS])
+@pytest.mark.parametrize("fetch", [1, 3, 100])
+def test_a_segment_ends_before_it_has_too_many_bytes(topic: str, fetch: int) -> None:
+    """A column of Arrow ends at 2 GiB. One record is taken whatever its size, and fetches make no difference."""
+    sizes = [4, 4, 4, 11, 1, 9, 0, 1]
+    records = [LogRecord(2 * number, 0, b"16|2019-03|2019-03-28", b"x" * size) for number, size in enumerate(sizes)]
+    cutter = Cutter(topic, 100, 0, segment_bytes=10)
+    ends: list[int] = []
+    for begin in range(0, len(records), fetch):
+        some = records[begin : begin + fetch]
+        ends += cutter.ends(some, some[-1].offset + 1)
+    assert ends == [3, 5, 7, 13]
+    assert cutter.ends([], 100) == [99]

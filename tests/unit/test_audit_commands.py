@@ -140,6 +140,17 @@ def test_nothing_moves_between_the_same_states() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [("0001-01-01", "9999-12-31"), ("0001-01-01", "2019-03-28"), ("9999-12-31", "9999-12-31")],
+)
+def test_an_index_answers_for_the_first_and_the_last_day_there_are(begin: str, end: str, tmp_path: Path) -> None:
+    index = tmp_path / "index.duckdb"
+    audit("index", EXAMPLE_ARCHIVE, index)
+    of_index, of_records = (explained("16.05", "--from", begin, "--to", end, source) for source in (index, LEDGER))
+    assert of_index == of_records
+
+
 def test_a_person_alone() -> None:
     said = explained("ID", *FEBRUARY[:4], "--known-from", "2019-01-01", "--person", PERSON, LEDGER)
     assert {cause["subject"] for cause in said["causes"]} == {PERSON}

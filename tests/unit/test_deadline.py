@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agents.app import EXIT_FAILED
+from agents.app import BEGIN_SECONDS_MAX, EXIT_FAILED, create_app
+from agents.settings import Settings
 from tests.brokers import ROOT
 
 BATCH_SECONDS = 20.0
@@ -54,3 +55,10 @@ def test_the_deadline_begins_with_the_signal(tmp_path: Path, held_up_by: str, nu
         worker.send_signal(number)
         assert worker.wait(2 * BATCH_SECONDS) == EXIT_FAILED
         assert time.monotonic() - began < BATCH_SECONDS / 2
+
+
+@pytest.mark.parametrize("snapshot_url", [None, "snapshots"])
+def test_a_takeover_has_as_long_with_snapshots_as_without(snapshot_url: str | None, tmp_path: Path) -> None:
+    """Either way it reads the lists of anomalies: 64 partitions of 40,000 people each take 24 s beside a broker."""
+    app = create_app("ledger", Settings(data_dir=tmp_path, snapshot_url=snapshot_url))
+    assert app.conf.broker_request_timeout == BEGIN_SECONDS_MAX

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from agents import rollup
+from agents import other_days, rollup
 from agents.barrier import LedgerIdentity
-from agents.other_days import Answer
+from agents.other_days import Answer, Kept
 from agents.settings import Settings
+from agents.view import View
 from lampit import reference
 from stream.partials import HeadRecord
 from stream.rollup import Rollup
@@ -47,3 +48,23 @@ def test_answers_are_made_one_at_a_time_and_each_once(tmp_path: Path, monkeypatc
     assert under_way == [0, 1]
     assert asked == sorted(set(days))
     assert views[0] is views[1] is views[3] and views[2] is views[4]
+
+
+def of_regions(count: int) -> View:
+    """Figures of so many regions."""
+    view = View()
+    view.update({"region": f"16.05.02.{number:04}"} for number in range(count))
+    return view
+
+
+def test_what_is_kept_of_other_days_is_bounded_by_its_regions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(other_days, "REGIONS_KEPT_MAX", 10)
+    kept, at, days = Kept(), ((0, 1),), [date(2020, 1, number) for number in range(1, 8)]
+    for day in days:
+        kept.add(day, at, of_regions(3))
+    assert [kept.get(day, at) is not None for day in days] == [False] * 4 + [True] * 3
+    kept.add(days[0], at, of_regions(11))  # one at least: who has just asked gets it
+    assert [kept.get(day, at) is not None for day in days] == [True] + [False] * 6
+    assert kept.get(days[0], ((0, 2),)) is None  # something has come since
+    kept.add(days[1], ((0, 2),), of_regions(3))
+    assert kept.get(days[0], at) is None

@@ -47,6 +47,21 @@ def test_a_file_that_cannot_be_written_whole_is_told_and_goes_again(folder: Path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("there", "reason"), [(False, "the segment is missing"), (True, "Is a directory")])
+def test_an_archive_that_cannot_be_read_whole_is_told_and_no_part_is_left(
+    there: bool, reason: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "archive", ledger(300, 1, 4), 60)
+    last = max((tmp_path / "archive").rglob("*.parquet"))
+    last.unlink()
+    if there:
+        last.mkdir()
+    result = replayed(tmp_path / "archive", "--output", tmp_path / "all.jsonl")
+    assert result.exit_code != 0
+    assert reason in result.output and last.name in result.output and "all.jsonl" not in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["archive"]
+
+
 def test_standard_output_holds_nothing_but_records(folder: Path) -> None:
     result = replayed(folder, "--partition", "1", "--output", "-")
     expected = [record.value for record in Archive.open(str(folder)).records(Filter(partitions={1}))]

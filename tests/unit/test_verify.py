@@ -263,6 +263,16 @@ def test_wrong_usage_is_2(tmp_path: Path, folder: Path) -> None:
     assert again.exit_code == 2 and "exists" in again.output
 
 
+def test_no_private_key_is_left_where_its_public_key_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "a.key.pub").write_text("of another key")
+    refused = CliRunner().invoke(lampit, ["audit", "keygen", str(tmp_path / "a.key")])
+    assert (refused.exit_code, refused.output) == (
+        2,
+        f"{tmp_path / 'a.key.pub'} exists: name another file, or remove it first.\n",
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["a.key.pub"]
+
+
 @pytest.mark.parametrize("command", [("verify", "--archive"), ("coverage", "--as-of", "2019-03-22")])
 def test_a_store_that_does_not_answer_is_no_finding(command: tuple[str, ...]) -> None:
     """Exit code 1 would say that the archive is not in order. What is secret in the URL is not told."""
