@@ -23,12 +23,13 @@ from typing import Final
 import msgspec
 from aiokafka.structs import ConsumerRecord
 
+from agents import anomaly_lists
 from agents.barrier import DAY_AHEAD_MAX, LedgerIdentity, wib_day
 from agents.driver import Fetch
 from agents.errors import ConfigurationError
 from agents.producer import FencedProducer, Record
 from agents.store import FORMAT, BarrierRecord, Meta, Store
-from agents.topics import ANOMALIES, LEDGER, PARTIALS
+from agents.topics import LEDGER, PARTIALS
 from agents.turns import at_once
 from stream import closing_parts, partials
 from stream.calendar import iso_day
@@ -48,10 +49,6 @@ FORWARDS_MAX: Final = 5_000
 
 LISTS_MAX: Final = 5_000
 """Lists of anomalies in one transaction: a rebuild finds those of everybody, and an opening balance may change as many."""
-
-ANOMALIES_TOLD_MAX: Final = 500
-"""Of one person: with the longest names that intake takes that is 0.8 MB, and a topic takes 1 MiB by default. Who may send can
-repeat an event under new ids for ever; a record too large for the topic would end every worker that tries."""
 
 BARRIER_RECORDS_MAX: Final = 5_000
 """Of closings in one transaction: a rebuild of a store finds those of all days."""
@@ -290,7 +287,9 @@ class Desk:
         for subject, found in sorted(subjects.items()):
             # What waited in the store, and all of several NIKs, is folded again.
             lists = draft.lists(subject) if found is None else {subject: found}
-            records += [self._anomalies(name, of_name) for name, of_name in sorted(lists.items())]
+            records += [
+                anomaly_lists.record(name, of_name, self._partition_of(name)) for name, of_name in sorted(lists.items())
+            ]
         head = partials.encode_head(partials.HeadRecord(*stamp, self.worker))
         records.append(Record(PARTIALS, 0, partials.head_key(self.partition), head))
         await self.producer.publish(records)
@@ -305,20 +304,6 @@ class Desk:
         subject, copy = forward.to, forward.copy
         value = encode_record(subject, copy.event, int(time.time() * 1_000_000), copy.sent_under)
         return Record(LEDGER, self._partition_of(subject), subject.encode(), value)
-
-    def _anomalies(self, subject: str, found: Sequence[Anomaly]) -> Record:
-        """The person's present list: the first ones, and how many others there are."""
-        present = sorted({(event.source, event.id, kind) for event, kind in found})
-        value: dict[str, object] = {
-            "subject": subject,
-            "anomalies": [
-                {"event": {"source": source, "id": name}, "kind": kind}
-                for source, name, kind in present[:ANOMALIES_TOLD_MAX]
-            ],
-        }
-        if len(present) > ANOMALIES_TOLD_MAX:
-            value["others"] = len(present) - ANOMALIES_TOLD_MAX
-        return Record(ANOMALIES, self._partition_of(subject), subject.encode(), msgspec.json.encode(value))
 
     def on_day(self, day: date) -> list[bytes]:
         """Its parts of every region on any day, and the head: lines of `agents.other_days`; none before the first day.

@@ -216,7 +216,12 @@ def _archive(settings: Settings, log: Log | None) -> Finding:
         return problem(
             check, f"LAMPIT_ARCHIVE_URL cannot be read ({type(error).__name__})", "check its address and rights"
         )
-    saw = f"{sum(held.values()):,} offsets in {len(held)} partitions"
+    return _held(held, of, settings, log)
+
+
+def _held(held: Mapping[int, int], of: set[str], settings: Settings, log: Log | None) -> Finding:
+    """Whether the archive is of this ledger, and how far behind it. held: its next offsets; of: the ledgers it names."""
+    check, saw = "archive", f"{sum(held.values()):,} offsets in {len(held)} partitions"
     if log is None or log.genesis is None:
         return ok(check, f"{saw}; the log is not known, so it is held against nothing")
     if of != {log.genesis.ledger_id}:
