@@ -154,8 +154,7 @@ class Settings(BaseSettings):
         50_000,
         ge=1,
         le=10_000_000,
-        description="offsets that one archive segment covers at most, of 256 MiB of records at most; so much of each "
-        "partition waits in memory",
+        description="offsets, or 256 MiB, that one archive segment covers; of each partition so much waits in memory",
     )
     snapshot_url: str | None = Field(
         None,

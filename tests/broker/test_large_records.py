@@ -13,7 +13,7 @@ import pytest
 from faust.types import TP
 
 from agents.barrier import day_record, ensure_ledger
-from agents.desk import ANOMALIES_TOLD_MAX
+from agents.anomaly_lists import ANOMALIES_TOLD_MAX
 from agents.driver import Fetch
 from agents.ledger import LedgerAgent
 from agents.producer import Producer, Record

@@ -92,7 +92,8 @@ def test_what_faust_does_by_itself_is_switched_off_and_its_buffers_are_small(tmp
     assert not conf.reply_create_topic
     assert not conf.stream_publish_on_commit
     assert conf.processing_guarantee.value == "at_least_once"
-    assert conf.broker_max_poll_interval > conf.broker_request_timeout
+    # A takeover, which may last four fifths of the latter, is over before the group gives the member up.
+    assert conf.broker_max_poll_interval > 0.8 * conf.broker_request_timeout
 
 
 def test_the_consumer_fetches_so_many_bytes_ahead_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
