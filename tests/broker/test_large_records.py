@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from agents.barrier import day_record, ensure_ledger
 from agents.anomaly_lists import ANOMALIES_TOLD_MAX
+from agents.barrier import day_record, ensure_ledger
 from agents.driver import Fetch
 from agents.ledger import LedgerAgent
 from agents.producer import Producer, Record

@@ -59,9 +59,15 @@ class Watch:
     def _given_out(self, agent: Any) -> Mapping[int, int]:
         """Per partition that is its own, how far what it gives out is."""
         if isinstance(agent, LedgerAgent):
-            # Also behind a transaction of another worker that is still open: its own are committed.
-            entries = self._world.broker.log(PARTIALS).history
-            heads = _offsets(entry.record for entry in entries if entry.state == "committed" and entry.record)
+            # Also behind a transaction of another worker that is still open: its own are committed, or markers are under way.
+            broker = self._world.broker
+            decided = {one.producer for one in broker.transactions.values() if one.state == "committed"}
+            heads = _offsets(
+                entry.record
+                for entry in broker.log(PARTIALS).history
+                if entry.record
+                and (entry.state == "committed" or (entry.state == "open" and entry.producer in decided))
+            )
             # Before the first day there is nothing to give out.
             return {number: heads.get(number, 0) for number, desk in agent.desks.items() if desk.meta.day is not None}
         assert isinstance(agent, RollupAgent)
