@@ -87,6 +87,7 @@ def test_live_shows_the_page_and_stops_without_leaving_anything(tmp_path: Path, 
 INTERRUPTED_AT_A_FORK = """
 import os, signal, sys
 from lampit.cli import lampit
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts in the background ignore it
 forks = []
 def interrupt():
     forks.append(1)
