@@ -35,11 +35,6 @@ Positions = Mapping[TP, int | None]
 Begin = Callable[[frozenset[TP]], Awaitable[Positions]]
 
 
-def request_seconds_max(settings: Settings) -> float:
-    """How long a broker may take to answer."""
-    return max(60.0, settings.session_timeout_seconds + 5.0)
-
-
 @dataclass(frozen=True, slots=True)
 class Fetch:
     """What one poll brought of one partition: all committed records from `begin` up to, not including, `next_offset`.
@@ -111,7 +106,7 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             fetch_max_bytes=FETCH_BYTES_MAX,
             # A quiet partition is fetched again only when the broker answers for the others: this is its delay.
             fetch_max_wait_ms=self.settings.fetch_wait_milliseconds,
-            request_timeout_ms=int(request_seconds_max(self.settings) * 1000),
+            request_timeout_ms=int(max(60.0, self.settings.session_timeout_seconds + 5.0) * 1000),
             check_crcs=True,
             value_deserializer=decoding.as_read,
             session_timeout_ms=int(conf.broker_session_timeout * 1000),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
-from itertools import count
 from typing import Final, TypeVar
 
 Result = TypeVar("Result")
@@ -30,15 +29,14 @@ def at_once(steps: Generator[None, None, Result]) -> Result:
 
 async def in_turns(steps: Generator[None, None, Result], is_wanted: Callable[[], bool]) -> Result | None:
     """The result; None where it was not wanted any more after somebody's turn."""
-    for number in count(1):
+    while True:
         try:
-            next(steps)
+            for _ in range(STEPS):
+                next(steps)
         except StopIteration as end:
             found: Result = end.value
             return found
-        if number % STEPS == 0:
-            await asyncio.sleep(0)
-            if not is_wanted():
-                steps.close()
-                return None
-    raise AssertionError
+        await asyncio.sleep(0)
+        if not is_wanted():
+            steps.close()
+            return None

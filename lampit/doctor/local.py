@@ -134,9 +134,8 @@ def _store(partition: int, path: Path, settings: Settings, log: Log | None) -> F
 
 
 def _unreadable(check: str, path: Path, error: Exception) -> Finding:
-    if isinstance(
-        error, PermissionError
-    ):  # rocksdict writes a file of its own even to read; the store is as good as ever
+    # rocksdict writes a file of its own even to read; the store is as good as ever.
+    if isinstance(error, PermissionError):
         return warning(check, "this user may not read it", _AS_THE_WORKER)
     saw = f"it cannot be read ({type(error).__name__})"
     return problem(check, saw, f"stop the worker, delete {path}, start it again: the store is rebuilt from the log")
@@ -216,10 +215,10 @@ def _archive(settings: Settings, log: Log | None) -> Finding:
         return problem(
             check, f"LAMPIT_ARCHIVE_URL cannot be read ({type(error).__name__})", "check its address and rights"
         )
-    return _held(held, of, settings, log)
+    return _archive_against_log(held, of, settings, log)
 
 
-def _held(held: Mapping[int, int], of: set[str], settings: Settings, log: Log | None) -> Finding:
+def _archive_against_log(held: Mapping[int, int], of: set[str], settings: Settings, log: Log | None) -> Finding:
     """Whether the archive is of this ledger, and how far behind it. held: its next offsets; of: the ledgers it names."""
     check, saw = "archive", f"{sum(held.values()):,} offsets in {len(held)} partitions"
     if log is None or log.genesis is None:

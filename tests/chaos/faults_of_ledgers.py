@@ -12,7 +12,7 @@ from agents.settings import Settings
 from agents.topics import COVERAGE, LEDGER, PARTIALS, ensure_topics, topics_of
 from stream.ledger import ControlRecord, decode_record
 from tests.brokers import delete_topics
-from tests.chaos.faults_of_stores import REBUILT
+from tests.chaos.faults_of_stores import wait_until_set_aside
 from tests.chaos.field import DAYS, REFUSED, WORKERS, Field
 
 MISSING: Final = "lampit.ledger is empty, but lampit.partials is not"
@@ -69,12 +69,7 @@ def _make_anew(live: Field, chance: Random, changed: Callable[[Sequence[Any]], S
         future.get(timeout=60)
     producer.close()
     _start_all(live)
-
-    def is_said() -> bool:
-        """Of some: a partition may have gone to the worker that has no store of it."""
-        return any(REBUILT in process.log.read_text(errors="replace") for process in live.processes)
-
-    live.wait_until(is_said, "a store to be set aside")
+    wait_until_set_aside(live)
 
 
 def _end(live: Field, topic: str) -> int:

@@ -78,10 +78,16 @@ def corrupt(live: Field, chance: Random) -> None:
                 _overwrite(file.__fspath__(), chance)
         live.run(name)
 
+    wait_until_set_aside(live)
+
+
+def wait_until_set_aside(live: Field) -> None:
+    """At least one store: of others, a partition may have gone to the worker that has none of it."""
+
     def is_said() -> bool:
         return any(REBUILT in process.log.read_text(errors="replace") for process in live.processes)
 
-    live.wait_until(is_said, "a damaged store to be set aside")
+    live.wait_until(is_said, "a store to be set aside")
 
 
 def _overwrite(path: str, chance: Random) -> None:

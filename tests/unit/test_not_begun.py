@@ -8,7 +8,7 @@ from typing import cast
 
 from faust.types import TP
 
-from agents.app import create_app
+from agents.app import App, create_app
 from agents.driver import Consumer, Fetch
 from agents.settings import Settings
 
@@ -16,15 +16,21 @@ HERE = TP("lampit.ledger", 1)
 FETCH = Fetch(*HERE, begin=449, next_offset=450, records=(), seek=0)
 
 
+def at_work(folder: Path) -> tuple[App, Consumer]:
+    """An app whose agent stands where `FETCH` begins."""
+    app = create_app("ledger", Settings(data_dir=folder))
+    app.finalize()
+    consumer = cast(Consumer, app.consumer)
+    consumer.flow_active = True
+    consumer.done[HERE] = FETCH.begin
+    return app, consumer
+
+
 def test_a_fetch_of_a_partition_that_has_not_begun_again_is_left_out(tmp_path: Path) -> None:
     """Faust lets the flow go on before `begin`: an agent would be handed what its store does not follow on."""
 
     async def run() -> None:
-        app = create_app("ledger", Settings(data_dir=tmp_path))
-        app.finalize()
-        consumer = cast(Consumer, app.consumer)
-        consumer.flow_active = True
-        consumer.done[HERE] = 449
+        _, consumer = at_work(tmp_path)
         assert consumer.current(FETCH)
         del consumer.done[HERE]  # as on_partitions_revoked does
         assert not consumer.current(FETCH)

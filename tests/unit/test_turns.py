@@ -9,21 +9,19 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from faust.types import TP
 
 from agents import desk as desks
 from agents import turns
-from agents.app import create_app
 from agents.desk import Desk
-from agents.driver import Consumer, Fetch, fetches, give_up, is_current
+from agents.driver import Fetch, fetches, give_up, is_current
 from agents.producer import Record
-from agents.settings import Settings
-from agents.topics import ANOMALIES, LEDGER
+from agents.topics import ANOMALIES
 from stream.calendar import ordinal
 from stream.ledger import Day, encode_record
 from tests.counters import accept
 from tests.unit.test_due import FIRST, Interrupted, desk_over, registered
 from tests.unit.test_new_epoch import control, fetch
+from tests.unit.test_not_begun import FETCH, HERE, at_work
 from tests.unit.test_older_store import event
 
 PEOPLE = 40
@@ -157,15 +155,9 @@ def _newest(producer: Collected) -> list[list[str]]:
 
 def test_a_fetch_that_is_given_up_is_not_done(tmp_path: Path) -> None:
     """What is done tells how far the log is known to hold nothing else: a store would be said to go on behind it."""
-    here = TP(LEDGER, 1)
-    first = Fetch(*here, begin=449, next_offset=450, records=(), seek=0)
 
     async def run() -> None:
-        app = create_app("ledger", Settings(data_dir=tmp_path))
-        app.finalize()
-        consumer = cast(Consumer, app.consumer)
-        consumer.flow_active = True
-        consumer.done[here] = 449
+        app, consumer = at_work(tmp_path)
 
         class Stream:
             def noack(self) -> Stream:
@@ -173,7 +165,7 @@ def test_a_fetch_that_is_given_up_is_not_done(tmp_path: Path) -> None:
 
             async def events(self) -> Any:
                 for _ in range(2):
-                    yield type("Event", (), {"app": app, "value": first})()
+                    yield type("Event", (), {"app": app, "value": FETCH})()
 
         handed = 0
         async for one in fetches(Stream()):
@@ -183,9 +175,9 @@ def test_a_fetch_that_is_given_up_is_not_done(tmp_path: Path) -> None:
                 consumer.flow_active = False
                 assert not is_current(app, one)
                 give_up(app, one)
-                assert consumer.done[here] == 449 and consumer._idle.is_set()
+                assert consumer.done[HERE] == 449 and consumer._idle.is_set()
                 consumer.flow_active = True
         assert handed == 2, "it is handed out again"
-        assert consumer.done[here] == 450
+        assert consumer.done[HERE] == 450
 
     asyncio.run(run())
