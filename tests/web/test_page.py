@@ -238,6 +238,20 @@ def test_a_year_that_is_being_typed_is_not_asked_for(page: Page, served: Served)
     assert not [url for url in asked if "as_of=0" in url]
 
 
+def test_figures_that_come_do_not_write_over_a_day_that_is_being_typed(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}/#16.13")
+    expect(page.locator("#state-text")).to_have_text("Live")
+    day = page.get_by_label("Another day")
+    day.focus()
+    page.keyboard.type("041720")
+    expect(page.locator("#as-of")).to_have_text("Wednesday, 17 April 2019")  # a day by itself, before the year is typed
+    page.keyboard.type("29")
+    expect(page.locator("#as-of")).to_have_text("Tuesday, 17 April 2029")
+    page.keyboard.press("Backspace")
+    day.blur()
+    expect(day).to_have_value("2029-04-17")
+
+
 def test_a_day_that_is_none_is_told_in_words_of_the_page(page: Page, served: Served, tolerated: list[str]) -> None:
     tolerated.append("Failed to load resource")
     page.goto(f"{served.url}/#16.13@2029-02-31")

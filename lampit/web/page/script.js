@@ -156,7 +156,8 @@ function showRegion(document_) {
   byId("as-of").dateTime = document_.as_of;
   byId("as-of").textContent = days.format(new Date(`${document_.as_of}T00:00:00Z`));
   byId("day").hidden = false;
-  byId("ask").value = document_.as_of;
+  // A day that is being typed is not written over: figures come at any moment.
+  if (document.activeElement !== byId("ask")) byId("ask").value = document_.as_of;
   byId("now").href = address(region.region, "");
   byId("now").hidden = !dayAsked();
   showPath(document_.path);
@@ -429,9 +430,15 @@ byId("skip").addEventListener("click", (event) => {
   byId("main").focus();
 });
 
+// While a year is typed it is a day of the years 0002, 0020, 0202: nobody means those.
+const dayTyped = () => (byId("ask").validity.valid ? byId("ask").value : "");
+
 byId("ask").addEventListener("change", () => {
-  // While a year is typed it is a day of the years 0002, 0020, 0202: nobody means those.
-  if (byId("ask").value && byId("ask").validity.valid) location.hash = address(regionAsked(), byId("ask").value);
+  if (dayTyped()) location.hash = address(regionAsked(), dayTyped());
+});
+
+byId("ask").addEventListener("blur", () => {
+  if (shown && !dayTyped()) byId("ask").value = shown.as_of;
 });
 
 addEventListener("hashchange", () => {
