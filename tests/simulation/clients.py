@@ -274,6 +274,7 @@ class SimulatedConsumer:
         await self._network.ask(
             f"OffsetCommit {group} {sorted(plain.items())}",
             lambda: self._network.broker.commit(group, member, generation, plain),
+            connection=f"{member} to the coordinator of {group}",
         )
 
     async def getmany(

@@ -1,9 +1,9 @@
 """Between the processes and the broker: everything that can be late, early, lost or sent again.
 
 In: what a client asks. Out: the broker's answer, some virtual time later. Requests overtake each other; what has to keep its
-order (batches of one partition) a client sends one by one. A request that has left its process arrives even if the process has
-ended since: that is a late send. An answer to a process that has ended is lost: done, and nobody knows. Called by
-`tests.simulation.clients`.
+order a client sends one by one (batches of one partition) or on one connection (commits), which a broker reads in order. A
+request that has left its process arrives even if the process has ended since: that is a late send. An answer to a process
+that has ended is lost: done, and nobody knows. Called by `tests.simulation.clients`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from tests.simulation.broker import Broker
 from tests.simulation.loop import OWNER, Loop
+
+NEXT_SECONDS: Final = 0.0001
+"""Between two requests on one connection that arrive one behind the other."""
 
 
 @dataclass
@@ -37,9 +40,13 @@ class Network:
         self.weather = weather
         self._chance: Random = loop.chance
         self._completing: set[str] = set()
+        self._last_arrivals: dict[str, float] = {}
 
-    async def ask(self, what: str, act: Callable[[], Any]) -> Any:
-        """The answer of `act`, which runs when the request arrives; raises what it raises."""
+    async def ask(self, what: str, act: Callable[[], Any], connection: str | None = None) -> Any:
+        """The answer of `act`, which runs when the request arrives; raises what it raises.
+
+        connection: behind all that was sent on it before, answered or not.
+        """
         owner = OWNER.get()
         if not owner.alive:
             await self.silence()
@@ -54,6 +61,9 @@ class Network:
             self.loop.at(self._delay(), lambda: _answer(answer, result, error))
 
         arrives_at = max(self.loop.now + self._delay(), self.weather.outage_until)
+        if connection is not None:
+            arrives_at = max(arrives_at, self._last_arrivals.get(connection, 0.0) + NEXT_SECONDS)
+            self._last_arrivals[connection] = arrives_at
         self.loop.at(arrives_at - self.loop.now, arrive)
         return await answer
 
