@@ -8,6 +8,7 @@ Not in here: agents, stores, Faust's flow. Caller: agents/driver.py.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
@@ -23,6 +24,7 @@ from agents import decoding
 from agents.connection import for_aiokafka
 from agents.decoding import StoredRecord, UndecodableRecord
 from agents.errors import LogMismatch, UndecodableRecords
+from agents.pacing import Pace
 from agents.settings import Settings
 
 decoding.install()
@@ -84,6 +86,7 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
         self.seeks: dict[TopicPartition, int] = {}
         self.delivered: dict[TopicPartition, int] = {}
         self.settings: Settings = cast(Any, self.app).settings
+        self._pace = Pace(self.settings.fetch_wait_milliseconds, time.monotonic())
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
@@ -147,6 +150,7 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             drained = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
         except NoOffsetForPartitionError:
             return {}  # a partition just assigned and not begun yet: `begin_at` is on its way
+        self._pace.polled(consumer._fetcher, sum(map(len, drained.values())), time.monotonic())
         # No await from here on: the positions below are those after exactly these records.
         assignment = consumer._subscription.subscription.assignment
         fetches = {}

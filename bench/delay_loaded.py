@@ -16,15 +16,17 @@ import statistics
 import tempfile
 import time
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import aiokafka
+from aiokafka.structs import TopicPartition
 
-from agents.topics import COVERAGE, INTAKE_TOPICS, LEDGER, PARTIALS
+from agents.topics import COVERAGE, INTAKE_TOPICS, LEDGER
 from bench.delay import spread, until_complete, watched
-from bench.kafka_job import BATCH_BYTES, BenchKafka, ends, job, start
+from bench.kafka_job import BATCH_BYTES, BenchKafka, consumer, ends, job, start
 from bench.machine import wait_until_quiet
 from bench.people import events
 from bench.results import Result, round_all, say
@@ -33,6 +35,7 @@ from lampit.publish import address
 from stream.regions import COUNTRY
 
 TICK_SECONDS: Final = 0.02
+ENDS_SECONDS: Final = 0.005
 WORKERS: Final = 2
 
 Curve = list[tuple[int, float]]
@@ -66,7 +69,7 @@ def measure(rate: int, seconds: int, warm_up: int, seed: int) -> Result:
     first = rate * warm_up
     result.repeats.append(spread(_delays(sent, seen.coverage, first)))
     result.peer.append(spread(_delays(sent, seen.intake, first)))
-    places = {"intake": seen.intake, "ledger": seen.ledger, "partials": seen.partials, "coverage": seen.coverage}
+    places = {"intake": seen.intake, "ledger": seen.ledger, "coverage": seen.coverage}
     medians = {name: statistics.median(_delays(sent, curve, first)) for name, curve in places.items()}
     result.notes["median_until"] = round_all({f"{name}_ms": 1000 * value for name, value in medians.items()})
     result.notes["sent_per_second"] = round((len(lines) - first) / (sent[-1][1] - _when(sent, first)), 1)
@@ -89,51 +92,51 @@ class Seen:
     def __init__(self, before: int) -> None:
         """before: records of the ledger that are no events of this run."""
         self.before = before
-        self.intake, self.ledger, self.partials, self.coverage = ([(0, 0.0)] for _ in range(4))
-        self.heads: dict[int, int] = {}
-
-    def in_intake(self, record: Any, now: float) -> None:
-        """A record of the intake topics came."""
-        self.intake.append((self.intake[-1][0] + 1, now))
-
-    def in_ledger(self, record: Any, now: float) -> None:
-        """A record of the ledger came."""
-        self.ledger.append((self.ledger[-1][0] + 1, now))
-
-    def in_partials(self, record: Any, now: float) -> None:
-        """A record of the partials came."""
-        if record.key.startswith(b"head|"):
-            head = json.loads(record.value)
-            self.heads[head["partition"]] = head["offset"]
-            self._reached(self.partials, sum(self.heads.values()), now)
+        self.intake, self.ledger, self.coverage = ([(0, 0.0)] for _ in range(3))
 
     def in_coverage(self, record: Any, now: float) -> None:
-        """A coverage record came."""
+        """A coverage record came. Intake writes without transactions: its records are all that comes behind what was there."""
         if record.key == COUNTRY.encode():
-            self._reached(self.coverage, sum(json.loads(record.value)["position"].values()), now)
+            reached(self.coverage, sum(json.loads(record.value)["position"].values()) - self.before, now)
 
-    def _reached(self, curve: Curve, positions: int, now: float) -> None:
-        # Intake writes without transactions: its records are all that comes behind what was there.
-        if positions - self.before > curve[-1][0]:
-            curve.append((positions - self.before, now))
+
+def reached(curve: Curve, number: int, now: float) -> None:
+    """So many have come by now."""
+    if number > curve[-1][0]:
+        curve.append((number, now))
 
 
 async def _run(servers: str, lines: Sequence[bytes], rate: int) -> tuple[Curve, Seen]:
     seen = Seen(sum((await ends(servers, LEDGER, PARTITIONS)).values()))
-    places = [
-        (INTAKE_TOPICS, PARTITIONS, seen.in_intake),
-        ((LEDGER,), PARTITIONS, seen.in_ledger),
-        ((PARTIALS,), 1, seen.in_partials),
-        ((COVERAGE,), 1, seen.in_coverage),
-    ]
 
     def come() -> int:
         return min(seen.coverage[-1][0], seen.intake[-1][0])
 
-    async with watched(servers, places):
+    async with (
+        watched(servers, [((COVERAGE,), 1, seen.in_coverage)]),
+        _ends_watched(servers, INTAKE_TOPICS, seen.intake),
+        _ends_watched(servers, (LEDGER,), seen.ledger),
+    ):
         sent = await _send(servers, lines, rate)
         await until_complete(lambda: come() >= len(lines), lambda: f"{come():,} of {len(lines):,} events are counted")
     return sent, seen
+
+
+@asynccontextmanager
+async def _ends_watched(servers: str, topics: Sequence[str], curve: Curve) -> AsyncIterator[None]:
+    """Note how many records come to these topics from here on, by their ends: to read them all would be a load of its own."""
+    places = [TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS)]
+
+    async def watch(reader: Any, before: int) -> None:
+        while True:
+            await asyncio.sleep(ENDS_SECONDS)
+            reached(curve, sum((await reader.end_offsets(places)).values()) - before, time.monotonic())
+
+    async with consumer(servers) as reader:
+        watching = asyncio.create_task(watch(reader, sum((await reader.end_offsets(places)).values())))
+        yield
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
 
 
 async def _send(servers: str, lines: Sequence[bytes], rate: int) -> Curve:
