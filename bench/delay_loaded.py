@@ -50,7 +50,7 @@ def measure(rate: int, seconds: int, warm_up: int, seed: int) -> Result:
         "warm_up_seconds": warm_up,
         "seed": seed,
         "partitions": PARTITIONS,
-        "processes": f"one intake, one ledger, one rollup",
+        "processes": "one intake, one ledger, one rollup",
     }
     name = "as many, readable in intake"
     result = Result("latency_loaded", parameters, [], name, [], ("p99_ms", "at_most", 250.0))
