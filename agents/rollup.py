@@ -41,7 +41,7 @@ from stream.regions import COUNTRY, TRANSIT
 from stream.rollup import Partial, Rollup
 
 TICK_SECONDS: Final = 0.5
-PAUSE_SECONDS: Final = 0.015
+PAUSE_SECONDS: Final = 0.008
 """As in `agents.ledger`."""
 MEASURE_SECONDS: Final = 1.0
 
