@@ -168,7 +168,7 @@ def machine() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Python, how the core runs, and the packages that do the work."""
-    # Which build it is makes a sixth of the speed.
+    # Which build it is makes an eighth of the speed.
     build = " ".join((*platform.python_build(), platform.python_compiler()))
     found = {"python": platform.python_version(), "python_build": build, "core": core()}
     for package in PACKAGES:
