@@ -44,8 +44,8 @@ logger = logging.getLogger("lampit.ledger")
 
 TICK_SECONDS: Final = 0.5
 PAUSE_SECONDS: Final = 0.008
-"""Between two publications: the broker writes the marker of the last one meanwhile, and asks who comes sooner to wait. That more
-gathers for each where much comes is the fetches' part (`agents.pacing`)."""
+"""Between two publications: the broker writes the marker of the last one meanwhile, and asks who comes sooner to wait. That
+more gathers for each where much comes is the fetches' part (`agents.pacing`)."""
 
 PUBLISH_SECONDS_MAX: Final = 0.25
 """With more waiting in the log, publish that often, not after every batch: each time costs a transaction."""
