@@ -15,6 +15,7 @@ from faust.types import TP
 
 from agents import metrics
 from agents.app import App, create_app
+from agents.backlog import Backlog
 from agents.barrier import LedgerIdentity
 from agents.courier import Courier
 from agents.decoding import UndecodableRecord
@@ -61,7 +62,9 @@ class IntakeAgent:
         self._delivery = asyncio.Lock()
         self._committed = 0.0
         self._measured = 0.0
+        self._backlog = Backlog()
         self.app: App = create_app("intake", settings, revoked=self.revoked)
+        self.app.health.require("caught_up", measured=True)
         metrics.build_info()
         self.app.batch_agent(*INTAKE_TOPICS)(self.work)
         self._courier = Courier(self.app, self._deliver, DELIVERY_SECONDS_MAX, PAUSE_SECONDS)
@@ -101,6 +104,7 @@ class IntakeAgent:
         """Finish what is in hand; what could not be committed will be taken in again, which changes no figure."""
         await self._deliver(last=True)
         self._sent = {}
+        self._backlog = Backlog()
         for tp in partitions:
             self._timestamps_ms.pop(tp, None)
             metrics.forget_position(tp.topic, tp.partition)
@@ -108,9 +112,12 @@ class IntakeAgent:
     async def _measure(self) -> None:
         if time.monotonic() - self._measured >= MEASURE_SECONDS:
             self._measured = time.monotonic()
-            for tp, behind in (await lag(self.app)).items():
-                position = positions(self.app).get(tp, 0)
-                metrics.position(tp.topic, tp.partition, position, behind, self._timestamps_ms.get(tp, 0))
+            behind, done = await lag(self.app), positions(self.app)
+            for tp, records in behind.items():
+                metrics.position(tp.topic, tp.partition, done.get(tp, 0), records, self._timestamps_ms.get(tp, 0))
+            if behind or not done:  # not between two assignments
+                why = self._backlog.why_not(done, behind, time.monotonic())
+                self.app.health.set("caught_up", why is None, why or "")
 
     def _records(self, fetch: Fetch, now: int) -> list[Record]:
         records: list[Record] = []

@@ -1,4 +1,4 @@
-"""What a process owes those it tells that it is ready: whatever was in the log as it was started is given out.
+"""What a process owes those it tells that it is ready: whatever was in its log as it was started is given out, or admitted.
 
 In: the processes of a world, after each of their callbacks. Out: a defect of the world for each that says so too early. Looked
 at whenever one says it that did not say so before. Called by `tests.simulation.world`.
@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from faust.types import TP
+
+from agents.intake import IntakeAgent
 from agents.ledger import LedgerAgent
 from agents.rollup import RollupAgent
-from agents.topics import LEDGER, PARTIALS
+from agents.topics import INTAKE_TOPICS, LEDGER, PARTIALS
 from stream.partials import HeadRecord, decode
 from stream.regions import COUNTRY
 from tests.simulation.loop import Owner
@@ -26,7 +29,7 @@ class Watch:
     def __init__(self, world: World) -> None:
         """Nothing started."""
         self._world = world
-        self._owed: dict[Owner, Mapping[int, int]] = {}
+        self._owed: dict[Owner, Mapping[Any, int]] = {}
         self._ready: set[Owner] = set()
         self.seen = 0
 
@@ -38,6 +41,9 @@ class Watch:
                 number: max((record.offset + 1 for record in log.committed(0)), default=0)
                 for number, log in logs.items()
             }
+        elif owner.name.startswith("intake"):
+            logs = {TP(*tp): log for tp, log in self._world.broker.logs.items() if tp.topic in INTAKE_TOPICS}
+            self._owed[owner] = {tp: log.end_offset for tp, log in logs.items()}
         elif owner.name.startswith("rollup"):
             self._owed[owner] = _offsets(self._world.broker.log(PARTIALS).committed(0))
 
@@ -51,13 +57,16 @@ class Watch:
         elif owner not in self._ready:
             self._ready.add(owner)
             self.seen += 1
-            given_out, owed = self._given_out(app.agent), self._owed[owner]
-            behind = {number: at for number, at in given_out.items() if at < owed.get(number, 0)}
+            given_out, owed = self._given_out(app), self._owed[owner]
+            behind = {one: at for one, at in given_out.items() if at < owed.get(one, 0)}
             if behind:
                 self._world.defects.append(f"{owner.name} says it is ready at {behind}; as it began there was {owed}")
 
-    def _given_out(self, agent: Any) -> Mapping[int, int]:
+    def _given_out(self, app: Any) -> Mapping[Any, int]:
         """Per partition that is its own, how far what it gives out is."""
+        agent = app.agent
+        if isinstance(agent, IntakeAgent):
+            return dict(app.consumer.done)
         if isinstance(agent, LedgerAgent):
             # Also behind a transaction of another worker that is still open: its own are committed, or markers are under way.
             broker = self._world.broker
