@@ -40,6 +40,18 @@ async def reader(settings: Settings, **options: Any) -> AsyncIterator[Any]:
         await consumer.stop()
 
 
+async def read_from_beginning(consumer: Any, *partitions: TopicPartition) -> None:
+    """Assign partitions, and begin each at its first record.
+
+    aiokafka's `seek_to_beginning` waits for its fetcher to have asked for the offset too, at times in vain, for its whole time
+    limit of 40 s: with brokers that have just begun every other start of a ledger worker took that long.
+    """
+    first = await consumer.beginning_offsets(list(partitions))
+    consumer.assign(list(partitions))
+    for tp, offset in first.items():
+        consumer.seek(tp, offset)
+
+
 async def end_offset(settings: Settings, topic: str, partition: int) -> int:
     """The end of the committed log."""
     async with reader(settings) as consumer:
@@ -74,8 +86,7 @@ async def newest(
     """
     async with reader(settings, isolation_level="read_uncommitted" if uncommitted else "read_committed") as consumer:
         tp = TopicPartition(topic, partition)
-        consumer.assign([tp])
-        await consumer.seek_to_beginning(tp)
+        await read_from_beginning(consumer, tp)
         end = (await consumer.end_offsets([tp]))[tp]
         # The embedded broker names the beginning of the last batch for the end: read on until there is nothing.
         is_more = not settings.transactions
