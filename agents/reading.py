@@ -43,8 +43,8 @@ async def reader(settings: Settings, **options: Any) -> AsyncIterator[Any]:
 async def read_from_beginning(consumer: Any, *partitions: TopicPartition) -> None:
     """Assign partitions, and begin each at its first record.
 
-    aiokafka's `seek_to_beginning` waits for its fetcher to have asked for the offset too, at times in vain, for its whole time
-    limit of 40 s: with brokers that have just begun every other start of a ledger worker took that long.
+    aiokafka's `seek_to_beginning` waits for its fetcher to ask for the offset: with brokers that have just begun half a minute
+    at times, for nothing. `tests/broker/test_secured.py` took 36 to 76 s with it, and takes 8.
     """
     first = await consumer.beginning_offsets(list(partitions))
     consumer.assign(list(partitions))
