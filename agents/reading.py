@@ -43,8 +43,7 @@ async def reader(settings: Settings, **options: Any) -> AsyncIterator[Any]:
 async def read_from_beginning(consumer: Any, *partitions: TopicPartition) -> None:
     """Assign partitions, and begin each at its first record.
 
-    aiokafka's `seek_to_beginning` waits for its fetcher to ask for the offset: with brokers that have just begun half a minute
-    at times, for nothing. `tests/broker/test_secured.py` took 36 to 76 s with it, and takes 8.
+    aiokafka's `seek_to_beginning` waits for its fetcher to ask for the offset, which may be busy; this asks by itself.
     """
     first = await consumer.beginning_offsets(list(partitions))
     consumer.assign(list(partitions))
