@@ -18,7 +18,7 @@ class Backlog:
 
     def __init__(self) -> None:
         """Not looked at yet: nobody is taken to keep up before all that is there at the first look is done."""
-        self._ends: dict[TP, int] | None = None
+        self._ends: dict[TP, int] = {}
         self._since = 0.0
         self._has_been_done = False
 
@@ -26,11 +26,10 @@ class Backlog:
         """done: the next offset of each partition. behind: records between there and the end of its log."""
         if not behind:  # a member without partitions
             return None
-        if self._ends is None:
+        if not self._ends:
             self._look(done, behind, now)
         # Behind the last record can be markers, which bring nothing to be done with.
-        waiting = {tp: end - done.get(tp, 0) for tp, end in (self._ends or {}).items() if behind.get(tp, 0)}
-        missing = sum(records for records in waiting.values() if records > 0)
+        missing = sum(max(0, end - done.get(tp, 0)) for tp, end in self._ends.items() if behind.get(tp, 0))
         if not missing:
             self._has_been_done = True
             self._look(done, behind, now)

@@ -1,16 +1,34 @@
 """How every client of this process reaches Kafka: addresses, TLS, a user.
 
-In: settings. Out: the options that aiokafka and kafka-python want for it. Whatever talks to Kafka takes them from here, so that
-one setting secures all of it. A file that cannot be read, or a key that does not fit its certificate, is a ConfigurationError.
+In: settings. Out: the options that aiokafka and kafka-python want for it; `closed`, to wait for one of aiokafka's to stop.
+Whatever talks to Kafka takes them from here, so that one setting secures all of it. A file that cannot be read, or a key that
+does not fit its certificate, is a ConfigurationError.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from typing import Any
+from collections.abc import Awaitable
+from contextlib import suppress
+from typing import Any, Final
 
 from agents.errors import ConfigurationError
 from agents.settings import Settings
+
+CLOSE_SECONDS_MAX: Final = 1.0
+"""Of a client that has nothing to finish."""
+
+
+async def closed(stop: Awaitable[object], seconds_max: float = CLOSE_SECONDS_MAX) -> None:
+    """Wait for a client to stop, but not for a broker's goodbye.
+
+    With TLS asyncio waits for that up to 30 s, and a broker says it only behind the answer to a fetch that it still holds. The
+    connection ends by itself then.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds_max):
+            await stop
 
 
 def for_aiokafka(settings: Settings) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
 
 from agents import decoding
-from agents.connection import for_aiokafka
+from agents.connection import closed, for_aiokafka
 from agents.decoding import StoredRecord, UndecodableRecord
 from agents.errors import LogMismatch, UndecodableRecords
 from agents.pacing import Pace
@@ -31,6 +31,8 @@ decoding.install()
 
 FETCH_BYTES_MAX: Final = 24 * 1024 * 1024
 COMMIT_SECONDS_MAX: Final = 10.0
+LEAVE_SECONDS_MAX: Final = 5.0
+"""Of leaving the group, which lets others take over at once."""
 
 Result = TypeVar("Result")
 Positions = Mapping[TP, int | None]
@@ -119,6 +121,9 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
             connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
         )
+
+    async def on_thread_stop(self) -> None:
+        await closed(super().on_thread_stop(), LEAVE_SECONDS_MAX)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         await super().on_partitions_revoked(revoked)

@@ -14,7 +14,7 @@ from typing import Any, Final
 import aiokafka
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from agents.connection import for_aiokafka
+from agents.connection import closed, for_aiokafka
 from agents.settings import Settings
 
 READ_SECONDS_MAX: Final = 30.0
@@ -37,18 +37,7 @@ async def reader(settings: Settings, **options: Any) -> AsyncIterator[Any]:
         await consumer.start()
         yield consumer
     finally:
-        await consumer.stop()
-
-
-async def read_from_beginning(consumer: Any, *partitions: TopicPartition) -> None:
-    """Assign partitions, and begin each at its first record.
-
-    aiokafka's `seek_to_beginning` waits for its fetcher to ask for the offset, which may be busy; this asks by itself.
-    """
-    first = await consumer.beginning_offsets(list(partitions))
-    consumer.assign(list(partitions))
-    for tp, offset in first.items():
-        consumer.seek(tp, offset)
+        await closed(consumer.stop())
 
 
 async def end_offset(settings: Settings, topic: str, partition: int) -> int:
@@ -85,7 +74,8 @@ async def newest(
     """
     async with reader(settings, isolation_level="read_uncommitted" if uncommitted else "read_committed") as consumer:
         tp = TopicPartition(topic, partition)
-        await read_from_beginning(consumer, tp)
+        consumer.assign([tp])
+        await consumer.seek_to_beginning(tp)
         end = (await consumer.end_offsets([tp]))[tp]
         # The embedded broker names the beginning of the last batch for the end: read on until there is nothing.
         is_more = not settings.transactions

@@ -19,7 +19,7 @@ from kafka.errors import KafkaError, KafkaTimeoutError, NoError, RetriableError,
 
 from agents.connection import for_kafka_python
 from agents.errors import ConfigurationError, LampitError
-from agents.reading import READ_SECONDS_MAX, read_from_beginning, reader
+from agents.reading import READ_SECONDS_MAX, reader
 from agents.settings import Settings
 
 DAY_MS: Final = 86_400_000
@@ -185,7 +185,8 @@ async def first_record(settings: Settings, topic: str, partition: int) -> Consum
     """The first committed record that the partition still holds."""
     async with reader(settings) as consumer:
         tp = TopicPartition(topic, partition)
-        await read_from_beginning(consumer, tp)
+        consumer.assign([tp])
+        await consumer.seek_to_beginning(tp)
         end = (await consumer.end_offsets([tp]))[tp]
         async with asyncio.timeout(READ_SECONDS_MAX):
             while await consumer.position(tp) < end:

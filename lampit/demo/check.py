@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from aiokafka.structs import TopicPartition
 
-from agents.reading import read_from_beginning, reader
+from agents.reading import reader
 from agents.settings import Settings
 from agents.topics import COVERAGE, LEDGER, REJECTED
 from lampit.demo.system import DemoError, covers
@@ -45,7 +45,8 @@ async def wait_for_ledger(settings: Settings, expected: Mapping[int, int], rejec
     ends = dict.fromkeys(wanted, 0)
     try:
         async with asyncio.timeout(SECONDS_MAX), reader(settings) as consumer:
-            await read_from_beginning(consumer, *wanted)
+            consumer.assign([*wanted])
+            await consumer.seek_to_beginning(*wanted)
             while any(ends[partition] < end for partition, end in wanted.items()):
                 for partition, records in (await consumer.getmany(timeout_ms=200)).items():
                     ends[partition] = records[-1].offset + 1
@@ -66,7 +67,8 @@ async def covering(settings: Settings, ends: Mapping[int, int]) -> Records:
     topic = TopicPartition(COVERAGE, 0)
     try:
         async with asyncio.timeout(SECONDS_MAX), reader(settings) as consumer:
-            await read_from_beginning(consumer, topic)
+            consumer.assign([topic])
+            await consumer.seek_to_beginning(topic)
             while not covers(latest.get(COUNTRY), ends):
                 for records in (await consumer.getmany(topic, timeout_ms=200)).values():
                     latest |= {record.key.decode(): msgspec.json.decode(record.value) for record in records}

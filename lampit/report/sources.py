@@ -93,7 +93,7 @@ async def _records(settings: Settings) -> Any:
     from aiokafka.errors import KafkaConnectionError
     from aiokafka.structs import TopicPartition
 
-    from agents.reading import read_from_beginning, reader
+    from agents.reading import reader
     from agents.topics import CLOSINGS
 
     partition = TopicPartition(CLOSINGS, 0)
@@ -101,7 +101,8 @@ async def _records(settings: Settings) -> Any:
         async with reader(settings) as consumer:
             if CLOSINGS not in await consumer.topics():
                 raise ReportError("There is no topic lampit.closings: start the agents once, which make it.")
-            await read_from_beginning(consumer, partition)
+            consumer.assign([partition])
+            await consumer.seek_to_beginning(partition)
             end = (await consumer.end_offsets([partition]))[partition]
             # The embedded broker names the beginning of the last batch as the end: go on while records come.
             while True:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,6 +15,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+from aiokafka import structs
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,13 +25,15 @@ from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
 
 from agents.connection import for_kafka_python
 from agents.errors import ConfigurationError
+from agents.reading import reader
 from agents.settings import Settings
-from agents.topics import COVERAGE, ensure_topics
+from agents.topics import COVERAGE, Topic, ensure_topics
 from lampit.broker import free_port
 from tests.broker.test_run import CASES, DAY, Lampit
 from tests.broker.workers import wait_for
 from tests.brokers import Broker, KafkaBroker
 
+HELD_SECONDS = 12.0
 USER, PASSWORD = "lampit", "a password that only this test uses"
 
 
@@ -137,6 +142,22 @@ def coverage(secured: Secured) -> dict[str, dict[str, object]]:
         return {record.key.decode(): json.loads(record.value) for record in records}
     finally:
         consumer.close(autocommit=False)
+
+
+def test_a_client_is_closed_while_a_broker_holds_its_fetch(secured: Secured) -> None:
+    settings = settings_of(secured)
+    ensure_topics(settings, [Topic("nothing-comes", 1, "delete")])
+    nothing = structs.TopicPartition("nothing-comes", 0)
+
+    async def seconds_to_close() -> float:
+        async with reader(settings, fetch_max_wait_ms=int(HELD_SECONDS * 1000)) as consumer:
+            consumer.assign([nothing])
+            consumer.seek(nothing, 0)
+            assert await consumer.getmany(nothing, timeout_ms=500) == {}
+            began = time.monotonic()
+        return time.monotonic() - began
+
+    assert asyncio.run(seconds_to_close()) < HELD_SECONDS / 2
 
 
 @pytest.mark.parametrize(
