@@ -13,7 +13,8 @@ import statistics
 import tempfile
 import time
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +24,7 @@ import aiokafka
 from aiokafka.structs import TopicPartition
 
 from agents.topics import COVERAGE, INTAKE_TOPICS, LEDGER, PARTIALS
-from bench.kafka_job import BenchKafka, consumer, ends, job, start
+from bench.kafka_job import BenchKafka, consumer, ends, job, start, take_acknowledged
 from bench.machine import wait_until_quiet
 from bench.people import events
 from bench.results import Figures, Result, round_all, say
@@ -233,7 +234,7 @@ async def _watch(
 async def _send(servers: str, lines: list[bytes], rate: int, seen: Seen) -> None:
     """At the rate, evenly; what is late is sent at once, and its time counts from when it was sent."""
     producer = aiokafka.AIOKafkaProducer(bootstrap_servers=servers, acks="all", enable_idempotence=True, linger_ms=0)
-    pending: list[Awaitable[Any]] = []
+    pending: deque[asyncio.Future[Any]] = deque()
     async with producer:
         began = time.monotonic() + 0.1
         for number, line in enumerate(lines):
@@ -243,4 +244,5 @@ async def _send(servers: str, lines: list[bytes], rate: int, seen: Seen) -> None
             topic, key = address(line)
             seen.sent[json.loads(line)["id"]] = time.monotonic()
             pending.append(await producer.send(topic, line, key=key))
+            take_acknowledged(pending)
         await asyncio.gather(*pending)

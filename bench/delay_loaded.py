@@ -27,7 +27,7 @@ from aiokafka.structs import TopicPartition
 
 from agents.topics import COVERAGE, INTAKE_TOPICS, LEDGER
 from bench.delay import spread, until_complete, watched
-from bench.kafka_job import BATCH_BYTES, BenchKafka, consumer, ends, job, start
+from bench.kafka_job import BATCH_BYTES, BenchKafka, consumer, ends, job, start, take_acknowledged
 from bench.machine import wait_until_quiet
 from bench.people import events
 from bench.results import Result, round_all, say
@@ -164,8 +164,6 @@ async def _send(servers: str, lines: Sequence[bytes], rate: int) -> Curve:
             sent.append((due, time.monotonic()))
             for (topic, partition), batch in batches.items():
                 pending.append(await producer.send_batch(batch, topic, partition=partition))
-            # To wait for all of them at last would stop the clocks of this process for half a second.
-            while pending and pending[0].done():
-                pending.popleft().result()
+            take_acknowledged(pending)
         await asyncio.gather(*pending)
     return sent
