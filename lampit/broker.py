@@ -13,6 +13,7 @@ The functions below the class are shared with the Kafka of the tests (tests/brok
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -32,6 +33,9 @@ CHECKED_VERSION: Final = "0.1.2"
 START_SECONDS_MAX: Final = 20.0
 STOP_SECONDS_MAX: Final = 10.0
 _PORTS_TRIED_MAX: Final = 3
+_SERVER_PORTS: Final = range(10_000, 32_768)
+"""Below the ports that Linux (from 32768), macOS and Windows (from 49152) give to outgoing connections."""
+_PORTS_LOOKED_AT_MAX: Final = 200
 
 _PASSED_ON: Final = ("HOME", "LANG", "PATH", "TMPDIR")
 """The environment of the broker: some of its settings are read from variables that other software uses too."""
@@ -123,11 +127,21 @@ def embedded_broker_binary() -> str:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback port that nobody listens on now. Raises BrokerError when none is found.
+
+    Not one that the system gives (`bind` to 0): those it gives to outgoing connections too, and while brokers and agents
+    begin, one of their connections takes the port of a server that does not listen yet.
+    """
+    for port in random.SystemRandom().sample(_SERVER_PORTS, k=min(len(_SERVER_PORTS), _PORTS_LOOKED_AT_MAX)):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise BrokerError(
+        f"No free port from {_SERVER_PORTS.start} to {_SERVER_PORTS.stop - 1} was found on 127.0.0.1: end what holds them."
+    )
 
 
 def spawn(command: list[str], *, log: Path | None) -> subprocess.Popen[bytes]:

@@ -36,7 +36,7 @@ HOST: Final = "127.0.0.1"
 FIRST_PERIOD: Final = "2019-03"
 """Closed on 28 March, the day of the figures of Musi Rawas; the demonstration begins three days later."""
 
-READY_SECONDS_MAX: Final = 120.0
+READY_SECONDS_MAX: Final = 60.0
 _ASK_SECONDS: Final = 0.2
 _LOG_LINES: Final = 12
 

@@ -207,7 +207,7 @@ def _free_ports(count: int) -> int:
     """The first of some consecutive free ports."""
     for _ in range(50):
         port = free_port()
-        if port + count < 65_000 and all(_is_free(port + number) for number in range(count)):
+        if port + count <= 32_768 and all(_is_free(port + number) for number in range(count)):
             return port
     raise AssertionError("no free ports")
 
