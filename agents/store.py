@@ -24,17 +24,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import msgspec
-from rocksdict import (
-    AccessType,
-    Checkpoint,
-    Rdict,
-    WriteBatch,
-)
+from rocksdict import AccessType, Checkpoint, WriteBatch
 
-from agents.store_options import store_options
+from agents.store_options import open_database, store_options
 from stream import tally
 from stream.contribution import Change, PeriodCell
 from stream.events import Event, OpeningBalance, PersonEvent
@@ -100,7 +94,7 @@ def read_meta(path: Path, notes: Path) -> Meta | None:
     options = store_options()
     options.create_if_missing(False)
     options.set_db_log_dir(str(notes))
-    database: Any = Rdict(str(path), options, access_type=AccessType.read_only())
+    database = open_database(path, options, access_type=AccessType.read_only())
     try:
         raw = database.get(_META)
     finally:
@@ -115,7 +109,7 @@ class Store:
         """Open or make the store in a folder of its own; another process with the folder open is refused by RocksDB."""
         path.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._db: Any = Rdict(str(path), store_options())
+        self._db = open_database(path, store_options())
         raw = self._db.get(_META)
         self.meta: Meta | None = _meta.decode(raw) if raw is not None else None
 

@@ -1,13 +1,20 @@
 """How RocksDB is to keep a store.
 
-In: nothing. Out: options, with memory that all stores of a process share. Called by `agents.store`.
+In: a folder. Out: options, with memory that all stores of a process share, and what is opened with them. Called by
+`agents.store`.
 """
 
 from __future__ import annotations
 
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, WriteBufferManager
+from pathlib import Path
+from typing import Any, Final
+
+from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBufferManager
 
 _CACHE_BYTES, _WRITE_BUFFER_BYTES = 24 * 2**20, 48 * 2**20
+_COLUMN_FAMILY: Final = "default"
+"""RocksDB's name of the one that is always there."""
+
 _cache = Cache(_CACHE_BYTES)
 _write_buffers = WriteBufferManager(_WRITE_BUFFER_BYTES, allow_stall=False)
 """One of each for all stores of a process: what a worker needs does not grow with its partitions."""
@@ -31,3 +38,11 @@ def store_options() -> Options:
     blocks.set_block_cache(_cache)
     options.set_block_based_table_factory(blocks)
     return options
+
+
+def open_database(path: Path, options: Options, **how: Any) -> Any:
+    """With these options throughout: by itself rocksdict takes most of them from the folder, as they were when it was made.
+
+    Such a store keeps the compression of an earlier release, and has a cache of its own instead of a share of the process's.
+    """
+    return Rdict(str(path), options, column_families={_COLUMN_FAMILY: options}, **how)

@@ -79,8 +79,8 @@ class Disks:
         marks = [mark for mark in sorted(folder.rglob(MARK)) if mark.read_text(encoding="ascii").isdecimal()]
         return [self._of(mark) for mark in marks]
 
-    def open(self, path: str, options: Any = None, access_type: Any = None) -> Database:
-        """As `Rdict(path, options)`. Open already, in this process or in another that lives: refused, as RocksDB does.
+    def open(self, path: str, options: Any = None, column_families: Any = None, access_type: Any = None) -> Database:
+        """As `Rdict(path, options, ...)`. Open already, in this process or in another that lives: refused, as by RocksDB.
 
         access_type: to read only, what is asked of checkpoints.
         """
