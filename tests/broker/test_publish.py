@@ -228,14 +228,6 @@ def test_a_line_that_fits_no_topic_is_named_and_the_others_are_sent(broker: Brok
     assert [one["line"] for one in summary["too_long"]] == [2]
 
 
-def test_no_broker_is_one_sentence(tmp_path: Path) -> None:
-    file = write(tmp_path / "events.jsonl", [event("birth")])
-    nowhere = Broker("none", "127.0.0.1:1", transactions=True)
-    answer = publish(nowhere, file, exit_code=2)
-    assert "No Kafka broker answers at 127.0.0.1:1" in answer["stderr"]
-    assert len(answer["stderr"].splitlines()) == 1
-
-
 def saved_line(state: Path) -> int:
     (saved,) = json.loads(state.read_text())["files"].values()
     line: int = saved["line"]

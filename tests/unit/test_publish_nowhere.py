@@ -1,0 +1,23 @@
+"""`lampit publish` where nobody answers: it waits as long as brokers may take to begin, and says one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from lampit.broker import free_port
+from lampit.cli import lampit
+
+
+def test_no_broker_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    monkeypatch.setenv("LAMPIT_BOOTSTRAP_SERVERS", nobody)
+    file = tmp_path / "events.jsonl"
+    file.write_text('{"type":"lampit.birth.v1","id":"1","data":{"nik":"1605024203190001"}}\n', encoding="utf-8")
+    answer = CliRunner().invoke(lampit, ["publish", str(file), "--json"])
+    assert answer.exit_code == 2
+    assert f"No Kafka broker answers at {nobody}" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+    assert "1605024203190001" not in answer.output
