@@ -100,6 +100,16 @@ class App(faust.App):
             self.health.set(name, False, "not measured since the last assignment")
         self.health.set("assigned", True)
 
+    async def on_start(self) -> None:
+        await super().on_start()
+        # No `task`: those begin behind the first recovery, in which the group and a `begin` may take minutes.
+        self.add_future(self._beat())
+
+    async def _beat(self) -> None:
+        while True:
+            self.health.beat()
+            await asyncio.sleep(BEAT_SECONDS)
+
     async def _tell_assigned(self, _: Any, assigned: set[TP], **__: Any) -> None:
         if self.on_assigned is not None:
             await self.on_assigned(frozenset(TP(*tp) for tp in assigned))
@@ -189,13 +199,6 @@ def create_app(
     app.on_begin, app.on_assigned, app.on_revoked = begin, assigned, revoked
     app.on_partitions_assigned.connect(cast(Any, app._tell_assigned), weak=False)
     app.on_partitions_revoked.connect(cast(Any, app._tell_revoked), weak=False)
-
-    async def beat() -> None:
-        while True:
-            app.health.beat()
-            await asyncio.sleep(BEAT_SECONDS)
-
-    app.task(beat)
     return app
 
 
