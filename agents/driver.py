@@ -84,14 +84,20 @@ class Consumer(stock.Consumer):
 
     @Service.task
     async def _watch(self) -> None:
-        """A member that waits for its group is at work: Faust polls nothing then, however long the others take.
+        """What polls see to otherwise, for the times in which Faust asks for none: a rebalance, the first wait, a long `begin`.
 
-        Only that wait. What this process does itself has the poll interval: giving up what is taken away, each `begin`, each
-        batch. Where one of these hangs, or the event loop, in which this is, the others take over.
+        A consumer that has died or is refused ends the process. A member that waits for its group is at work, however long the
+        others take; only in that wait. What this process does itself has the poll interval: giving up what is taken away, each
+        `begin`, each batch. Where one of these hangs, or the event loop, in which this is, the others take over.
         """
         while not self.should_stop:
             if self._waits_for_group and not self._beginnings:
                 self._thread.say_at_work()
+            try:
+                await self._thread.in_thread(self._thread.require_alive())
+            except Exception as error:
+                if not self.app.should_stop:
+                    await self.app.crash(error)
             await self.sleep(WATCH_SECONDS)
 
     async def _wait_next_records(self, timeout: float) -> Any:

@@ -25,6 +25,7 @@ from agents.connection import closed, for_aiokafka
 from agents.decoding import StoredRecord, UndecodableRecord
 from agents.errors import LogMismatch, UndecodableRecords
 from agents.pacing import Pace
+from agents.refusals import refusals_told
 from agents.settings import Settings
 
 decoding.install()
@@ -136,7 +137,8 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
 
     async def in_thread(self, call: Coroutine[Any, Any, Result]) -> Result:
         """Run a coroutine in the consumer's loop. Faust's queue has two workers: a fetch in wait would hold up the rest."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self.thread_loop))
+        with refusals_told(self.settings, self.app.conf.id):
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self.thread_loop))
 
     async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
         consumer = self._ensure_consumer()
@@ -147,10 +149,7 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
     async def _fetch_records(
         self, consumer: Any, active_partitions: Any, timeout: float | None = None, max_records: int | None = None
     ) -> dict[TopicPartition, list[Fetch]]:
-        # Faust goes round the checks of aiokafka's own getmany: a dead fetcher or coordinator looked like a quiet topic.
-        consumer._coordinator.check_errors()
-        if consumer._fetcher.error_future.done() and not consumer._closed:
-            consumer._fetcher.error_future.result()
+        _require_alive(consumer)
         try:
             drained = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
         except NoOffsetForPartitionError:
@@ -169,6 +168,12 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             behind = max(0, (state.lso or 0) - next_offset)
             fetches[tp] = [Fetch(tp.topic, tp.partition, begin, next_offset, tuple(records), seek, undecodable, behind)]
         return fetches
+
+    async def require_alive(self) -> None:
+        """What a poll looks at first, for the times in which nothing is polled."""
+        consumer: Any = self._consumer
+        if consumer is not None and consumer._coordinator is not None:  # it has started
+            _require_alive(consumer)
 
     def say_at_work(self) -> None:
         """aiokafka takes a member that asks for no records for hung: after the poll interval it leaves its group, for good."""
@@ -254,3 +259,11 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             if place.end is not None or self.settings.transactions
         }
         return {TP(*tp): max(ends[tp], known[TP(*tp)].end or 0) for tp in partitions if TP(*tp) in known}
+
+
+def _require_alive(consumer: Any) -> None:
+    """Faust goes round the checks of aiokafka's own getmany: a dead fetcher or coordinator looked like a quiet topic."""
+    if not consumer._closed:
+        consumer._coordinator.check_errors()
+        if consumer._fetcher.error_future.done():
+            consumer._fetcher.error_future.result()

@@ -37,7 +37,7 @@ def stands_at(store: Path, partition: int) -> tuple[int, int]:
 
 def main(options: dict[str, Any]) -> int:
     store = Path(options["store"])
-    store.mkdir(exist_ok=True)
+    store.mkdir(parents=True, exist_ok=True)
     settings = load_settings(**options["settings"])
 
     def called(what: str, partitions: frozenset[TP]) -> None:
