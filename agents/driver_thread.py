@@ -137,8 +137,15 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
 
     async def in_thread(self, call: Coroutine[Any, Any, Result]) -> Result:
         """Run a coroutine in the consumer's loop. Faust's queue has two workers: a fetch in wait would hold up the rest."""
+        try:
+            answer = asyncio.run_coroutine_threadsafe(call, self.thread_loop)
+        except RuntimeError:
+            call.close()
+            if self.thread_loop.is_closed():  # by a stop, which cancels whoever asks a moment later
+                raise asyncio.CancelledError from None
+            raise
         with refusals_told(self.settings, self.app.conf.id):
-            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self.thread_loop))
+            return await asyncio.wrap_future(answer)
 
     async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
         consumer = self._ensure_consumer()
