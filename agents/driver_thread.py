@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
 import aiokafka
+from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
@@ -29,6 +31,24 @@ from agents.refusals import refusals_told
 from agents.settings import Settings
 
 decoding.install()
+
+
+@contextmanager
+def _poll_under_way(subscription: Any) -> Iterator[None]:
+    """In place of aiokafka's own, to which a poll that failed or was cut short is one under way for ever.
+
+    Its member was never taken for hung any more, and would have kept its partitions whatever happened.
+    """
+    subscription._fetch_count += 1
+    try:
+        yield
+    finally:
+        subscription._fetch_count -= 1
+        if subscription._fetch_count == 0:
+            subscription._last_fetch_ended = time.monotonic()
+
+
+cast(Any, SubscriptionState).fetch_context = _poll_under_way
 
 FETCH_BYTES_MAX: Final = 24 * 1024 * 1024
 COMMIT_SECONDS_MAX: Final = 10.0

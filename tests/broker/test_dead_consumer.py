@@ -87,6 +87,23 @@ def test_a_dead_consumer_is_an_error_at_the_next_look(
     asyncio.run(run())
 
 
+def test_a_poll_that_failed_is_no_poll_under_way(kafka: Broker, tmp_path: Path) -> None:
+    """It was one for ever to aiokafka: a member that hung later was never taken for hung, and kept its partitions."""
+    settings = Settings(bootstrap_servers=kafka.bootstrap_servers, data_dir=tmp_path)
+    ensure_topics(settings, [Topic("not-begun", 1, "delete")])
+
+    async def run() -> None:
+        async with started("not-begun", settings) as (thread, consumer):
+            consumer.subscribe(["not-begun"])
+            # It has no position to fetch from: `begin_at` was not called.
+            assert await asyncio.wait_for(thread._fetch_records(consumer, set(), 60, 10), 60) == {}
+            async with asyncio.timeout(10):
+                while not consumer._subscription.fetcher_idle_time:
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(run())
+
+
 def test_a_commit_without_an_answer_is_not_taken(
     kafka_cluster: KafkaCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
