@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
@@ -210,8 +210,8 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
                 with self._consumer._subscription.fetch_context():
                     pass
 
-        if not self.thread_loop.is_closed():  # in the thread, where fetches say the same
-            self.thread_loop.call_soon_threadsafe(say)
+        with suppress(RuntimeError):  # of a loop that a stop has closed
+            self.thread_loop.call_soon_threadsafe(say)  # in the thread, where fetches say the same
 
     async def begin_at(self, wanted: Positions) -> dict[TP, int]:
         """Seek every partition: to the offset wanted, else to the committed one, else to the beginning."""
