@@ -16,7 +16,9 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Final, NoReturn, cast
 
 import faust
@@ -50,10 +52,24 @@ Notice = Callable[[frozenset[TP]], Awaitable[None]]
 
 def die(error: BaseException) -> NoReturn:
     """End the process now. Stores are crash-safe, what was not acknowledged is done again; nothing after this runs."""
-    logger.critical("ending: %s", describe(error))
-    sys.stderr.flush()
     # A setting that does not fit will not fit after a restart either.
-    os._exit(EXIT_REFUSED if isinstance(error, ConfigurationError) else EXIT_FAILED)
+    _end(EXIT_REFUSED if isinstance(error, ConfigurationError) else EXIT_FAILED, "ending: %s", describe(error))
+
+
+def _end(code: int, line: str, *values: object) -> NoReturn:
+    """End the process with a last line in the log."""
+
+    def tell() -> None:
+        logger.critical(line, *values)
+        sys.stderr.flush()
+
+    # Whoever reads the log may have stopped too: then a line waits for ever, and what is behind it.
+    telling = threading.Thread(target=tell, daemon=True)
+    try:
+        telling.start()
+        telling.join(TELL_SECONDS_MAX)
+    finally:  # a machine may have no thread left
+        os._exit(code)
 
 
 class Boot(BootStrategy):
@@ -99,6 +115,16 @@ class App(faust.App):
         for name in self.health.conditions:
             self.health.set(name, False, "not measured since the last assignment")
         self.health.set("assigned", True)
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        # No `task`: those begin behind the first recovery, in which the group and a `begin` may take minutes.
+        self.add_future(self._beat())
+
+    async def _beat(self) -> None:
+        while True:
+            self.health.beat()
+            await asyncio.sleep(BEAT_SECONDS)
 
     async def _tell_assigned(self, _: Any, assigned: set[TP], **__: Any) -> None:
         if self.on_assigned is not None:
@@ -189,13 +215,6 @@ def create_app(
     app.on_begin, app.on_assigned, app.on_revoked = begin, assigned, revoked
     app.on_partitions_assigned.connect(cast(Any, app._tell_assigned), weak=False)
     app.on_partitions_revoked.connect(cast(Any, app._tell_revoked), weak=False)
-
-    async def beat() -> None:
-        while True:
-            app.health.beat()
-            await asyncio.sleep(BEAT_SECONDS)
-
-    app.task(beat)
     return app
 
 
@@ -257,25 +276,18 @@ class Worker(FaustWorker):
 def ending_after(seconds: float) -> Callable[[], None]:
     """What lets the process end so many seconds later, stopped or not: Faust can hang while it stops.
 
-    By a thread that does not need the loop. It is there before, because a signal comes in the middle of anything.
+    By a thread that does not need the loop. It is there before, because a signal comes in the middle of anything, another
+    signal too: what is called is one step in C, where an Event's lock would be waited for by who holds it.
     """
-    asked = threading.Event()
-
-    def tell() -> None:
-        logger.critical("ending: not stopped after %s s", seconds)
-        sys.stderr.flush()
+    asked: SimpleQueue[None] = SimpleQueue()
 
     def end() -> None:
-        asked.wait()
+        asked.get()
         time.sleep(seconds)
-        # Whoever reads the log may have stopped too: then a line waits for ever, and what is behind it.
-        telling = threading.Thread(target=tell, daemon=True)
-        telling.start()
-        telling.join(TELL_SECONDS_MAX)
-        os._exit(EXIT_FAILED)
+        _end(EXIT_FAILED, "ending: not stopped after %s s", seconds)
 
     threading.Thread(target=end, name="lampit-deadline", daemon=True).start()
-    return asked.set
+    return partial(asked.put, None)
 
 
 def run(*apps: App) -> int:

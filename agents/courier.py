@@ -32,10 +32,12 @@ class Courier:
         self._woken.set()
 
     async def _run(self) -> None:
-        while not self._app.should_stop:
+        while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), self._idle_seconds)
             self._woken.clear()
+            if self._app.should_stop:  # the stores and the consumer are being closed, and what waits is done again
+                return
             try:
                 await self._deliver()
             except Exception as error:

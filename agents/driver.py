@@ -23,6 +23,7 @@ from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
+from mode import Service
 
 from agents.driver_thread import Begin, ConsumerThread, Fetch, Positions
 from agents.errors import LampitError, LostRecords
@@ -30,6 +31,7 @@ from agents.threads import is_cancelled
 
 __all__ = ["Begin", "Consumer", "Fetch", "Positions", "RawSchema", "Transport", "commit", "fetches", "lag", "positions"]
 
+WATCH_SECONDS: Final = 1.0
 TAKEN_AWAY: Final = "partitions are being taken away: the next assignment says what is begun"
 
 
@@ -55,6 +57,7 @@ class Consumer(stock.Consumer):
         self._seeking = asyncio.Lock()
         self._beginnings: set[asyncio.Task[Any]] = set()
         self._is_rebalancing = False
+        self._waits_for_group = True
         self._in_hand: set[TP] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -78,6 +81,24 @@ class Consumer(stock.Consumer):
             tp,
             generation_id=self.app.consumer_generation_id,
         )
+
+    @Service.task
+    async def _watch(self) -> None:
+        """What polls see to otherwise, for the times in which Faust asks for none: a rebalance, the first wait, a long `begin`.
+
+        A consumer that has died or is refused ends the process. A member that waits for its group is at work, however long the
+        others take; only in that wait. What this process does itself has the poll interval: giving up what is taken away, each
+        `begin`, each batch. Where one of these hangs, or the event loop, in which this is, the others take over.
+        """
+        while not self.should_stop:
+            if self._waits_for_group and not self._beginnings:
+                self._thread.say_at_work()
+            try:
+                await self._thread.in_thread(self._thread.require_alive())
+            except Exception as error:
+                if not self.app.should_stop:
+                    await self.app.crash(error)
+            await self.sleep(WATCH_SECONDS)
 
     async def _wait_next_records(self, timeout: float) -> Any:
         """A member without partitions is at work too, though Faust asks for no records then."""
@@ -110,12 +131,14 @@ class Consumer(stock.Consumer):
     async def _begin(self) -> Any:
         assigned = frozenset(TP(*tp) for tp in self.assignment())
         try:
-            # Both callers can be here at once. Faust's own time limit ends recovery for good, without a word.
-            async with self._seeking, asyncio.timeout(self.app.conf.broker_request_timeout * 0.8):
-                wanted = await cast(Any, self.app).begin(assigned)
-                if set(wanted) != assigned:
-                    raise LampitError("begin() has to name every partition it is asked for, and no other")
-                positions = await self._thread.in_thread(self._thread.begin_at(wanted))
+            async with self._seeking:  # both callers can be here at once
+                self._thread.say_at_work()
+                # Faust's own time limit ends recovery for good, without a word.
+                async with asyncio.timeout(self.app.conf.broker_request_timeout * 0.8):
+                    wanted = await cast(Any, self.app).begin(assigned)
+                    if set(wanted) != assigned:
+                        raise LampitError("begin() has to name every partition it is asked for, and no other")
+                    positions = await self._thread.in_thread(self._thread.begin_at(wanted))
         except IllegalStateError:
             raise  # the assignment changed meanwhile: Faust waits for the next one
         except Exception as error:
@@ -163,14 +186,16 @@ class Consumer(stock.Consumer):
             self._idle.set()
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        self._waits_for_group = False
         await self._give_up_beginning()
         await super().on_partitions_revoked(revoked)
         # What is assigned again has to be begun again before anything of it reaches an agent.
         for tp in revoked:
             self.done.pop(TP(*tp), None)
+        self._waits_for_group = True
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        self._is_rebalancing = False
+        self._is_rebalancing = self._waits_for_group = False
         await super().on_partitions_assigned(assigned, generation_id)
         # Faust seeks nothing then, and nobody would hear that this is all.
         if not assigned and not self.app.should_stop:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
 import aiokafka
+from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
@@ -25,9 +27,28 @@ from agents.connection import closed, for_aiokafka
 from agents.decoding import StoredRecord, UndecodableRecord
 from agents.errors import LogMismatch, UndecodableRecords
 from agents.pacing import Pace
+from agents.refusals import refusals_told
 from agents.settings import Settings
 
 decoding.install()
+
+
+@contextmanager
+def _poll_under_way(subscription: Any) -> Iterator[None]:
+    """In place of aiokafka's own, to which a poll that failed or was cut short is one under way for ever.
+
+    Its member was never taken for hung any more, and would have kept its partitions whatever happened.
+    """
+    subscription._fetch_count += 1
+    try:
+        yield
+    finally:
+        subscription._fetch_count -= 1
+        if subscription._fetch_count == 0:
+            subscription._last_fetch_ended = time.monotonic()
+
+
+cast(Any, SubscriptionState).fetch_context = _poll_under_way
 
 FETCH_BYTES_MAX: Final = 24 * 1024 * 1024
 COMMIT_SECONDS_MAX: Final = 10.0
@@ -136,7 +157,15 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
 
     async def in_thread(self, call: Coroutine[Any, Any, Result]) -> Result:
         """Run a coroutine in the consumer's loop. Faust's queue has two workers: a fetch in wait would hold up the rest."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self.thread_loop))
+        try:
+            answer = asyncio.run_coroutine_threadsafe(call, self.thread_loop)
+        except RuntimeError:
+            call.close()
+            if self.thread_loop.is_closed():  # by a stop, which cancels whoever asks a moment later
+                raise asyncio.CancelledError from None
+            raise
+        with refusals_told(self.settings, self.app.conf.id):
+            return await asyncio.wrap_future(answer)
 
     async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
         consumer = self._ensure_consumer()
@@ -147,10 +176,7 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
     async def _fetch_records(
         self, consumer: Any, active_partitions: Any, timeout: float | None = None, max_records: int | None = None
     ) -> dict[TopicPartition, list[Fetch]]:
-        # Faust goes round the checks of aiokafka's own getmany: a dead fetcher or coordinator looked like a quiet topic.
-        consumer._coordinator.check_errors()
-        if consumer._fetcher.error_future.done() and not consumer._closed:
-            consumer._fetcher.error_future.result()
+        _require_alive(consumer)
         try:
             drained = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
         except NoOffsetForPartitionError:
@@ -170,6 +196,12 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             fetches[tp] = [Fetch(tp.topic, tp.partition, begin, next_offset, tuple(records), seek, undecodable, behind)]
         return fetches
 
+    async def require_alive(self) -> None:
+        """What a poll looks at first, for the times in which nothing is polled."""
+        consumer: Any = self._consumer
+        if consumer is not None and consumer._coordinator is not None:  # it has started
+            _require_alive(consumer)
+
     def say_at_work(self) -> None:
         """aiokafka takes a member that asks for no records for hung: after the poll interval it leaves its group, for good."""
 
@@ -178,8 +210,8 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
                 with self._consumer._subscription.fetch_context():
                     pass
 
-        if not self.thread_loop.is_closed():  # in the thread, where fetches say the same
-            self.thread_loop.call_soon_threadsafe(say)
+        with suppress(RuntimeError):  # of a loop that a stop has closed
+            self.thread_loop.call_soon_threadsafe(say)  # in the thread, where fetches say the same
 
     async def begin_at(self, wanted: Positions) -> dict[TP, int]:
         """Seek every partition: to the offset wanted, else to the committed one, else to the beginning."""
@@ -254,3 +286,11 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             if place.end is not None or self.settings.transactions
         }
         return {TP(*tp): max(ends[tp], known[TP(*tp)].end or 0) for tp in partitions if TP(*tp) in known}
+
+
+def _require_alive(consumer: Any) -> None:
+    """Faust goes round the checks of aiokafka's own getmany: a dead fetcher or coordinator looked like a quiet topic."""
+    if not consumer._closed:
+        consumer._coordinator.check_errors()
+        if consumer._fetcher.error_future.done():
+            consumer._fetcher.error_future.result()

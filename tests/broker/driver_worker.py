@@ -3,6 +3,7 @@
 Each line of <store>/<partition> is one fetch applied: begin, next offset, records, CRC of the values so far, worker. The
 last line is where the store stands. <store>/begun has a line for every partition and offset `begin` gave, <store>/calls one
 for every call of the app: worker, "assigned", "revoked" or "begin", partitions.
+begin_until: a file that `begin` waits for. blocked_seconds: for so long the agent keeps the event loop from going round.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 import zlib
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +19,7 @@ from typing import Any, cast
 from aiohttp import web
 from faust.types import TP
 
+from agents import health
 from agents.app import create_app, run
 from agents.decoding import UndecodableRecord
 from agents.driver import Consumer, commit, fetches, lag
@@ -34,7 +37,7 @@ def stands_at(store: Path, partition: int) -> tuple[int, int]:
 
 def main(options: dict[str, Any]) -> int:
     store = Path(options["store"])
-    store.mkdir(exist_ok=True)
+    store.mkdir(parents=True, exist_ok=True)
     settings = load_settings(**options["settings"])
 
     def called(what: str, partitions: frozenset[TP]) -> None:
@@ -50,6 +53,8 @@ def main(options: dict[str, Any]) -> int:
     async def begin(partitions: frozenset[TP]) -> dict[TP, int | None]:
         called("begin", partitions)
         await asyncio.sleep(options.get("begin_seconds", 0))
+        while "begin_until" in options and not Path(options["begin_until"]).exists():
+            await asyncio.sleep(0.05)
         if options.get("begin_fails"):
             raise ValueError("NIK 1605024203190001 is in this message")
         if options.get("stateless"):
@@ -60,6 +65,7 @@ def main(options: dict[str, Any]) -> int:
                 begun.write(json.dumps([options["name"], tp.partition, offset]) + "\n")
         return wanted
 
+    health.LOOP_SILENCE_SECONDS_MAX = options.get("loop_silence_seconds", health.LOOP_SILENCE_SECONDS_MAX)
     app = create_app(options["group"], settings, begin=begin, assigned=assigned, revoked=revoked)
     if "max_poll_seconds" in options:
         app.conf.broker_max_poll_interval = options["max_poll_seconds"]
@@ -70,6 +76,7 @@ def main(options: dict[str, Any]) -> int:
             if fetch.next_offset > options.get("fail_at", 2**62):
                 raise ValueError("NIK 1605024203190001 is in this message")
             await asyncio.sleep(options.get("fetch_seconds", 0))
+            time.sleep(options.get("blocked_seconds", 0))
             _, crc = stands_at(store, fetch.partition)
             for record in fetch.records:
                 crc = zlib.crc32(record.value or b"-", crc)

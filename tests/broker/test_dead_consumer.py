@@ -1,4 +1,4 @@
-"""A consumer whose background work has ended is an error at the next poll, not a topic on which nothing comes any more.
+"""A consumer whose background work has ended is an error at the next look, not a topic on which nothing comes any more.
 
 And a coordinator that does not answer holds up nobody for long.
 """
@@ -64,9 +64,12 @@ def be_refused(consumer: Any) -> Any:
     return asyncio.sleep(0)
 
 
+@pytest.mark.parametrize("is_polled", [True, False], ids=["polled", "not polled"])
 @pytest.mark.parametrize("death", [die_fetching, die_coordinating, be_refused])
-def test_a_dead_consumer_is_an_error_at_the_next_poll(kafka: Broker, tmp_path: Path, death: Any) -> None:
-    """Also before anything is assigned; that polls of a living one bring records is what test_driver.py is about."""
+def test_a_dead_consumer_is_an_error_at_the_next_look(
+    kafka: Broker, tmp_path: Path, death: Any, is_polled: bool
+) -> None:
+    """Also while nothing is polled, as before anything is assigned; polls of a living one are what test_driver.py is about."""
     settings = Settings(bootstrap_servers=kafka.bootstrap_servers, partitions=2, data_dir=tmp_path)
 
     async def run() -> None:
@@ -74,10 +77,29 @@ def test_a_dead_consumer_is_an_error_at_the_next_poll(kafka: Broker, tmp_path: P
             alive = consumer._fetcher._fetch_task, consumer._coordinator._coordination_task
             try:
                 await asyncio.wait([asyncio.ensure_future(death(consumer))])
+                thread._consumer = consumer
+                look = thread._fetch_records(consumer, set(), 0.1, 10) if is_polled else thread.require_alive()
                 with pytest.raises(KafkaError):
-                    await asyncio.wait_for(thread._fetch_records(consumer, set(), 0.1, 10), 60)
+                    await asyncio.wait_for(look, 60)
             finally:
                 consumer._fetcher._fetch_task, consumer._coordinator._coordination_task = alive
+
+    asyncio.run(run())
+
+
+def test_a_poll_that_failed_is_no_poll_under_way(kafka: Broker, tmp_path: Path) -> None:
+    """It was one for ever to aiokafka: a member that hung later was never taken for hung, and kept its partitions."""
+    settings = Settings(bootstrap_servers=kafka.bootstrap_servers, data_dir=tmp_path)
+    ensure_topics(settings, [Topic("not-begun", 1, "delete")])
+
+    async def run() -> None:
+        async with started("not-begun", settings) as (thread, consumer):
+            consumer.subscribe(["not-begun"])
+            # It has no position to fetch from: `begin_at` was not called.
+            assert await asyncio.wait_for(thread._fetch_records(consumer, set(), 60, 10), 60) == {}
+            async with asyncio.timeout(10):
+                while not consumer._subscription.fetcher_idle_time:
+                    await asyncio.sleep(0.01)
 
     asyncio.run(run())
 

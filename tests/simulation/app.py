@@ -72,6 +72,9 @@ class Thread(ConsumerThread):
         await asyncio.sleep(0)
         return result
 
+    def say_at_work(self) -> None:
+        """The simulated group asks for heartbeats only."""
+
     async def fetch(self, records_max: int) -> list[Fetch]:
         """As `_fetch_records` of the real one makes them: positions are read without an await behind the records."""
         consumer = self._simulated

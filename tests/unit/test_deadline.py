@@ -62,3 +62,66 @@ def test_a_takeover_has_as_long_with_snapshots_as_without(snapshot_url: str | No
     """Either way it reads the lists of anomalies: 64 partitions of 40,000 people each take 24 s beside a broker."""
     app = create_app("ledger", Settings(data_dir=tmp_path, snapshot_url=snapshot_url))
     assert app.conf.broker_request_timeout == BEGIN_SECONDS_MAX
+
+
+FAILURE = """
+import os, threading
+from agents.app import die
+from agents.errors import Fenced
+from agents.logs import configure_logging
+
+configure_logging()
+reading, writing = os.pipe()
+os.dup2(writing, 2)
+os.set_blocking(2, False)
+try:
+    while True:
+        os.write(2, b"x")
+except BlockingIOError:
+    os.set_blocking(2, True)
+print("full", flush=True)
+die(Fenced("a newer worker writes here now"))
+"""
+
+
+def test_a_failure_ends_the_process_though_nobody_reads_its_log() -> None:
+    """The last line waited for a reader, and the worker that is no longer to write anything with it."""
+    with subprocess.Popen([sys.executable, "-c", FAILURE], cwd=ROOT, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None and worker.stdout.readline() == "full\n"
+        try:
+            assert worker.wait(10) == EXIT_FAILED
+        finally:
+            worker.kill()
+
+
+TWO_SIGNALS = """
+import sys, threading
+from agents.app import ending_after
+
+begin_to_end = ending_after(0.2)
+
+def in_the_middle(frame, event, _):
+    # At every line of Python's own `threading`, as a signal may come.
+    if frame.f_code.co_filename == threading.__file__:
+        if event == "line":
+            sys.settrace(None)
+            begin_to_end()
+            sys.settrace(in_the_middle)
+        return in_the_middle
+
+print("at work", flush=True)
+sys.settrace(in_the_middle)
+begin_to_end()
+sys.settrace(None)
+threading.Event().wait()
+"""
+
+
+def test_a_signal_in_the_middle_of_another_one_does_not_hold_up_the_end() -> None:
+    """The handler of the second waited for a lock that the first one held, and with it the process, for ever."""
+    with subprocess.Popen([sys.executable, "-c", TWO_SIGNALS], cwd=ROOT, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None and worker.stdout.readline() == "at work\n"
+        try:
+            assert worker.wait(10) == EXIT_FAILED
+        finally:
+            worker.kill()
