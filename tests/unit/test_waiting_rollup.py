@@ -39,7 +39,7 @@ def test_it_names_those_that_have_not_reached_the_day(
     async def nothing(_: object) -> dict[object, int]:
         return {}
 
-    monkeypatch.setattr(rollup, "lag", nothing)
+    monkeypatch.setattr(rollup, "reached", nothing)
     asyncio.run(agent._measure())
     holds, why = agent.app.health.conditions["all_partitions"]
     assert holds == (waits_for is None)
