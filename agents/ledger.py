@@ -111,14 +111,17 @@ class LedgerAgent:
         await self._release({tp.partition for tp in partitions})
 
     async def _release(self, partitions: set[int]) -> None:
-        for partition in partitions & self.desks.keys():
-            async with self._lock(partition):
-                desk = self.desks.pop(partition, None)
-                if desk is None:  # released meanwhile: a stop and a rebalance can come at once
-                    continue
-                await desk.close()
-                metrics.forget_partition(LEDGER, partition)
-                self._waiting = False  # what waits there is not ours
+        """All at once: without a broker each waits for seconds, and the group waits a minute for all of them."""
+        await asyncio.gather(*(self._release_one(partition) for partition in partitions & self.desks.keys()))
+
+    async def _release_one(self, partition: int) -> None:
+        async with self._lock(partition):
+            desk = self.desks.pop(partition, None)
+            if desk is None:  # released meanwhile: a stop and a rebalance can come at once
+                return
+            await desk.close()
+            metrics.forget_partition(LEDGER, partition)
+            self._waiting = False  # what waits there is not ours
 
     async def assigned(self, partitions: frozenset[TP]) -> None:
         """Keep copies of the others; of these no longer, `begin` comes for them."""
