@@ -95,9 +95,12 @@ class RollupAgent:
         return dict.fromkeys(partitions, 0)
 
     async def revoked(self, partitions: frozenset[TP]) -> None:
-        """Another process is the active one now: figures shown here would grow old."""
+        """Another process is the active one now: figures shown here would grow old. Without a producer nothing is given out."""
         if partitions:
             async with self._delivery:
+                producer, self._producer = self._producer, None
+                if producer is not None:
+                    await producer.stop()
                 self._reset(0)
                 self.view.clear()
 
