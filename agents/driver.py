@@ -1,6 +1,6 @@
 """The Kafka driver under Faust: whole fetches of raw bytes, begun where OUR store stands.
 
-In: an app made by agents/app.py. Out: `fetches(stream)`, `is_current` and `give_up` for the agents; `commit`, `lag`,
+In: an app made by agents/app.py. Out: `fetches(stream)`, `is_current` and `give_up` for the agents; `commit`, `reached`,
 `positions` for what runs beside them.
 Faust's stock driver pays 70 µs for every record, reads uncommitted, begins at the group's committed offset and commits by
 its own accounting, which runs past lost writes. This one hands an agent one `Fetch` per partition and poll, asks
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final, NamedTuple, cast
 
 import faust
 from aiokafka.errors import IllegalStateError
@@ -29,7 +29,20 @@ from agents.driver_thread import Begin, ConsumerThread, Fetch, Positions
 from agents.errors import LampitError, LostRecords
 from agents.threads import is_cancelled
 
-__all__ = ["Begin", "Consumer", "Fetch", "Positions", "RawSchema", "Transport", "commit", "fetches", "lag", "positions"]
+__all__ = [
+    "Begin",
+    "Consumer",
+    "Fetch",
+    "Positions",
+    "RawSchema",
+    "Reached",
+    "Transport",
+    "commit",
+    "fetches",
+    "lag",
+    "positions",
+    "reached",
+]
 
 WATCH_SECONDS: Final = 1.0
 TAKEN_AWAY: Final = "partitions are being taken away: the next assignment says what is begun"
@@ -275,16 +288,38 @@ async def commit(app: faust.App, offsets: Mapping[TP, int]) -> bool:
     return await thread.in_thread(thread.commit_offsets(offsets))
 
 
-async def lag(app: faust.App) -> dict[TP, int]:
-    """Committed records and markers between what is done and the end of each partition assigned to this process.
+class Reached(NamedTuple):
+    """How far one partition is.
 
-    Asks the broker, so it also grows while fetching is stuck. Partitions not begun yet are left out.
+    through: every committed record before it is done. end: of the committed records that can be seen. written: of all there
+    are, also of those that an open transaction hides.
+    """
+
+    through: int
+    end: int
+    written: int
+
+    @property
+    def behind(self) -> int:
+        """Committed records and markers that wait."""
+        return max(0, self.end - self.through)
+
+
+async def reached(app: faust.App) -> dict[TP, Reached]:
+    """How far each partition is that is assigned to this process. Those not begun yet are left out.
+
+    Asks the broker, so that ends also move while fetching is stuck.
     """
     consumer = _consumer(app)
     thread = consumer._thread
     ends = await thread.in_thread(thread.ends())
     through = await passed(app)
-    return {tp: max(0, end - through.get(tp, consumer.done.get(tp, 0))) for tp, end in ends.items()}
+    return {tp: Reached(through.get(tp, consumer.done.get(tp, 0)), *both) for tp, both in ends.items()}
+
+
+async def lag(app: faust.App) -> dict[TP, int]:
+    """Committed records and markers between what is done and the end of each partition assigned to this process."""
+    return {tp: one.behind for tp, one in (await reached(app)).items()}
 
 
 async def passed(app: faust.App) -> dict[TP, int]:

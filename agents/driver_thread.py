@@ -93,12 +93,16 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a partition stands: its position, the one behind the last fetch, the number of its seek, the end as last told."""
+    """Where a partition stands: its position, the one behind the last fetch, the number of its seek, the ends as last told.
+
+    end: of the committed records that can be seen. written: of all records, also of those behind an open transaction.
+    """
 
     position: int
     delivered: int
     seek: int
     end: int | None
+    written: int | None
 
 
 class ConsumerThread(stock.AIOKafkaConsumerThread):
@@ -269,11 +273,15 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
         for tp, state in subscription.assignment._tp_state.items():
             # Reading it is no await: `consumer.position()` would wait for a seek that a rebalance may never make.
             if state.has_valid_position and tp in self.delivered:
-                found[TP(*tp)] = Place(state.position, self.delivered[tp], self.seeks.get(tp, 0), state.lso)
+                seek = self.seeks.get(tp, 0)
+                found[TP(*tp)] = Place(state.position, self.delivered[tp], seek, state.lso, state.highwater)
         return found
 
-    async def ends(self) -> dict[TP, int]:
-        """Per begun partition: the end of the committed log."""
+    async def ends(self) -> dict[TP, tuple[int, int]]:
+        """Per begun partition: the end of the committed records that can be seen, and that of all records.
+
+        Between the two is what an open transaction hides: its own records, and committed ones of others.
+        """
         consumer = self._ensure_consumer()
         partitions = sorted(consumer.assignment())
         if not partitions:
@@ -285,7 +293,12 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             for tp, place in (await self.places()).items()
             if place.end is not None or self.settings.transactions
         }
-        return {TP(*tp): max(ends[tp], known[TP(*tp)].end or 0) for tp in partitions if TP(*tp) in known}
+        found = {}
+        for tp in partitions:
+            if (place := known.get(TP(*tp))) is not None:
+                end = max(ends[tp], place.end or 0)
+                found[TP(*tp)] = (end, max(end, place.written or 0) if self.settings.transactions else end)
+        return found
 
 
 def _require_alive(consumer: Any) -> None:

@@ -33,7 +33,7 @@ COMPRESSED_IN_THREAD_BYTES_MIN = 64 * 1024
 COMPRESSION_LEVEL = 1
 
 LATE_SECONDS: Final = 30.0
-"""While records wait in a log, figures whose newest record is older than that are not those of now; nor is a measurement."""
+"""With records in a log that have waited for longer figures are not those of now; nor is a measurement that is older."""
 
 
 @dataclass
@@ -86,14 +86,6 @@ class Health:
     def as_json(self) -> dict[str, Any]:
         conditions = {name: {"ok": holds, "why": why} for name, (holds, why) in sorted(self.conditions.items())}
         return {"ready": self.ready, "conditions": conditions}
-
-
-def is_late(behind: int, last_timestamp_ms: int, now: float) -> bool:
-    """Whether an agent lags. behind: records that wait; last_timestamp_ms: of the newest record it has applied.
-
-    With nothing waiting the newest record may be of any age.
-    """
-    return behind > 0 and now - last_timestamp_ms / 1000 > LATE_SECONDS
 
 
 class Web(stock.Web):

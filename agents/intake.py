@@ -19,7 +19,7 @@ from agents.backlog import Backlog
 from agents.barrier import LedgerIdentity
 from agents.courier import Courier
 from agents.decoding import UndecodableRecord
-from agents.driver import Fetch, commit, fetches, lag, positions
+from agents.driver import Fetch, commit, fetches, positions, reached
 from agents.producer import Producer, Record
 from agents.settings import Settings
 from agents.topics import INTAKE_TOPICS, LEDGER, REJECTED
@@ -112,11 +112,11 @@ class IntakeAgent:
     async def _measure(self) -> None:
         if time.monotonic() - self._measured >= MEASURE_SECONDS:
             self._measured = time.monotonic()
-            behind, done = await lag(self.app), positions(self.app)
-            for tp, records in behind.items():
-                metrics.position(tp.topic, tp.partition, done.get(tp, 0), records, self._timestamps_ms.get(tp, 0))
-            if behind or not done:  # not between two assignments
-                why = self._backlog.why_not(done, behind, time.monotonic())
+            found, done = await reached(self.app), positions(self.app)
+            for tp, one in found.items():
+                metrics.position(tp.topic, tp.partition, done.get(tp, 0), one.behind, self._timestamps_ms.get(tp, 0))
+            if found or not done:  # not between two assignments
+                why = self._backlog.why_not(found, self._measured, time.monotonic())
                 self.app.health.set("caught_up", why is None, why or "")
 
     def _records(self, fetch: Fetch, now: int) -> list[Record]:

@@ -21,12 +21,13 @@ from faust.types import TP
 
 from agents import metrics
 from agents.app import App, create_app
+from agents.backlog import Backlog
 from agents.barrier import LedgerIdentity, day_record, today
 from agents.courier import Courier
 from agents.damage import noting_damage
 from agents.desk import Desk
-from agents.driver import Fetch, Positions, commit, fetches, give_up, is_current, lag, passed
-from agents.health import Web, is_late
+from agents.driver import Fetch, Positions, commit, fetches, give_up, is_current, passed, reached
+from agents.health import Web
 from agents.other_days import add_route
 from agents.producer import FencedProducer
 from agents.reading import end_offset, newest
@@ -78,6 +79,7 @@ class LedgerAgent:
         self._locks: dict[int, asyncio.Lock] = {}
         self._waiting = False
         self._applied: dict[int, int] = {}
+        self._backlog = Backlog()
         self._published = 0.0
         self._measured = 0.0
         self._day_sent: dict[int, int] = {}
@@ -109,14 +111,17 @@ class LedgerAgent:
         await self._release({tp.partition for tp in partitions})
 
     async def _release(self, partitions: set[int]) -> None:
-        for partition in partitions & self.desks.keys():
-            async with self._lock(partition):
-                desk = self.desks.pop(partition, None)
-                if desk is None:  # released meanwhile: a stop and a rebalance can come at once
-                    continue
-                await desk.close()
-                metrics.forget_partition(LEDGER, partition)
-                self._waiting = False  # what waits there is not ours
+        """All at once: without a broker each waits for seconds, and the group waits a minute for all of them."""
+        await asyncio.gather(*(self._release_one(partition) for partition in partitions & self.desks.keys()))
+
+    async def _release_one(self, partition: int) -> None:
+        async with self._lock(partition):
+            desk = self.desks.pop(partition, None)
+            if desk is None:  # released meanwhile: a stop and a rebalance can come at once
+                return
+            await desk.close()
+            metrics.forget_partition(LEDGER, partition)
+            self._waiting = False  # what waits there is not ours
 
     async def assigned(self, partitions: frozenset[TP]) -> None:
         """Keep copies of the others; of these no longer, `begin` comes for them."""
@@ -263,22 +268,28 @@ class LedgerAgent:
             await desk.producer.publish([day_record(desk.partition, day)])
 
     async def _measure(self) -> None:
-        behind = {tp.partition: records for tp, records in (await lag(self.app)).items() if tp.topic == LEDGER}
-        late = [partition for partition, desk in self.desks.items() if self._is_late(desk, behind.get(partition, 0))]
-        self.app.health.set("caught_up", not late, f"partitions {late} are behind the log" if late else "")
+        asked = time.monotonic()
+        found = await reached(self.app)
+        why = self._backlog.why_not(found, asked, time.monotonic())
+        late = [partition for partition, desk in self.desks.items() if self._is_late(desk)]
+        if late:
+            why = f"partitions {late} are behind the log"
+        self.app.health.set("caught_up", why is None, why or "")
         for partition, desk in self.desks.items():
-            metrics.position(LEDGER, partition, desk.meta.next_offset, behind.get(partition, 0), desk.last_timestamp_ms)
+            one = found.get(TP(LEDGER, partition))
+            behind = 0 if one is None else one.behind
+            metrics.position(LEDGER, partition, desk.meta.next_offset, behind, desk.last_timestamp_ms)
             if desk.meta.day is not None:
                 metrics.business_day(partition, desk.meta.day)
             done = 1.0 if desk.caught_up_at <= 0 else min(1.0, desk.meta.next_offset / desk.caught_up_at)
             metrics.recovery(partition, done)
 
-    def _is_late(self, desk: Desk, behind: int) -> bool:
+    def _is_late(self, desk: Desk) -> bool:
         """Whether the figures given out are not those of now: what was applied a measure ago has to be out by now."""
         before = self._applied.get(desk.partition, 0)
         self._applied[desk.partition] = desk.meta.next_offset
         unpublished = desk.meta.day is not None and (desk.meta.published_through < before or desk.lists_wait)
-        return not desk.caught_up or unpublished or is_late(behind, desk.last_timestamp_ms, time.time())
+        return not desk.caught_up or unpublished
 
     def _lock(self, partition: int) -> asyncio.Lock:
         return self._locks.setdefault(partition, asyncio.Lock())

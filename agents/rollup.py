@@ -22,11 +22,11 @@ from faust.types import TP
 
 from agents import metrics
 from agents.app import App, create_app
+from agents.backlog import Backlog
 from agents.barrier import LedgerIdentity
 from agents.closings import Closings, TakenOver
 from agents.courier import Courier
-from agents.driver import Fetch, Positions, commit, fetches, lag, passed
-from agents.health import is_late
+from agents.driver import Fetch, Positions, Reached, commit, fetches, passed, reached
 from agents.other_days import Kept, ask
 from agents.producer import FencedProducer, Record
 from agents.reading import end_offset
@@ -61,6 +61,7 @@ class RollupAgent:
         self._delivery = asyncio.Lock()
         self._answering = asyncio.Lock()
         self._measured = 0.0
+        self._backlog = Backlog()
         self._reset(0)
         self.app: App = create_app("rollup", settings, begin=self.begin, revoked=self.revoked)
         self.app.health.require("caught_up", "all_partitions", measured=True)
@@ -94,9 +95,12 @@ class RollupAgent:
         return dict.fromkeys(partitions, 0)
 
     async def revoked(self, partitions: frozenset[TP]) -> None:
-        """Another process is the active one now: figures shown here would grow old."""
+        """Another process is the active one now: figures shown here would grow old. Without a producer nothing is given out."""
         if partitions:
             async with self._delivery:
+                producer, self._producer = self._producer, None
+                if producer is not None:
+                    await producer.stop()
                 self._reset(0)
                 self.view.clear()
 
@@ -234,23 +238,22 @@ class RollupAgent:
 
     async def _measure(self) -> None:
         """Measure, and say whether the figures are those of now."""
-        behind: Mapping[TP, int] = await lag(self.app)
-        records = behind.get(TP(PARTIALS, 0))
-        why = self._why_not(records)
+        asked = time.monotonic()
+        found: Mapping[TP, Reached] = await reached(self.app)
+        why = self._why_not(found, self._backlog.why_not(found, asked, time.monotonic()))
         self.app.health.set("caught_up", why is None, why or "")
         missing = self._not_there()
         self.app.health.set("all_partitions", not missing, f"partitions {missing} have no head of this day yet")
-        metrics.position(PARTIALS, 0, self._next_offset, records or 0, self._last_timestamp_ms)
+        behind = sum(one.behind for one in found.values())
+        metrics.position(PARTIALS, 0, self._next_offset, behind, self._last_timestamp_ms)
 
-    def _why_not(self, behind: int | None) -> str | None:
+    def _why_not(self, found: Mapping[TP, Reached], waiting: str | None) -> str | None:
         """Why the figures shown are not those of now; None where they are."""
-        if behind is None:
+        if not found:
             return "another process is the active roll-up"
         if not (self.caught_up and self._given_out):
             return "figures are being added up"
-        if is_late(behind, self._last_timestamp_ms, time.time()):
-            return f"figures are behind the log: {behind} records of {PARTIALS} wait"
-        return None
+        return None if waiting is None else f"figures are behind the log: {waiting}"
 
 
 def build(settings: Settings, identity: LedgerIdentity, reference: Reference) -> RollupAgent:

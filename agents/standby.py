@@ -6,7 +6,7 @@ an end that is never reached: it publishes nothing and fences nobody. What it wo
 
 A copy yields to the worker's own partitions: nothing is read while they are behind, and never more than half of the time is
 used. Nothing that goes wrong with a copy ends the process: it is closed, and begun again after a while; one that is
-damaged is set aside and built anew, from a snapshot or the log.
+damaged, or that its log does not go on from any more, is set aside and built anew, from a snapshot or the log.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 
 from agents import decoding, metrics
@@ -24,6 +25,7 @@ from agents.app import App
 from agents.damage import noting_damage
 from agents.desk import Desk
 from agents.driver import Fetch
+from agents.errors import LampitError, LogMismatch, LostRecords
 from agents.reading import reader
 from agents.settings import Settings
 from agents.snapshots import Until
@@ -88,15 +90,19 @@ class Standby:
             while not self._app.should_stop:
                 try:
                     async with reader(
-                        self._settings, fetch_max_wait_ms=WAIT_MILLISECONDS, value_deserializer=decoding.as_read
+                        self._settings,
+                        fetch_max_wait_ms=WAIT_MILLISECONDS,
+                        value_deserializer=decoding.as_read,
+                        # A shorter log read from its beginning would be applied on top of what is not in it any more.
+                        auto_offset_reset="none",
                     ) as consumer:
                         await self._follow(consumer)
                 except Exception as error:
                     logger.warning("warm copies stand still for %.0f s: %s", RETRY_SECONDS, error)
+                    await self._close_all()  # the log may be another one when it can be read again: opening them looks
                     await asyncio.sleep(RETRY_SECONDS)
         finally:
-            for partition in list(self._desks):
-                await self._close(partition)
+            await self._close_all()
 
     async def _follow(self, consumer: Any) -> None:
         """Open what is to be copied, read, apply."""
@@ -114,7 +120,13 @@ class Standby:
             if not reading:
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
-            found = await consumer.getmany(timeout_ms=WAIT_MILLISECONDS, max_records=RECORDS_MAX)
+            try:
+                found = await consumer.getmany(timeout_ms=WAIT_MILLISECONDS, max_records=RECORDS_MAX)
+            except OffsetOutOfRangeError as error:
+                for tp, offset in error.args[0].items():
+                    missing = LogMismatch(f"the log has nothing at offset {offset} (any more)")
+                    await self._give_up(reading[tp.partition], missing)
+                continue
             # What follows on these records: before anything else is awaited.
             positions = {tp: _position(consumer, tp) for tp in found}
             for tp, records in found.items():
@@ -162,6 +174,8 @@ class Standby:
                 return
             began = time.perf_counter()
             try:
+                if fetch.begin < desk.meta.next_offset:
+                    raise LostRecords(f"records from {fetch.begin} on came again, expected was {desk.meta.next_offset}")
                 fetch.require_decodable()
                 with noting_damage(desk.store.path):
                     events = await in_turns(desk.steps(fetch), lambda: self._is_copy(desk.partition))
@@ -171,6 +185,13 @@ class Standby:
                 await self._close(desk.partition)
                 self._failed(desk.partition, error)
         await asyncio.sleep(time.perf_counter() - began)
+
+    async def _give_up(self, desk: Desk, why: LampitError) -> None:
+        """Close a copy that cannot go on, if it is one still. Who opens its store next holds it against the log."""
+        async with self._lock(desk.partition):
+            if self._desks.get(desk.partition) is desk:
+                await self._close(desk.partition)
+                self._failed(desk.partition, why)
 
     def _is_copy(self, partition: int) -> bool:
         """Whether it is still one of others' partitions, of which a copy is kept."""
@@ -192,6 +213,11 @@ class Standby:
         if desk is not None:
             await desk.close()
             metrics.forget_standby(partition)
+
+    async def _close_all(self) -> None:
+        for partition in list(self._desks):
+            async with self._lock(partition):
+                await self._close(partition)
 
     def _lock(self, partition: int) -> asyncio.Lock:
         return self._locks.setdefault(partition, asyncio.Lock())

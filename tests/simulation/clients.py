@@ -186,10 +186,11 @@ def _pass_on(done: asyncio.Future[Any], future: asyncio.Future[Any]) -> None:
 
 @dataclass
 class Position:
-    """Of one assigned partition; lso: what the last answer said of its last stable offset."""
+    """Of one assigned partition; lso, highwater: what the last answer said of its last stable offset, and of its end."""
 
     position: int = -1
     lso: int | None = None
+    highwater: int | None = None
 
     @property
     def has_valid_position(self) -> bool:
@@ -286,27 +287,27 @@ class SimulatedConsumer:
         most = max_records or 500
         answers = await self._network.ask("Fetch", lambda: {tp: self._read(tp, asked[tp][1], most) for tp in chosen})
         found = {}
-        for tp, (records, position, stable) in answers.items():
+        for tp, (records, position, stable, end) in answers.items():
             state, before = asked[tp]
             if self.states.get(tp) is state and state.position == before:
-                state.position, state.lso = position, stable
+                state.position, state.lso, state.highwater = position, stable, end
                 if records:
                     found[tp] = records
         if not found and timeout_ms:
             await asyncio.sleep(timeout_ms / 1000)
         return found
 
-    def _read(self, tp: TopicPartition, position: int, most: int) -> tuple[list[ConsumerRecord], int, int]:
-        """Records, the position behind them, the end. Markers at the end may be passed over now or later."""
+    def _read(self, tp: TopicPartition, position: int, most: int) -> tuple[list[ConsumerRecord], int, int, int]:
+        """Records, the position behind them, how far it sees, the end. Markers at the end may be passed over now or later."""
         log = self._network.broker.logs[tp]
         end = self._end(log)
         records = []
         for record in log.committed(position) if self._is_committed else log.uncommitted(position):
             if len(records) == most:
-                return records, records[-1].offset + 1, end
+                return records, records[-1].offset + 1, end, log.end_offset
             records.append(record)
         passed = not records or self._network.loop.chance.random() < 0.5
-        return records, max(position, end) if passed else records[-1].offset + 1, end
+        return records, max(position, end) if passed else records[-1].offset + 1, end, log.end_offset
 
     def _end(self, log: PartitionLog) -> int:
         """How far this one sees."""

@@ -1,7 +1,8 @@
 """What a process owes those it tells that it is ready: whatever was in its log as it was started is given out, or admitted.
 
-In: the processes of a world, after each of their callbacks. Out: a defect of the world for each that says so too early. Looked
-at whenever one says it that did not say so before. Called by `tests.simulation.world`.
+Intake also owes whatever has been there for LATE_SECONDS by then. In: the processes of a world, after each of their callbacks.
+Out: a defect of the world for each that says so too early. Looked at whenever one says it that did not say so before. Called
+by `tests.simulation.world`.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from faust.types import TP
 
+from agents.health import LATE_SECONDS
 from agents.intake import IntakeAgent
 from agents.ledger import LedgerAgent
 from agents.rollup import RollupAgent
 from agents.topics import INTAKE_TOPICS, LEDGER, PARTIALS
 from stream.partials import HeadRecord, decode
 from stream.regions import COUNTRY
+from tests.simulation.broker import timestamp
 from tests.simulation.loop import Owner
 
 if TYPE_CHECKING:
@@ -61,6 +64,17 @@ class Watch:
             behind = {one: at for one, at in given_out.items() if at < owed.get(one, 0)}
             if behind:
                 self._world.defects.append(f"{owner.name} says it is ready at {behind}; as it began there was {owed}")
+            if isinstance(app.agent, IntakeAgent):
+                owed = {tp: self._old(tp) for tp in given_out}
+                late = {tp: at for tp, at in given_out.items() if at < owed[tp]}
+                if late:
+                    self._world.defects.append(f"{owner.name} says it is ready at {late}; since long there was {owed}")
+
+    def _old(self, tp: TP) -> int:
+        """The end of a log LATE_SECONDS ago."""
+        before = timestamp(self._world.loop.now - LATE_SECONDS)
+        entries = reversed(self._world.broker.log(tp.topic, tp.partition).history)
+        return next((one.offset + 1 for one in entries if one.record and one.record.timestamp < before), 0)
 
     def _given_out(self, app: Any) -> Mapping[Any, int]:
         """Per partition that is its own, how far what it gives out is."""

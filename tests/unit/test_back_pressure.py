@@ -50,13 +50,13 @@ def test_intake_takes_in_no_more_than_it_can_write(tmp_path: Path, monkeypatch: 
     async def commit(*_: Any) -> bool:
         return True
 
-    async def lag(_: Any) -> dict[Any, int]:
+    async def reached(_: Any) -> dict[Any, Any]:
         return {}
 
     monkeypatch.setattr(intake, "WAITING_RECORDS_MAX", WAITING_MAX)
     monkeypatch.setattr(intake, "fetches", fetches)
     monkeypatch.setattr(intake, "commit", commit)
-    monkeypatch.setattr(intake, "lag", lag)
+    monkeypatch.setattr(intake, "reached", reached)
 
     async def run() -> None:
         identity = LedgerIdentity("ledger", 1, Rules(), "digest")

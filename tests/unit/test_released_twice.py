@@ -1,4 +1,4 @@
-"""A ledger worker that is stopped while a rebalance takes its partitions away is told so twice at once."""
+"""A ledger worker lets go of its partitions: all at once, and each once, though a stop and a rebalance tell it twice."""
 
 from __future__ import annotations
 
@@ -26,3 +26,19 @@ def test_a_partition_that_is_released_twice_at_once_is_closed_once() -> None:
 
     asyncio.run(run())
     assert closed == [1]
+
+
+def test_partitions_are_released_at_once() -> None:
+    """Without a broker each waits five seconds for its producer; one after the other, dozens outlast the group's patience."""
+    waiting = asyncio.Barrier(3)
+
+    async def close() -> None:
+        await waiting.wait()
+
+    async def run() -> None:
+        agent: Any = object.__new__(LedgerAgent)
+        agent.desks, agent._locks = {number: SimpleNamespace(close=close) for number in range(3)}, {}
+        await asyncio.wait_for(agent._release({0, 1, 2}), 5)
+        assert not agent.desks
+
+    asyncio.run(run())

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
@@ -16,12 +17,15 @@ from random import Random
 from typing import Any
 
 import pytest
+from aiokafka.structs import TopicPartition
+from faust.types import TP
 
 from agents.driver import Fetch
 from agents.health import LATE_SECONDS
-from agents.topics import LEDGER, PARTIALS
+from agents.topics import INTAKE_TOPICS, LEDGER, PARTIALS
 from tests.brokers import ROOT
 from tests.simulation import judge
+from tests.simulation.broker import timestamp
 from tests.simulation.faults import Faults
 from tests.simulation.loop import Loop, Trace
 from tests.simulation.mutations import MUTATIONS
@@ -109,9 +113,13 @@ def test_a_rollup_that_lags_says_so_and_one_with_nothing_to_do_is_ready(
             patched.setattr(active.consumer._thread, "fetch", nothing)
             world.turn_last_day()
             world.run_until(world.loop.now + LATE_SECONDS)
+            assert active.health.ready, "what has come has its time"
+            world.run_until(world.loop.now + 4.0)
         holds, why = active.health.conditions["caught_up"]
         assert not holds
-        assert re.fullmatch(rf"figures are behind the log: [1-9]\d* records of {PARTIALS} wait", why)
+        assert re.fullmatch(
+            rf"figures are behind the log: [1-9]\d* records of {PARTIALS}-0 wait that were there \d\d s ago", why
+        )
         wait(world, -1)
         assert active.health.ready
 
@@ -132,13 +140,74 @@ def test_a_ledger_worker_that_lags_says_so(tmp_path: Path, monkeypatch: pytest.M
                 patched.setattr(app.consumer._thread, "fetch", nothing)
             world.turn_last_day()
             world.run_until(world.loop.now + LATE_SECONDS)
-        for app in at_work:
-            assert app.health.conditions["caught_up"] == (
-                False,
-                f"partitions {sorted(app.agent.desks)} are behind the log",
+            assert all(app.health.ready for app in at_work), (
+                "what has come has its time, however old what came before it is"
             )
+            world.run_until(world.loop.now + 4.0)
+        for app in at_work:
+            holds, why = app.health.conditions["caught_up"]
+            assert not holds
+            names = ", ".join(f"{LEDGER}-{number}" for number in sorted(app.agent.desks))
+            assert re.fullmatch(rf"[1-9]\d* records of {names} wait that were there \d\d s ago", why)
         wait(world, -1)
         assert all(app.health.ready for app in at_work)
+
+
+@pytest.mark.parametrize("topic", [LEDGER, PARTIALS])
+def test_what_a_frozen_worker_hides_in_its_transaction_is_missed(tmp_path: Path, topic: str) -> None:
+    """Readers of committed records see nothing behind it: they were at the end of all they could see, and said ready."""
+    with at_rest(tmp_path) as world:
+        apps = [world.apps[world.running[name]] for name in NAMES if name.startswith(("ledger", "rollup"))]
+        readers = [app for app in apps if app.consumer.done.keys() & set(world.broker.partitions(topic))]
+        assert readers
+        logs = [world.broker.logs[tp] for tp in world.broker.partitions(topic)]
+        for log in logs:
+            log.append([(b"key", b"never to be seen")], timestamp(world.loop.now), producer=999, transactional=True)
+        world.turn_last_day()
+        world.run_until(world.loop.now + LATE_SECONDS)
+        assert all(app.health.ready for app in readers), "transactions are open for moments all the time"
+        world.run_until(world.loop.now + 4.0)
+        for app in readers:
+            holds, why = app.health.conditions["caught_up"]
+            assert not holds
+            assert re.search(
+                r"\d+ records of .* that were there \d\d s ago are hidden behind an open transaction$", why
+            )
+        for log in logs:
+            log.end(999, "aborted")
+        wait(world, -1)
+        assert judge.findings(world) == []
+
+
+def test_intake_with_a_long_backlog_is_not_ready_before_nothing_in_it_is_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As soon as what was there when it last looked was done, all that had come meanwhile had half a minute, however old."""
+    with at_rest(tmp_path) as world:
+        topic = TopicPartition(*min(tp for tp in world.broker.logs if tp.topic in INTAKE_TOPICS))
+        log = world.broker.logs[topic]
+        apps = [world.apps[world.running[name]] for name in NAMES if name.startswith("intake")]
+        (app,) = [one for one in apps if TP(*topic) in one.consumer.done]
+        thread = app.consumer._thread
+        really, hangs_until = thread.fetch, world.loop.now + 3 * LATE_SECONDS
+
+        async def slowly(_: int) -> list[Fetch]:
+            """None for a while, then three records in two seconds."""
+            await asyncio.sleep(0.66)
+            return [] if world.loop.now < hangs_until else await really(1)
+
+        monkeypatch.setattr(thread, "fetch", slowly)
+        for second in range(400):
+            world.loop.at(float(second), lambda: log.append([(b"any", None)], timestamp(world.loop.now)))
+        began = world.loop.now
+        world.run_until(hangs_until)
+        assert not app.health.ready
+        while not app.health.ready:
+            assert world.loop.now < began + 400.0
+            world.run_until(world.loop.now + 1.0)
+        world.run_until(began + 400.0)
+        assert app.health.ready
+        assert world.defects == []
 
 
 def test_sets_of_tasks_are_gone_through_in_the_same_order_whatever_else_lies_in_memory() -> None:

@@ -1,4 +1,4 @@
-"""A warm copy that is still being fetched does not hold up who takes its partition over."""
+"""Warm copies: one that is still being fetched holds up no takeover, and none is gone on with out of order."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from aiokafka.structs import ConsumerRecord
 
-from agents.barrier import LedgerIdentity, rules_of
+from agents.barrier import LedgerIdentity, control, rules_of
+from agents.driver import Fetch
 from agents.ledger import LedgerAgent
 from agents.settings import Settings
 from agents.snapshots import Snapshots
 from agents.store import FORMAT, Store
+from agents.topics import LEDGER
 from lampit import reference
+from stream.ledger import Genesis
 from stream.snapshot import MANIFEST, VERSION, Snapshot, SnapshotFile
 
 PARTITION = 5
@@ -64,3 +68,26 @@ def test_a_copy_that_is_being_fetched_is_given_up_at_a_takeover_and_its_files_st
         Store(path).close()  # would find it locked
 
     asyncio.run(take_over())
+
+
+def test_a_copy_that_is_handed_records_again_is_given_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = Settings(partitions=1, data_dir=tmp_path, standby_partitions="0")
+    places = reference.load()
+    agent = LedgerAgent(settings, LedgerIdentity("ours", 1, rules_of(settings), places.digest), places)
+    standby = agent._standby
+    standby.live = set()
+    first = control(0, Genesis("ours", 1, 0, "fingerprint"))
+    record = ConsumerRecord(LEDGER, 0, 0, 0, 0, first.key, first.value, None, 0, 0, ())
+    fetch = Fetch(LEDGER, 0, 0, 1, (record,), 0)
+
+    async def run() -> None:
+        standby._desks[0] = desk = agent._copy(0, Store(agent._stores.path(0)))
+        await standby._apply(desk, fetch)
+        assert standby._desks == {0: desk}
+        assert desk.meta.next_offset == 1
+        await standby._apply(desk, fetch)
+        assert not standby._desks
+        assert "records from 0 on came again, expected was 1" in caplog.text
+        Store(agent._stores.path(0)).close()  # would find it locked
+
+    asyncio.run(run())
