@@ -15,6 +15,7 @@ machine skips its tests with a sentence that says so; with CI=true they fail.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -39,6 +40,18 @@ def pytest_configure() -> None:
     if newer := newer_than_compiled():
         names = ", ".join(newer)
         raise pytest.UsageError(f"Newer than the compiled core: {names}. Run `make compile`, or `make interpreted`.")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """A command that is run in this process sets its own handlers and levels; the next test may look at what is logged."""
+    root = logging.getLogger()
+    loggers = [root, *(one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger))]
+    levels, handlers = {one: one.level for one in loggers}, root.handlers[:]
+    yield
+    for one, level in levels.items():
+        one.setLevel(level)
+    root.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ _rules = st.builds(Rules, st.none() | st.integers(1, 60), st.sampled_from(("mar1
 
 
 @pytest.mark.timeout(600)
-@settings(deadline=None, max_examples=50, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=35, suppress_health_check=list(HealthCheck))
 @given(histories(), _rules, st.sampled_from(DAYS))
 def test_core_and_sql_agree(events: list[dict[str, Any]], rules: Rules, day: date) -> None:
     """Every region and every anomaly; test_search.py does it at length."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from agents.topics import ensure_topics
 from lampit.broker import free_port
 from lampit.cli import lampit
 
 
 def test_no_broker_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lampit.publish.ensure_topics", partial(ensure_topics, broker_seconds_max=1))
     nobody = f"127.0.0.1:{free_port()}"
     monkeypatch.setenv("LAMPIT_BOOTSTRAP_SERVERS", nobody)
     file = tmp_path / "events.jsonl"
