@@ -194,9 +194,10 @@ def _pages(live: Field, found: Findings) -> None:
     workers = [name for name in running if not name.startswith("rollup")]
     live.wait_until(lambda: all(live.is_ready(name) for name in workers), f"{workers} to be ready")
     active = live.active_rollup()
-    published = live.coverage()[COUNTRY]
 
     def is_shown() -> bool:
+        # Read again each time: a record that is on its way while all are ready moves what is published once more.
+        published = live.coverage()[COUNTRY]
         page = live.answered(active, f"/api/coverage/{COUNTRY}")
         return page is not None and {name: page.get(name) for name in published} == published
 

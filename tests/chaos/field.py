@@ -163,8 +163,9 @@ class Field(Live):
                 if condition():
                     return
             if time.monotonic() > deadline:
+                pages = {name: self.answered(name, "/health/ready") for name in self.current}
                 self._ask_where_they_are()
-                raise AssertionError(f"waited {WAIT_SECONDS_MAX:.0f} s for {what}")
+                raise AssertionError(f"waited {WAIT_SECONDS_MAX:.0f} s for {what}; ready: {pages}")
             time.sleep(0.2)
 
     def _ask_where_they_are(self) -> None:
