@@ -93,7 +93,13 @@ class LedgerAgent:
         self._standby = Standby(self.app, settings, self._stores, self._copy, self._is_free)
         if self._stores.snapshots is not None:
             Saver(
-                self.app, self._stores.snapshots, settings.snapshot_seconds, self.desks, self._lock, self._stores.path
+                self.app,
+                self._stores.snapshots,
+                settings.snapshot_seconds,
+                self.desks,
+                self._lock,
+                self._stores.path,
+                identity.settings_digest,
             )
 
     async def begin(self, partitions: frozenset[TP]) -> Positions:

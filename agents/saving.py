@@ -1,7 +1,7 @@
 """Snapshots of the stores that a ledger worker has open, taken beside its work.
 
-In: the desks, where snapshots go, how often. Out: whole snapshots, metrics. Nothing else depends on it: what fails is logged
-and tried again. Called by `agents.ledger`.
+In: the desks, where snapshots go, how often, the settings they are made with. Out: whole snapshots, metrics. Nothing else
+depends on it: what fails is logged and tried again. Called by `agents.ledger`.
 
 A partition is saved once it has caught up: before that, disk and processor are needed for the log. The event loop is not held
 up: flush, digests and upload are done in a thread, on a checkpoint that no longer changes.
@@ -22,7 +22,7 @@ from agents import metrics
 from agents.app import App
 from agents.desk import Desk
 from agents.snapshots import Snapshots, Stopped, Until, remove_folder
-from agents.store import read_meta
+from agents.store import FORMAT, read_meta
 from agents.threads import in_thread
 from stream.snapshot import VERSION, Snapshot, SnapshotFile
 
@@ -45,14 +45,16 @@ class Saver:
         desks: dict[int, Desk],
         lock: Callable[[int], asyncio.Lock],
         path: Callable[[int], Path],
+        settings_digest: str,
     ) -> None:
-        """Starts and ends with the app. lock: held while a desk may not be closed."""
+        """Starts and ends with the app. lock: held while a desk may not be closed; settings_digest: as the stores' own."""
         self._app = app
         self._snapshots = snapshots
         self._interval = interval_seconds
         self._desks = desks
         self._lock = lock
         self._path = path
+        self._settings_digest = settings_digest
         self._due: dict[int, float] = {}
         self._position: dict[int, int] = {}
         self._left: asyncio.Future[Any] | None = None
@@ -84,7 +86,10 @@ class Saver:
                 metrics.newest_snapshot(partition, 0, 0)  # as old as can be, for the alert
 
     async def _look(self, partition: int) -> None:
-        newest = await in_thread(lambda: self._snapshots.newest(partition), Until(), self._leave)
+        # One of another version or of other settings, as after an upgrade, is of no use to any start: it counts as none.
+        newest = await in_thread(
+            lambda: self._snapshots.newest(partition, FORMAT, self._settings_digest), Until(), self._leave
+        )
         self._due[partition] = 0.0
         self._position.pop(partition, None)
         if newest is not None:

@@ -85,11 +85,11 @@ class Snapshots:
             raise UnfitSnapshot("its manifest is gone")
         return Snapshot.decode(raw, name)
 
-    def newest(self, partition: int) -> Snapshot | None:
-        """The newest whole one that says what it is."""
+    def newest(self, partition: int, format: int, settings_digest: str) -> Snapshot | None:
+        """The newest whole one that a worker of this format and these settings would take."""
         for name in self.names(partition):
             try:
-                return self.manifest(partition, name)
+                return self.fitting(partition, name, format, settings_digest)
             except UnfitSnapshot:
                 continue
         return None

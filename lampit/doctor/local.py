@@ -145,8 +145,7 @@ def _against_log(check: str, meta: Meta, log: Log, genesis: Genesis, settings: S
     """Why a store cannot go on with the log."""
     if meta.ledger_id != genesis.ledger_id:
         return warning(check, f"it is of another ledger ({meta.ledger_id})", _REBUILT)
-    identity = LedgerIdentity(genesis.ledger_id, settings.partitions, rules_of(settings), reference.load().digest)
-    if meta.settings_digest != identity.settings_digest:
+    if meta.settings_digest != _settings_digest(settings, genesis):
         return warning(check, "it was made with other rules, settings or region reference", _OTHER_SETTINGS)
     if meta.epoch_differs:
         saw = f"at offset {meta.next_offset:,} the ledger's epoch is one of other settings or another region reference"
@@ -160,6 +159,12 @@ def _against_log(check: str, meta: Meta, log: Log, genesis: Genesis, settings: S
         if record is None or record_digest(record.value) != meta.last_digest:
             return problem(check, f"the log has another record at offset {meta.last_offset:,}", _LOST)
     return None
+
+
+def _settings_digest(settings: Settings, genesis: Genesis) -> str:
+    """What a worker with these settings writes into its stores."""
+    identity = LedgerIdentity(genesis.ledger_id, settings.partitions, rules_of(settings), reference.load().digest)
+    return identity.settings_digest
 
 
 def _ends(settings: Settings, log: Log, held: Mapping[int, int]) -> Mapping[int, int]:
@@ -243,15 +248,16 @@ def _archive_key(settings: Settings) -> Finding:
 
 
 def _snapshots(settings: Settings, url: str, log: Log | None) -> Finding:
-    """Whether every partition has a snapshot that is not old, of those that have anything new."""
+    """Whether every partition has a snapshot that a start would take and that is not old, of those that have anything new."""
     check = "snapshots"
     if log is None or log.genesis is None:
         return ok(check, "the log is not known, so they are held against nothing")
     ledger_id, partitions = log.genesis.ledger_id, list(log.ends)
+    digest = _settings_digest(settings, log.genesis)
 
     def look() -> dict[int, Snapshot | None]:
         snapshots = Snapshots(url, ledger_id)
-        return {partition: snapshots.newest(partition) for partition in partitions}
+        return {partition: snapshots.newest(partition, FORMAT, digest) for partition in partitions}
 
     try:
         newest = _in_time(look)
@@ -270,7 +276,9 @@ def _snapshots(settings: Settings, url: str, log: Log | None) -> Finding:
         if one is not None and log.ends[number] - one.next_offset > SNAPSHOT_BEHIND_MAX
     }
     oldest = max(ages.values(), default=0.0)
-    saw = f"{len(newest) - len(without)} of {len(newest)} partitions have one, the oldest is {oldest / 3600:,.1f} hours old"
+    saw = f"{len(newest) - len(without)} of {len(newest)} partitions have one that can be used"
+    if len(without) < len(newest):
+        saw += f", the oldest is {oldest / 3600:,.1f} hours old"
     if without or oldest > limit:
         todo = "see that ledger workers run and have caught up; one that cannot write a snapshot logs why"
         return warning(check, saw, todo)

@@ -50,7 +50,7 @@ def test_a_worker_goes_on_without_writing_snapshots(
     async def run() -> None:
         snapshots = Snapshots(place.snapshot_url or "", "ours")
         app = create_app("ledger", place)
-        saver = Saver(app, snapshots, 3600.0, {}, lambda _: asyncio.Lock(), lambda _: place.data_dir)
+        saver = Saver(app, snapshots, 3600.0, {}, lambda _: asyncio.Lock(), lambda _: place.data_dir, "")
         await saver._turn(PARTITION)
         assert caplog.messages == [f"partition {PARTITION}: no snapshot is written: their place does not answer"]
         waiting = threading.active_count()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.barrier import LedgerIdentity, rules_of
 from agents.saving import Saver
+from agents.settings import Settings
 from agents.snapshots import Snapshots, Stopped, Until
 from agents.store import FORMAT
+from lampit import reference
+from lampit.doctor import local
+from lampit.doctor.cluster import Log
+from stream.ledger import Genesis
 from stream.snapshot import (
     KEPT,
     MANIFEST,
@@ -128,10 +135,10 @@ def write(place: Snapshots, checkpoint: Path, next_offset: int, until: Until | N
 
 def test_a_snapshot_comes_back_and_the_last_two_stay(checkpoint: Path, tmp_path: Path) -> None:
     place = Snapshots(str(tmp_path / "place"), "ours")
-    assert place.names(3) == [] and place.newest(3) is None
+    assert place.names(3) == [] and place.newest(3, FORMAT, "settings") is None
     written = [write(place, checkpoint, offset) for offset in (5, 90, 100)]
     assert place.names(3) == [written[2].name, written[1].name]
-    assert place.newest(3) == written[2]
+    assert place.newest(3, FORMAT, "settings") == written[2]
     folder = tmp_path / "place" / "ours" / "partition=00003"
     assert len(list(folder.iterdir())) == 2 * KEPT
     target = tmp_path / "target"
@@ -163,7 +170,7 @@ def test_a_snapshot_made_by_a_clock_that_was_ahead_holds_up_no_other(checkpoint:
     )
     app: Any = SimpleNamespace(task=lambda _: None)
     desks: Any = {3: SimpleNamespace()}
-    saver = Saver(app, place, 60.0, desks, lambda _: asyncio.Lock(), lambda _: tmp_path)
+    saver = Saver(app, place, 60.0, desks, lambda _: asyncio.Lock(), lambda _: tmp_path, "settings")
     asyncio.run(saver._turn(3))
     assert saver._position[3] == 7, "the snapshot was not looked at"
     assert saver._due[3] <= time.monotonic() + 60.0
@@ -230,3 +237,53 @@ def test_a_manifest_has_no_more_than_it_needs(checkpoint: Path, tmp_path: Path) 
     assert set(manifest) == {
         "version", "ledger_id", "partition", "format", "settings_digest", "epoch", "next_offset", "made_at", "files"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("format", "digest"), [(FORMAT - 1, "settings"), (FORMAT, "settings of before")])
+def test_a_snapshot_that_no_start_takes_holds_up_no_other(
+    format: int, digest: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    """As after an upgrade, on a partition of which nothing has come since."""
+    place = Snapshots(str(tmp_path / "place"), "ours")
+    of_before = place.write(
+        checkpoint,
+        lambda listed: msgspec.structs.replace(
+            made(*listed), format=format, settings_digest=digest, made_at=int(time.time()) - 60
+        ),
+        Until(),
+    )
+    app: Any = SimpleNamespace(task=lambda _: None)
+    desk: Any = SimpleNamespace(epoch_differs=False, meta=SimpleNamespace(next_offset=of_before.next_offset))
+    desk.store = SimpleNamespace(checkpoint=lambda path: shutil.copytree(checkpoint, path))
+    saver = Saver(
+        app, place, 3600.0, {3: desk}, lambda _: asyncio.Lock(), lambda _: tmp_path / "partition-3", "settings"
+    )
+
+    def written(copied: Path, made_at: int, until: Until) -> Snapshot:
+        return write(place, copied, of_before.next_offset, until)
+
+    async def run() -> None:
+        await saver._turn(3)
+        assert saver._due[3] <= time.monotonic(), "it is taken for one that was just made"
+        await saver._turn(3)
+
+    saver._write = written  # type: ignore[method-assign]
+    asyncio.run(run())
+    newest = place.newest(3, FORMAT, "settings")
+    assert newest is not None and newest.next_offset == of_before.next_offset
+
+
+def test_doctor_counts_the_snapshots_that_a_start_would_take(checkpoint: Path, tmp_path: Path) -> None:
+    place = Snapshots(str(tmp_path / "place"), "ours")
+    settings = Settings(partitions=4, snapshot_url=str(tmp_path / "place"))
+    identity = LedgerIdentity("ours", 4, rules_of(settings), reference.load().digest)
+    log = Log({3: 7}, Genesis("ours", 4, 0, "fingerprint"))
+
+    def found(digest: str) -> tuple[str, str]:
+        place.write(checkpoint, lambda listed: msgspec.structs.replace(made(*listed), settings_digest=digest), Until())
+        finding = local._snapshots(settings, str(tmp_path / "place"), log)
+        return finding.status, finding.saw
+
+    assert found("settings of before") == ("warning", "0 of 1 partitions have one that can be used")
+    status, saw = found(identity.settings_digest)
+    assert status == "ok" and saw.startswith("1 of 1 partitions have one that can be used")
