@@ -17,6 +17,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -70,6 +71,8 @@ class Snapshots:
 
         self.files = Files(url, "LAMPIT_SNAPSHOT_URL")
         self.ledger_id = ledger_id
+        self._unfinished: set[str] = set()
+        """Folders of this process that could not be removed yet."""
 
     def _folder(self, partition: int) -> str:
         return f"{self.ledger_id}/partition={partition:05}"
@@ -99,21 +102,38 @@ class Snapshots:
     ) -> Snapshot:
         """Copy a checkpoint's files, then the manifest; then remove what is older than the last two.
 
-        described: the manifest of these files.
+        described: the manifest of these files. An attempt that fails takes its own files away with it: with one a minute they
+        would fill a place that is nearly full. Folders of other workers are left, they may be about to be finished.
         """
+        self._remove_unfinished()
         listed = tuple(_described(path, until) for path in sorted(checkpoint.iterdir()))
         snapshot = described(listed)
         folder = self._folder(snapshot.partition)
-        for file in snapshot.files:
-            name = f"{folder}/{snapshot.name}/{file.name}"
-            self.files.copy_in(name, checkpoint / file.name, lambda _: until.check())
-        until.check()
-        self.files.put(f"{folder}/{snapshot.name}{MANIFEST}", snapshot.encode())
+        try:
+            for file in snapshot.files:
+                name = f"{folder}/{snapshot.name}/{file.name}"
+                self.files.copy_in(name, checkpoint / file.name, lambda _: until.check())
+            until.check()
+            self.files.put(f"{folder}/{snapshot.name}{MANIFEST}", snapshot.encode())
+        except Exception:
+            self._unfinished.add(f"{folder}/{snapshot.name}")
+            self._remove_unfinished()
+            raise
         for old in to_remove(self.files.names(folder), snapshot.name):
-            # The manifest first: what is left of it after a kill does not count.
-            self.files.remove(f"{folder}/{old}{MANIFEST}")
-            self.files.remove(f"{folder}/{old}")
+            self._remove(f"{folder}/{old}")
         return snapshot
+
+    def _remove(self, name: str) -> None:
+        """The manifest first: what is left of it after a kill does not count. One may lie there though writing it failed."""
+        self.files.remove(f"{name}{MANIFEST}")
+        self.files.remove(name)
+
+    def _remove_unfinished(self) -> None:
+        """As far as the place lets us; what is left is tried again before the next attempt."""
+        for name in sorted(self._unfinished):
+            with suppress(OSError):
+                self._remove(name)
+                self._unfinished.discard(name)
 
     def fetch(self, snapshot: Snapshot, target: Path, until: Until) -> None:
         """Copy a snapshot's files into a folder, every byte checked. Raises UnfitSnapshot.

@@ -201,7 +201,7 @@ def test_a_file_that_is_not_what_was_written_is_refused(
     assert not (tmp_path / "target" / "000009.sst").exists()
 
 
-def test_what_is_stopped_in_the_middle_does_not_count_and_goes_with_the_next(checkpoint: Path, tmp_path: Path) -> None:
+def test_what_is_stopped_in_the_middle_does_not_count_and_goes(checkpoint: Path, tmp_path: Path) -> None:
     place = Snapshots(str(tmp_path / "place"), "ours")
 
     class Later(Until):
@@ -218,9 +218,63 @@ def test_what_is_stopped_in_the_middle_does_not_count_and_goes_with_the_next(che
     with pytest.raises(Stopped):
         write(place, checkpoint, 7, Later())
     folder = tmp_path / "place" / "ours" / "partition=00003"
-    assert place.names(3) == [] and len(list(folder.iterdir())) == 1
+    assert place.names(3) == [] and list(folder.iterdir()) == []
+
+
+def test_what_a_killed_worker_left_goes_with_the_next(checkpoint: Path, tmp_path: Path) -> None:
+    place = Snapshots(str(tmp_path / "place"), "ours")
+    folder = tmp_path / "place" / "ours" / "partition=00003"
+    shutil.copytree(checkpoint, folder / made(next_offset=7).name)
     kept = write(place, checkpoint, 8)
     assert sorted(path.name for path in folder.iterdir()) == [kept.name, kept.name + MANIFEST]
+
+
+def test_attempts_that_fail_leave_nothing_behind(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where nothing could be removed either, once it can be; what another worker is at stays."""
+    place = Snapshots(str(tmp_path / "place"), "ours")
+    folder = tmp_path / "place" / "ours" / "partition=00003"
+    anothers = folder / made(next_offset=6).name
+    shutil.copytree(checkpoint, anothers)
+
+    def away(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    def full(name: str, path: Path, seen: Callable[[bytes], None]) -> None:
+        (away if path.name == "CURRENT" else copy_in)(name, path, seen)
+
+    copy_in = place.files.copy_in
+    with monkeypatch.context() as broken:
+        broken.setattr(place.files, "copy_in", full)
+        for offset in (7, 8):
+            with pytest.raises(OSError, match="Input/output"):
+                write(place, checkpoint, offset)
+            assert list(folder.iterdir()) == [anothers]
+        with monkeypatch.context() as worse:
+            worse.setattr(place.files, "remove", away)
+            with pytest.raises(OSError, match="Input/output"):
+                write(place, checkpoint, 9)
+            assert len(list(folder.iterdir())) == 2
+        with pytest.raises(OSError, match="Input/output"):
+            write(place, checkpoint, 9)
+        assert list(folder.iterdir()) == [anothers]
+
+
+def test_a_manifest_that_came_though_writing_it_failed_names_no_files_that_are_gone(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Snapshots(str(tmp_path / "place"), "ours")
+    put = place.files.put
+
+    def unanswered(name: str, content: bytes) -> None:
+        put(name, content)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(place.files, "put", unanswered)
+    with pytest.raises(OSError, match="Input/output"):
+        write(place, checkpoint, 7)
+    assert place.names(3) == []
 
 
 def test_what_may_not_take_longer_ends(checkpoint: Path, tmp_path: Path) -> None:
