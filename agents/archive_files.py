@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -21,6 +22,8 @@ from pyarrow import ArrowException, fs
 from agents.errors import ConfigurationError
 
 _TEMPORARY: Final = ".tmp"
+_LEFT_SECONDS: Final = 3600.0
+"""Since a temporary file was last written to. From that to its rename it takes seconds; clocks of two machines may differ."""
 _PIECE_BYTES: Final = 4 * 2**20
 _S3_ERROR: Final = re.compile(r"AWS Error (\w+)")
 
@@ -105,10 +108,12 @@ class Files:
         return sorted(info.base_name for info in found if not info.base_name.endswith(_TEMPORARY))
 
     def remove_temporary(self, folder: str) -> None:
-        """Remove what a killed process left half written."""
+        """Remove what a killed process left half written, an hour later: another worker may be writing a younger one."""
         if self.is_local and (path := Path(self.path(folder))).is_dir():
             for left in path.glob(f".*{_TEMPORARY}"):
-                left.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):
+                    if time.time() - left.stat().st_mtime > _LEFT_SECONDS:
+                        left.unlink()
 
 
 def _resolve(url: str) -> tuple[Any, str]:
@@ -142,11 +147,16 @@ def _write_locally(path: Path, pieces: Iterator[bytes]) -> None:
     # No number of a process: in two containers it is the same, and a worker that was overtaken may still be writing.
     temporary = path.with_name(f".{path.name}.{uuid4().hex}{_TEMPORARY}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with temporary.open("wb") as file:
-        file.writelines(pieces)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
+    try:
+        with temporary.open("wb") as file:
+            file.writelines(pieces)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
     # The name too has to outlive a power cut.
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:

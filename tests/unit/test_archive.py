@@ -81,6 +81,7 @@ def test_restarts_anywhere_change_no_byte(folder: Path, tmp_path: Path, seed: in
                 left = Path(self.path(name)).with_name(".half.1.tmp")
                 left.parent.mkdir(parents=True, exist_ok=True)
                 left.write_bytes(content[: len(content) // 2])
+                os.utime(left, (0, 0))  # an hour is waited with it, which another one could take to write
                 raise Killed
             super().put(name, content)
 
