@@ -59,6 +59,14 @@ class EventFile:
         if self._raw is not sys.stdin.buffer:
             self._raw.close()
 
+    def rewind(self) -> bool:
+        """Back to the first byte, for `batches` to begin again; False where that is past, in standard input and pipes."""
+        if self.bytes_total is None:
+            return False
+        self._raw.seek(0)
+        self.bytes_read = 0
+        return True
+
     def batches(self) -> Iterator[tuple[int, list[bytes]]]:
         """(number of the first line, lines), without line feeds; empty lines are there, an empty last one is not."""
         number = 1

@@ -16,6 +16,7 @@ from typing import Final
 import click
 import msgspec
 
+from agents.errors import ConfigurationError
 from agents.logs import configure_logging
 from agents.settings import load_settings
 from agents.topics import INTAKE_TOPICS, ensure_topics
@@ -61,6 +62,8 @@ class Summary:
 
     published: int = 0
     already_published: int = 0
+    changed: list[str] = field(default_factory=list)
+    """Files that no longer begin as they did when they were published before: all of their lines were sent."""
     too_long: list[dict[str, str | int]] = field(default_factory=list)
     interrupted: bool = False
     seconds: float = 0.0
@@ -80,8 +83,12 @@ def publish(
             read = 0
             for file in files:
                 position = states.position(file.path, resume)
-                summary.already_published += position.line
-                _publish_file(file, position, publisher, summary, progress, read)
+                before = position.line
+                summary.already_published += before
+                if not _publish_file(file, position, publisher, summary, progress, read):
+                    summary.already_published -= before
+                    _begin_again(file, position, summary)
+                    _publish_file(file, position, publisher, summary, progress, read)
                 read += file.bytes_read
             publisher.drain()
     except Interrupted as interrupted:
@@ -96,6 +103,24 @@ def publish(
     return summary, exit_code or (EXIT_PROBLEM if summary.too_long else 0)
 
 
+def _name(file: EventFile) -> str:
+    return "Standard input" if file.path == STANDARD_INPUT else file.path
+
+
+def _begin_again(file: EventFile, position: Position, summary: Summary) -> None:
+    """At the first line: which lines have changed is not known, only that some have. A repeat of the others does no harm."""
+    if not file.rewind():
+        raise ConfigurationError(
+            f"{_name(file)} has changed since it was last published: use --no-resume to publish it from its first line."
+        )
+    tables.notice(
+        f"{_name(file)} has changed since it was last published, not only at its end: all of it is published again. "
+        "Lines that are as they were change no figure."
+    )
+    summary.changed.append(file.path)
+    position.begin_again()
+
+
 def _publish_file(
     file: EventFile,
     position: Position,
@@ -103,26 +128,34 @@ def _publish_file(
     summary: Summary,
     progress: tables.Progress,
     read_before: int,
-) -> None:
+) -> bool:
+    """Send what comes after the position; False, with nothing sent, where the lines up to there are not those of before."""
     skip = position.line
     last = 0
     for first, lines in file.batches():
         for number, line in enumerate(lines, first):
-            if number <= skip:
-                if number == skip:
-                    position.check(line)
-            elif not line or line.isspace():
+            is_blank = not line or line.isspace()
+            if number == skip and not position.goes_on_at(line):
+                return False
+            if number < skip or (number == skip and position.was(line)):
+                if not is_blank and len(line) <= LINE_BYTES_MAX:
+                    position.passed(line)
+            elif is_blank:
                 continue
             elif len(line) > LINE_BYTES_MAX:
                 summary.too_long.append({"file": file.path, "line": number})
             else:
+                if number == skip:  # a line that was still being written, as a rule
+                    summary.already_published -= 1
+                    tables.notice(
+                        f"{_name(file)}, line {number}: has changed since it was published, and is published again."
+                    )
                 topic, key = address(line)
                 publisher.send(position, number, line, topic, key)
         last = first + len(lines) - 1
         publisher.reap()
         progress(read_before + file.bytes_read, publisher.acknowledged)
-    if last < skip:
-        raise position.changed()
+    return last >= skip
 
 
 def _print(summary: Summary, as_json: bool) -> None:
@@ -146,7 +179,8 @@ def _print(summary: Summary, as_json: bool) -> None:
     "--resume/--no-resume",
     default=True,
     show_default=True,
-    help="Go on where the last run stopped, or begin at the first line. A repeat changes no figure.",
+    help="Go on where the last run stopped, where the lines up to there are as they were; or begin at the first line. A "
+    "repeat changes no figure.",
 )
 @click.option(
     "--state",
@@ -161,6 +195,10 @@ def command(files: tuple[str, ...], rate: float | None, resume: bool, state: str
     FILE holds one event a line, plain or compressed by gzip or zstd; - is standard input. Every line is sent as it is to
     the topic of its type; lines that are no events too, and intake refuses those with a reason. The broker is that of
     the settings (LAMPIT_BOOTSTRAP_SERVERS).
+
+    Of a file that was published before, only what came to its end since is sent. Where a line before has changed, the
+    command says so and sends the whole file again, which changes nothing for the lines that are as they were; of standard
+    input it asks for --no-resume.
 
     \b
     Examples:

@@ -2,7 +2,7 @@
 
 In: lines with their topics. Out: acknowledged records, and a state file that holds the last line of the longest
 acknowledged beginning of each file: what comes after it is sent again by the next run, which is harmless. The state holds
-no line, only a number and a check sum. A state made for other topics (a new cluster) is not used.
+no line, only a number and check sums. A state made for other topics (a new cluster) is not used.
 """
 
 from __future__ import annotations
@@ -88,10 +88,14 @@ def stop_signals() -> Iterator[Stop]:
 
 
 class Saved(msgspec.Struct):
-    """A position as saved: the last line acknowledged, counted from 1, and the CRC-32 of its bytes."""
+    """A position as saved: the last line acknowledged, counted from 1, and the CRC-32 of its bytes.
+
+    before_crc32: of all lines before it that are sent, each with its line feed; None in states of earlier versions.
+    """
 
     line: int
     crc32: int
+    before_crc32: int | None = None
 
 
 class StateFile(msgspec.Struct):
@@ -108,30 +112,40 @@ class Position:
     def __init__(self, path: str, saved: Saved | None) -> None:
         """At the saved line, else before the first."""
         self.path = path
-        self.line = 0 if saved is None else saved.line
-        self._crc32 = 0 if saved is None else saved.crc32
-        self._last: bytes | None = None
+        self.saved = Saved(0, 0) if saved is None else saved
+        """To be kept."""
+        self._passed_crc32 = 0
+
+    @property
+    def line(self) -> int:
+        """The number of the last line that is acknowledged."""
+        return self.saved.line
 
     def reached(self, number: int, line: bytes) -> None:
         """The line, and every one before it, is acknowledged."""
-        self.line = number
-        self._last = line
+        self.saved = Saved(number, zlib.crc32(line), self._passed_crc32)
+        self.passed(line)
 
-    @property
-    def saved(self) -> Saved:
-        """To be kept."""
-        return Saved(self.line, self._crc32 if self._last is None else zlib.crc32(self._last))
+    def passed(self, line: bytes) -> None:
+        """A line that was acknowledged before, or is now, in their order; those that are never sent are left out."""
+        self._passed_crc32 = zlib.crc32(b"\n", zlib.crc32(line, self._passed_crc32))
 
-    def check(self, line: bytes) -> None:
-        """That the line at which to go on is the one that was acknowledged."""
-        if zlib.crc32(line) != self._crc32:
-            raise self.changed()
+    def goes_on_at(self, line: bytes) -> bool:
+        """Whether the lines passed, all before this one, are the acknowledged ones; where no sum tells, whether this one is."""
+        before = self.saved.before_crc32
+        if before != self._passed_crc32 and not (before is None and self.was(line)):
+            return False
+        self.saved.before_crc32 = self._passed_crc32
+        return True
 
-    def changed(self) -> ConfigurationError:
-        """What to say of a file that does not hold that line."""
-        return ConfigurationError(
-            f"{self.path} has changed since it was last published: use --no-resume to publish it from its first line."
-        )
+    def was(self, line: bytes) -> bool:
+        """Whether this line is the last one acknowledged."""
+        return zlib.crc32(line) == self.saved.crc32
+
+    def begin_again(self) -> None:
+        """Before the first line."""
+        self.saved = Saved(0, 0)
+        self._passed_crc32 = 0
 
 
 class States:
