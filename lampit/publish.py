@@ -7,23 +7,27 @@ got, and the producer (lampit/publishing.py).
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
 import click
 import msgspec
+from kafka import KafkaAdminClient
 
+from agents.connection import for_kafka_python
 from agents.errors import ConfigurationError
 from agents.logs import configure_logging
-from agents.settings import load_settings
+from agents.settings import Settings, load_settings
 from agents.topics import INTAKE_TOPICS, ensure_topics
 from lampit import tables
 from lampit.cli import EXIT_PROBLEM
 from lampit.files import LINE_BYTES_MAX, STANDARD_INPUT, EventFile, bytes_of, open_all
-from lampit.publishing import Interrupted, Position, Publisher, States, stop_signals, topics_digest
+from lampit.publishing import Interrupted, Position, Publisher, States, stop_signals
 
 CIVIL: Final = "lampit.intake.civil"
 TOPIC_BY_TYPE: Final = {
@@ -156,6 +160,16 @@ def _publish_file(
         publisher.reap()
         progress(read_before + file.bytes_read, publisher.acknowledged)
     return last >= skip
+
+
+def topics_digest(settings: Settings, topics: Sequence[str]) -> str:
+    """Tells these topics from others of the same names: of their ids, which a topic made anew does not keep."""
+    admin = KafkaAdminClient(**for_kafka_python(settings))
+    try:
+        ids = sorted(str(topic["topic_id"]) for topic in admin.describe_topics(list(topics)))
+    finally:
+        admin.close()
+    return hashlib.sha256("|".join(ids).encode()).hexdigest()[:16]
 
 
 def _print(summary: Summary, as_json: bool) -> None:

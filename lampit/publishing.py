@@ -8,7 +8,6 @@ no line, only a number and check sums. A state made for other topics (a new clus
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import signal
 import threading
@@ -22,7 +21,7 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 import msgspec
-from kafka import KafkaAdminClient, KafkaProducer
+from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from agents.connection import for_kafka_python
@@ -342,13 +341,3 @@ def _wait(future: Any) -> None:
             future.get(timeout=_WAIT_SECONDS)
         except KafkaError:
             return  # not yet, or failed: reap() sees which
-
-
-def topics_digest(settings: Settings, topics: Sequence[str]) -> str:
-    """Tells these topics from others of the same names: of their ids, which a topic made anew does not keep."""
-    admin = KafkaAdminClient(**for_kafka_python(settings))
-    try:
-        ids = sorted(str(topic["topic_id"]) for topic in admin.describe_topics(list(topics)))
-    finally:
-        admin.close()
-    return hashlib.sha256("|".join(ids).encode()).hexdigest()[:16]
