@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from pyarrow import ArrowException, fs
 
-from agents.errors import ConfigurationError
+from agents.errors import ConfigurationError, Unreachable
 
 _TEMPORARY: Final = ".tmp"
 _PIECE_BYTES: Final = 4 * 2**20
@@ -34,7 +34,7 @@ class Files:
         try:
             self.filesystem, self.root = _resolve(url)
         except OSError as error:  # which region a bucket lies in is asked of Amazon
-            raise ConfigurationError(
+            raise Unreachable(
                 f"{setting} cannot be reached ({reason(error)}): check the name of the bucket and the network, or give "
                 "?region=…"
             ) from None
