@@ -70,6 +70,21 @@ class Files:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def require_writable(self, setting: str) -> None:
+        """Unreachable where a directory cannot be written, tried with an empty file. Of an object store nothing is known:
+        the right to remove a file again is one that a writer need not have.
+        """
+        if not self.is_local:
+            return
+        probe = f".probe.{uuid4().hex}{_TEMPORARY}"
+        try:
+            self.put(probe, b"")
+            self.remove(probe)
+        except OSError as error:
+            raise Unreachable(
+                f"{setting} cannot be written ({reason(error)}): name a directory that this user may write."
+            ) from None
+
     def copy_in(self, name: str, path: Path, seen: Callable[[bytes], None]) -> None:
         """Write the file at `path`, piece by piece; `seen` gets each, and ends it by raising: then a part may be there."""
         with path.open("rb") as source:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from agents.archive import place_of
 from agents.settings import load_settings
 from agents.signing import make_key
 from agents.topics import ensure_topics
@@ -108,6 +109,29 @@ def test_no_broker_is_told_in_one_sentence_at_any_start(arguments: tuple[str, ..
 def test_settings_that_do_not_fit_do_not_after_a_restart_either(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAMPIT_PARTITIONS", "none")
     assert CliRunner().invoke(lampit, ["run", "--again", "intake"]).exit_code == 2
+
+
+@pytest.mark.parametrize(("arguments", "code"), [((), 2), (("--again",), 1)])
+def test_an_archive_that_cannot_be_written_is_told_before_its_first_segment(
+    arguments: tuple[str, ...], code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A folder below a file cannot be made by root either."""
+    make_key(tmp_path / "archive.key", tmp_path / "archive.key.pub")
+    monkeypatch.setenv("LAMPIT_ARCHIVE_KEY_FILE", str(tmp_path / "archive.key"))
+    monkeypatch.setenv("LAMPIT_ARCHIVE_URL", str(tmp_path / "archive.key" / "archive"))
+    told = CliRunner().invoke(lampit, ["run", *arguments, "archive"])
+    assert told.exit_code == code
+    assert told.output == (
+        "LAMPIT_ARCHIVE_URL cannot be written (Not a directory): name a directory that this user may write.\n"
+    )
+
+
+def test_nothing_is_left_in_an_archive_that_can_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    make_key(tmp_path / "archive.key", tmp_path / "archive.key.pub")
+    monkeypatch.setenv("LAMPIT_ARCHIVE_KEY_FILE", str(tmp_path / "archive.key"))
+    monkeypatch.setenv("LAMPIT_ARCHIVE_URL", str(tmp_path / "archive"))
+    place_of(load_settings())
+    assert list((tmp_path / "archive").iterdir()) == []
 
 
 @pytest.mark.parametrize(("arguments", "code"), [((), 2), (("--again",), 1)])
