@@ -48,7 +48,7 @@ ARCHIVED: Final = (LEDGER, CLOSINGS)
 
 
 def place_of(settings: Settings) -> tuple[Files, Signer]:
-    """Where the archive is written, and what signs it; ConfigurationError where one of them is not set or cannot be used."""
+    """Where the archive is written, and what signs it; ConfigurationError where one is not set or cannot be used."""
     if settings.archive_url is None:
         raise ConfigurationError(
             "LAMPIT_ARCHIVE_URL is not set: name the directory or s3://BUCKET/PREFIX the archive is written to."
@@ -58,7 +58,10 @@ def place_of(settings: Settings) -> tuple[Files, Signer]:
             "LAMPIT_ARCHIVE_KEY_FILE is not set: name the private key that signs the archive "
             "(`lampit audit keygen FILE` makes one)."
         )
-    return Files(settings.archive_url), load_signer(settings.archive_key_file)
+    files, signer = Files(settings.archive_url), load_signer(settings.archive_key_file)
+    # Or it would be told by the first complete segment, which may be tomorrow's.
+    files.require_writable("LAMPIT_ARCHIVE_URL")
+    return files, signer
 
 
 class ArchiveAgent:

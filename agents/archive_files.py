@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from pyarrow import ArrowException, fs
 
-from agents.errors import ConfigurationError
+from agents.errors import ConfigurationError, Unreachable
 
 _TEMPORARY: Final = ".tmp"
 _LEFT_SECONDS: Final = 3600.0
@@ -37,7 +37,7 @@ class Files:
         try:
             self.filesystem, self.root = _resolve(url)
         except OSError as error:  # which region a bucket lies in is asked of Amazon
-            raise ConfigurationError(
+            raise Unreachable(
                 f"{setting} cannot be reached ({reason(error)}): check the name of the bucket and the network, or give "
                 "?region=…"
             ) from None
@@ -72,6 +72,21 @@ class Files:
                 return bytes(stream.read())
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def require_writable(self, setting: str) -> None:
+        """Unreachable where a directory cannot be written, tried with an empty file. Of an object store nothing is known:
+        the right to remove a file again is one that a writer need not have.
+        """
+        if not self.is_local:
+            return
+        probe = f".probe.{uuid4().hex}{_TEMPORARY}"
+        try:
+            self.put(probe, b"")
+            self.remove(probe)
+        except OSError as error:
+            raise Unreachable(
+                f"{setting} cannot be written ({reason(error)}): name a directory that this user may write."
+            ) from None
 
     def copy_in(self, name: str, path: Path, seen: Callable[[bytes], None]) -> None:
         """Write the file at `path`, piece by piece; `seen` gets each, and ends it by raising: then a part may be there."""

@@ -2,6 +2,7 @@
 
 LampitError                 its message is safe to print: never a payload, a key or a NIK
 ├── ConfigurationError      a setting, a topic or a key does not fit; one sentence with the remedy; exit code 2
+│   └── Unreachable         who was named does not answer: a wrong address, or it is away; from a restart on, exit code 1
 ├── LogMismatch             a store stands where the log has nothing (any more): another cluster, or a topic made anew
 ├── DamagedStore            a file of a store cannot be read; the next start sets it aside and rebuilds it
 ├── StoreFailed             the disk of a store is full or does not work
@@ -20,6 +21,10 @@ class LampitError(Exception):
 
 class ConfigurationError(LampitError):
     """A setting, a topic or a key does not fit. The message names it and the remedy, never a secret."""
+
+
+class Unreachable(ConfigurationError):
+    """The brokers, or the place of archive or snapshots, do not answer: where they did before, no setting is wrong."""
 
 
 class LogMismatch(LampitError):

@@ -18,7 +18,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError, KafkaTimeoutError, NoError, RetriableError, TopicAlreadyExistsError, for_code
 
 from agents.connection import for_kafka_python
-from agents.errors import ConfigurationError, LampitError
+from agents.errors import ConfigurationError, LampitError, Unreachable
 from agents.reading import READ_SECONDS_MAX, reader
 from agents.settings import Settings
 
@@ -85,7 +85,7 @@ def ensure_topics(
             bootstrap_timeout_ms=int(broker_seconds_max * 1000),
         )
     except (KafkaError, OSError) as error:
-        raise ConfigurationError(no_broker(settings, error)) from error
+        raise Unreachable(no_broker(settings, error)) from error
     try:
         present = set(admin.list_topics())
         made = _create(admin, [topic for topic in wanted if topic.name not in present], settings)

@@ -48,7 +48,8 @@ class View:
             self.changed_at[region] = self.version
 
     def _drop(self, region: str) -> None:
-        self.records.pop(region, None)
+        if self.records.pop(region, None) is not None:
+            self.shape += 1
         self.changed_at.pop(region, None)
         self._children.get(parent(region) or "", set()).discard(region)
 

@@ -1,6 +1,7 @@
 """`lampit run`: one agent in this process, or all of them under a small supervisor.
 
-In: settings. Out: an exit code: 0 when stopped on request, 1 when an agent failed, 2 when the settings do not fit. The
+In: settings. Out: an exit code: 0 when stopped on request, 1 when an agent failed, 2 when the settings do not fit or, at a
+first start, nobody answers at the address that they name: an agent that ran before is started again until somebody does. The
 ledger is made, or checked, before any agent starts. For production, start each agent by itself under an orchestrator;
 `lampit run all` is for one machine.
 """
@@ -19,6 +20,7 @@ from typing import Final
 import click
 
 from agents.barrier import LedgerIdentity, ensure_ledger
+from agents.errors import LampitError, Unreachable
 from agents.logs import configure_logging
 from agents.settings import Settings, load_settings
 from lampit import reference
@@ -109,6 +111,7 @@ class Supervised:
         self._kill_after = settings.shutdown_seconds + KILL_AFTER_SECONDS
         self._stop = stop
         self._pause = RESTART_SECONDS_MIN
+        self._again = False
 
     async def keep_running(self) -> int:
         """Until stop is set (0), or it says that it will never run (EXIT_USAGE), which stops the others too."""
@@ -124,6 +127,7 @@ class Supervised:
             if time.monotonic() - began >= STEADY_SECONDS:
                 self._pause = RESTART_SECONDS_MIN
             logger.warning("%s: ended with exit code %d; starting it again in %.0f s", self.name, code, self._pause)
+            self._again = True
             await self._unless_stopped(self._pause)
             self._pause = min(2 * self._pause, RESTART_SECONDS_MAX)
         return 0
@@ -135,6 +139,7 @@ class Supervised:
             "-m",
             "lampit",
             "run",
+            *(["--again"] if self._again else []),
             self.name,
             stdin=asyncio.subprocess.DEVNULL,
             env=self._environment,
@@ -188,7 +193,10 @@ def run_all(settings: Settings) -> int:
 
 @click.command()
 @click.argument("agent", type=click.Choice([*AGENTS, ARCHIVE, "all"]))
-def command(agent: str) -> None:
+@click.option(
+    "--again", is_flag=True, hidden=True, help="It ran before with these settings: who does not answer is away."
+)
+def command(agent: str, again: bool) -> None:
     """Run an agent against Kafka until SIGTERM or SIGINT.
 
     intake takes events in, ledger counts them, rollup adds the figures up, archive keeps the ledger in signed segments
@@ -204,4 +212,11 @@ def command(agent: str) -> None:
       LAMPIT_BOOTSTRAP_SERVERS=kafka:9092 LAMPIT_WEB_PORT=6067 lampit run ledger
     """
     settings = load_settings()
-    raise click.exceptions.Exit(run_all(settings) if agent == "all" else run_agent(agent, settings))
+    try:
+        code = run_all(settings) if agent == "all" else run_agent(agent, settings)
+    except Unreachable as error:
+        if not again:
+            raise
+        # The supervisor would end every other agent for a setting that does not fit; these did.
+        raise LampitError(str(error)) from error
+    raise click.exceptions.Exit(code)

@@ -172,9 +172,10 @@ async def _read(settings: Settings, admin: Any, present: set[str], found: list[F
         return log
     for name, topics in _READS.items():
         if name != "archive" or settings.archive_url is not None:
-            found.append(
-                _group(admin, f"{settings.group_prefix}.{name}", {tp: ends[tp] for tp in ends if tp.topic in topics})
-            )
+            of_topics = {tp: end for tp, end in ends.items() if tp.topic in topics}
+            # An archive worker commits what is in segments: what is on its way to the next one waits rightly.
+            waiting = settings.archive_segment_records if name == "archive" else 0
+            found.append(_group(admin, f"{settings.group_prefix}.{name}", of_topics, waiting + LAG_RECORDS_MAX))
     return log
 
 
@@ -226,7 +227,8 @@ async def _clock(settings: Settings, ends: Mapping[int, int]) -> Finding:
     return ok(check, "no ledger record is in this machine's future" if newest else "the ledger tells no time yet")
 
 
-def _group(admin: Any, group: str, ends: Mapping[TopicPartition, int]) -> Finding:
+def _group(admin: Any, group: str, ends: Mapping[TopicPartition, int], lag_max: int) -> Finding:
+    """Whether somebody is in a group, and no partition of it more than `lag_max` records behind."""
     check = f"group {group}"
     try:
         committed = {
@@ -242,7 +244,7 @@ def _group(admin: Any, group: str, ends: Mapping[TopicPartition, int]) -> Findin
     if not members:
         agent = group.rpartition(".")[2]
         return warning(check, saw, f"nobody is in the group: start `lampit run {agent}`, or see LAMPIT_GROUP_PREFIX")
-    if behind > LAG_RECORDS_MAX and furthest is not None:
+    if behind > lag_max and furthest is not None:
         saw += f", {behind:,} of them in {furthest.topic} {furthest.partition}"
         return warning(
             check, saw, "ask again in a minute: if that grows, start another worker, or read the log of this one"

@@ -23,6 +23,8 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from aiokafka.errors import KafkaError
+
 from agents.barrier import LedgerIdentity, rules_of
 from agents.damage import is_damaged
 from agents.desk import record_digest
@@ -128,9 +130,17 @@ def _store(partition: int, path: Path, settings: Settings, log: Log | None) -> F
     saw = f"epoch {meta.epoch}, next offset {meta.next_offset:,}"
     if log is None or log.genesis is None:
         return ok(check, f"{saw}; the log is not known, so it is held against nothing")
-    return _against_log(check, meta, log, log.genesis, settings) or ok(
-        check, f"{saw} of {log.ends.get(partition, 0):,}"
-    )
+    try:
+        misfit = _against_log(check, meta, log, log.genesis, settings)
+    except (KafkaError, OSError) as error:  # a TimeoutError is an OSError
+        misfit = _unanswered(check, saw, error)
+    return misfit or ok(check, f"{saw} of {log.ends.get(partition, 0):,}")
+
+
+def _unanswered(check: str, saw: str, error: Exception) -> Finding:
+    """The brokers went away since they said where the log ends; what was found before is to be shown."""
+    saw += f"; the brokers did not answer what the log has there ({type(error).__name__})"
+    return problem(check, saw, "see that all brokers run, and ask again")
 
 
 def _unreadable(check: str, path: Path, error: Exception) -> Finding:
@@ -232,7 +242,11 @@ def _archive_against_log(held: Mapping[int, int], of: set[str], settings: Settin
         return problem(
             check, "it is of another ledger", "name another LAMPIT_ARCHIVE_URL: one archive holds one ledger"
         )
-    return _heads(check, saw, held, _ends(settings, log, held), settings.archive_segment_records)
+    try:
+        ends = _ends(settings, log, held)
+    except (KafkaError, OSError) as error:  # a TimeoutError is an OSError
+        return _unanswered(check, saw, error)
+    return _heads(check, saw, held, ends, settings.archive_segment_records)
 
 
 def _archive_key(settings: Settings) -> Finding:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.structs import TopicPartition
 from click.testing import CliRunner, Result
 
 from agents.barrier import LedgerIdentity, rules_of
@@ -17,12 +20,13 @@ from agents.errors import DamagedStore
 from agents.settings import Settings, load_settings
 from agents.signing import make_key
 from agents.store import FORMAT, Meta, Store
+from agents.topics import LEDGER
 from lampit import reference
 from lampit.broker import free_port
 from lampit.cli import lampit
-from lampit.doctor import local
+from lampit.doctor import cluster, local
 from lampit.doctor.cluster import Log
-from lampit.doctor.findings import Finding
+from lampit.doctor.findings import Finding, ok
 from stream.ledger import Genesis
 from tests.archives import LEDGER_ID, ledger, write
 from tests.rights import as_somebody_else, closed_folder
@@ -112,6 +116,63 @@ def test_a_log_that_goes_on_meanwhile_was_not_cut_off(
     log = Log({0: 5}, Genesis(LEDGER_ID, settings.partitions, 0, "fingerprint"))
     found = {one.check: one for one in local.check(settings, log, ())}
     assert (found["store 0"].status, found["archive"].status) == (status, status)
+
+
+@pytest.mark.parametrize("last_offset", [-1, 4])
+def test_a_broker_that_goes_while_stores_are_looked_at_is_a_finding_among_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last_offset: int
+) -> None:
+    """Nobody listens any more where the log ended. Before, that was an error, and nothing that was found was shown."""
+    write(tmp_path / "archive", ledger(100, 1, 1), 50)
+    monkeypatch.setenv("LAMPIT_ARCHIVE_URL", str(tmp_path / "archive"))
+    (tmp_path / "data/ledger/partition-0").mkdir(parents=True)
+    settings = Settings()
+    identity = LedgerIdentity(LEDGER_ID, settings.partitions, rules_of(settings), reference.load().digest)
+    # The end is asked again of a log that is shorter than the store, the record at its last offset of any.
+    held = 5 if last_offset >= 0 else 50
+    meta = Meta(FORMAT, LEDGER_ID, 0, identity.settings_digest, 1, held, last_offset, b"digest")
+    monkeypatch.setattr(local, "read_meta", lambda path, notes: meta)
+    log = Log({0: 5}, Genesis(LEDGER_ID, settings.partitions, 0, "fingerprint"))
+    found = {one.check: one for one in local.check(settings, log, ())}
+    for check in ("store 0", "archive"):
+        assert found[check].status == "problem"
+        assert "the brokers did not answer what the log has there (KafkaConnectionError)" in found[check].saw
+    assert found["disk"].status and found["archive key"].status == "ok"
+
+
+@pytest.mark.parametrize(("waiting", "status"), [(50_000, "ok"), (60_001, "warning")])
+def test_what_waits_for_the_end_of_its_segment_is_not_behind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, waiting: int, status: str
+) -> None:
+    """An archive worker commits what is in segments; the ledger's group is behind with as much."""
+    monkeypatch.setenv("LAMPIT_ARCHIVE_URL", str(tmp_path / "archive"))
+    tp = TopicPartition(LEDGER, 0)
+
+    async def ends(settings: Settings, admin: Any, topics: set[str]) -> dict[TopicPartition, int]:
+        return {tp: 50_000 + waiting}
+
+    async def genesis(settings: Settings, ends: Any) -> tuple[Finding, None]:
+        return ok("genesis", ""), None
+
+    async def clock(settings: Settings, ends: Any) -> Finding:
+        return ok("clock", "")
+
+    class Admin:
+        """Of groups that have one member each, and committed the end of the first segment."""
+
+        def list_group_offsets(self, groups: list[str]) -> Any:
+            return {groups[0]: {tp: SimpleNamespace(offset=50_000)}}
+
+        def describe_groups(self, groups: list[str]) -> Any:
+            return {groups[0]: {"members": [1]}}
+
+    monkeypatch.setattr(cluster, "_ends", ends)
+    monkeypatch.setattr(cluster, "_genesis", genesis)
+    monkeypatch.setattr(cluster, "_clock", clock)
+    found: list[Finding] = []
+    asyncio.run(cluster._read(load_settings(), Admin(), {LEDGER, "__consumer_offsets"}, found))
+    of = {one.check: one.status for one in found}
+    assert (of["group lampit.archive"], of["group lampit.ledger"]) == (status, "warning")
 
 
 def said_of_a_store(*, epoch_differs: bool = False) -> Finding:

@@ -45,6 +45,18 @@ def test_kept_lines_are_those_of_now() -> None:
     assert len(seen) > 60
 
 
+def test_a_region_that_ended_is_in_no_scrape_though_none_came_with_it() -> None:
+    """A code that merges into one that was there already. Before, every scrape failed from then on."""
+    view = View()
+    figures = Figures(view)
+    view.update(record(code, 1) for code in ("16.05", "16.05.02", "16.05.03"))
+    assert b'region="16.05.02"' in figures.text(LEVELS)
+    view.update([record("16.05.02", 0), record("16.05.03", 2)], lambda code: code == "16.05.02")
+    text = figures.text(LEVELS)
+    assert b'region="16.05.02"' not in text and b'region="16.05.03"} 2' in text
+    assert text == Figures(view).text(LEVELS)
+
+
 def test_what_is_kept_is_bounded() -> None:
     """Whoever asks for regions that are not there makes nothing grow."""
     view = View()
