@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from faust.types import TP
 
 from agents.driver import Reached
 from agents.health import LATE_SECONDS
 
-NAMED_MAX = 3
+NAMED_MAX: Final = 3
 
 
 class Backlog:

@@ -87,8 +87,7 @@ class RollupAgent:
         if not partitions:
             return {}
         async with self._delivery:
-            if self._producer is not None:
-                await self._producer.stop()
+            await self._drop_producer()
             self._producer = FencedProducer(self.settings, transactional_id=f"{self.identity.ledger_id}-rollup")
             await self._producer.start()
             self._reset(await end_offset(self.settings, PARTIALS, 0))
@@ -98,11 +97,14 @@ class RollupAgent:
         """Another process is the active one now: figures shown here would grow old. Without a producer nothing is given out."""
         if partitions:
             async with self._delivery:
-                producer, self._producer = self._producer, None
-                if producer is not None:
-                    await producer.stop()
+                await self._drop_producer()
                 self._reset(0)
                 self.view.clear()
+
+    async def _drop_producer(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
 
     async def work(self, stream: Any) -> None:
         """The agent: add up whole batches; what changed is given out beside it."""

@@ -9,8 +9,8 @@ Every test that takes `broker` runs twice, on real Kafka and on the embedded bro
 | `kafka` | Kafka only (transactions, fences) | for each test module |
 | `kafka_cluster` | Kafka of three nodes, to be killed and frozen | for each test module, a cluster of its own |
 
-`object_store` is an S3 server, moto's. `chromium` and `promtool` are the paths of these programs. What is missing on this
-machine skips its tests with a sentence that says so; with CI=true they fail.
+`broker_down` is for tests that want none. `object_store` is an S3 server, moto's. `chromium` and `promtool` are the paths of
+these programs. What is missing on this machine skips its tests with a sentence that says so; with CI=true they fail.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 from lampit import newer_than_compiled
-from lampit.broker import EmbeddedBroker
+from lampit.broker import EmbeddedBroker, free_port
 from tests.brokers import Broker, KafkaBroker, KafkaCluster, delete_topics, kafka_missing
 from tests.object_store import ObjectStore, object_store_missing
 
@@ -52,6 +53,16 @@ def _logging_as_it_was() -> Iterator[None]:
     for one, level in levels.items():
         one.setLevel(level)
     root.handlers[:] = handlers
+
+
+@pytest.fixture
+def broker_down(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No settings but those of an installation whose broker does not answer."""
+    for name in [name for name in os.environ if name.startswith("LAMPIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("LAMPIT_BOOTSTRAP_SERVERS", f"127.0.0.1:{free_port()}")
+    monkeypatch.setenv("LAMPIT_PSEUDONYM_KEY", "a key that only this test uses, of 32 bytes")
+    monkeypatch.setenv("LAMPIT_DATA_DIR", str(tmp_path / "data"))
 
 
 @pytest.fixture(scope="session")

@@ -84,14 +84,19 @@ die(Fenced("a newer worker writes here now"))
 """
 
 
-def test_a_failure_ends_the_process_though_nobody_reads_its_log() -> None:
-    """The last line waited for a reader, and the worker that is no longer to write anything with it."""
-    with subprocess.Popen([sys.executable, "-c", FAILURE], cwd=ROOT, stdout=subprocess.PIPE, text=True) as worker:
-        assert worker.stdout is not None and worker.stdout.readline() == "full\n"
+def ended(program: str, said_first: str) -> int:
+    """The exit code of a program that ends by itself, at the latest 10 s after its first line."""
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None and worker.stdout.readline() == f"{said_first}\n"
         try:
-            assert worker.wait(10) == EXIT_FAILED
+            return worker.wait(10)
         finally:
             worker.kill()
+
+
+def test_a_failure_ends_the_process_though_nobody_reads_its_log() -> None:
+    """The last line waited for a reader, and the worker that is no longer to write anything with it."""
+    assert ended(FAILURE, said_first="full") == EXIT_FAILED
 
 
 TWO_SIGNALS = """
@@ -119,9 +124,4 @@ threading.Event().wait()
 
 def test_a_signal_in_the_middle_of_another_one_does_not_hold_up_the_end() -> None:
     """The handler of the second waited for a lock that the first one held, and with it the process, for ever."""
-    with subprocess.Popen([sys.executable, "-c", TWO_SIGNALS], cwd=ROOT, stdout=subprocess.PIPE, text=True) as worker:
-        assert worker.stdout is not None and worker.stdout.readline() == "at work\n"
-        try:
-            assert worker.wait(10) == EXIT_FAILED
-        finally:
-            worker.kill()
+    assert ended(TWO_SIGNALS, said_first="at work") == EXIT_FAILED

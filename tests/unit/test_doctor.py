@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,15 +30,7 @@ from stream.ledger import Genesis
 from tests.archives import LEDGER_ID, ledger, write
 from tests.rights import as_somebody_else, closed_folder
 
-
-@pytest.fixture(autouse=True)
-def _settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """None but those of an installation whose broker is down."""
-    for name in [name for name in os.environ if name.startswith("LAMPIT_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("LAMPIT_BOOTSTRAP_SERVERS", f"127.0.0.1:{free_port()}")
-    monkeypatch.setenv("LAMPIT_PSEUDONYM_KEY", "a key that only this test uses, of 32 bytes")
-    monkeypatch.setenv("LAMPIT_DATA_DIR", str(tmp_path / "data"))
+pytestmark = pytest.mark.usefixtures("broker_down")
 
 
 def doctor(*arguments: str) -> Result:

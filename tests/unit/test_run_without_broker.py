@@ -6,7 +6,6 @@ No broker is needed: the first run of the supervised agent is played, every late
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,6 @@ from agents.settings import load_settings
 from agents.signing import make_key
 from agents.topics import ensure_topics
 from lampit import run
-from lampit.broker import free_port
 from lampit.cli import lampit
 
 WAIT_SECONDS = 60.0
@@ -46,13 +44,8 @@ lampit(sys.argv[3:])
 
 
 @pytest.fixture(autouse=True)
-def _settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Those of an installation whose broker is away; the supervisor hands them on to its agents."""
-    for name in [name for name in os.environ if name.startswith("LAMPIT_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("LAMPIT_BOOTSTRAP_SERVERS", f"127.0.0.1:{free_port()}")
-    monkeypatch.setenv("LAMPIT_PSEUDONYM_KEY", "a key that only this test uses, of 32 bytes")
-    monkeypatch.setenv("LAMPIT_DATA_DIR", str(tmp_path / "data"))
+def _looked_for_briefly(broker_down: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor hands the settings on to its agents."""
     monkeypatch.setattr("agents.barrier.ensure_topics", partial(ensure_topics, broker_seconds_max=0.1))
 
 
