@@ -22,6 +22,7 @@ from agents.errors import ConfigurationError, Fenced, LostWrite
 from agents.producer import FencedProducer, Record
 from agents.settings import Settings
 from agents.topics import LEDGER, PARTIALS, ensure_topics, first_record, is_partition_empty
+from stream.closing_parts import SETTINGS_DIGITS
 from stream.ledger import (
     Control,
     ControlRecord,
@@ -60,6 +61,11 @@ class LedgerIdentity:
     def settings_digest(self) -> str:
         """Of everything but the events that figures depend on; a store made under another one is of no use."""
         return hashlib.sha256(msgspec.json.encode(self.epoch(0), order="sorted")).hexdigest()[:32]
+
+    @property
+    def settings_name(self) -> str:
+        """The beginning of that digest, as the records of `lampit.partials` have it."""
+        return self.settings_digest[:SETTINGS_DIGITS]
 
 
 def rules_of(settings: Settings) -> Rules:

@@ -27,6 +27,7 @@ from agents.settings import Settings
 from agents.topics import CLOSINGS, PARTIALS
 from stream import closing_parts
 from stream.closer import Closer
+from stream.partials import HeadRecord
 from stream.periods import Periods
 from stream.reference import Reference
 
@@ -72,13 +73,16 @@ class Closings:
     def __init__(self, settings: Settings, identity: LedgerIdentity, periods: Periods, reference: Reference) -> None:
         """Nothing read."""
         self._settings = settings
-        digest = identity.settings_digest[: closing_parts.SETTINGS_DIGITS]
-        self._closer = Closer(identity.rules, periods, reference, identity.partitions, digest)
+        self._closer = Closer(identity.rules, periods, reference, identity.partitions, identity.settings_name)
         self._published: Published | None = None
 
     def add(self, part: closing_parts.ClosingPart) -> None:
         """Take one record of `lampit.partials`."""
         self._closer.add(part)
+
+    def head(self, head: HeadRecord) -> None:
+        """Take the head of a partition, in the order of the topic with the parts."""
+        self._closer.head(head.partition, head.settings)
 
     async def close(self, publish: Publish) -> None:
         """Close every day that all partitions have reached; everything that was there at the takeover has been added.

@@ -26,6 +26,7 @@ from aiokafka.structs import ConsumerRecord
 from agents import anomaly_lists
 from agents.barrier import DAY_AHEAD_MAX, LedgerIdentity, wib_day
 from agents.driver import Fetch
+from agents.epochs import not_the_epochs
 from agents.errors import ConfigurationError
 from agents.producer import FencedProducer, Record
 from agents.store import FORMAT, BarrierRecord, Meta, Store
@@ -172,11 +173,7 @@ class Desk:
     def require_epoch(self) -> None:
         """Raise where the figures were made under other settings than those of the ledger's epoch, also after a restart."""
         if self.epoch_differs:
-            raise ConfigurationError(
-                "The settings that change figures (LAMPIT_TRANSIT_EXPIRY_DAYS, LAMPIT_LEAP_BIRTHDAY, LAMPIT_CLOSING_DAY, "
-                "LAMPIT_FIRST_PERIOD) or the region reference are not those of the ledger's epoch: set them as they were, "
-                "or begin a new epoch with `lampit epoch`."
-            )
+            raise not_the_epochs()
 
     def _draft(self) -> Draft:
         return Draft(self.store, self.rules, self.reference, self.book, self.meta.day, self.linked)
@@ -243,8 +240,7 @@ class Desk:
         found: list[BarrierRecord] = []
         for barrier in draft.closings.barriers:
             assert periods is not None
-            settings = self.identity.settings_digest[: closing_parts.SETTINGS_DIGITS]
-            parts = closing_parts.records(barrier, periods, self.partition, epoch, settings)
+            parts = closing_parts.records(barrier, periods, self.partition, epoch, self.identity.settings_name)
             for number, part in enumerate(parts):
                 order = barrier.known_day.to_bytes(4) + number.to_bytes(4)
                 found.append((order, part.key, closing_parts.encode(part)))
@@ -290,7 +286,7 @@ class Desk:
             records += [
                 anomaly_lists.record(name, of_name, self._partition_of(name)) for name, of_name in sorted(lists.items())
             ]
-        head = partials.encode_head(partials.HeadRecord(*stamp, self.worker))
+        head = partials.encode_head(partials.HeadRecord(*stamp, self.worker, self.identity.settings_name))
         records.append(Record(PARTIALS, 0, partials.head_key(self.partition), head))
         await self.producer.publish(records)
         self.store.sent(forwards)
@@ -320,7 +316,7 @@ class Desk:
             partials.key(region, self.partition) + b"\t" + partials.encode(region, part, *stamp)
             for region, part in parts.items()
         ]
-        head = partials.encode_head(partials.HeadRecord(*stamp, self.worker))
+        head = partials.encode_head(partials.HeadRecord(*stamp, self.worker, self.identity.settings_name))
         return [*lines, partials.head_key(self.partition) + b"\t" + head]
 
     async def close(self) -> None:

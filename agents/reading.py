@@ -65,9 +65,9 @@ async def record_at(settings: Settings, topic: str, partition: int, offset: int)
 
 
 async def newest(
-    settings: Settings, topic: str, partition: int, *, uncommitted: bool = False
+    settings: Settings, topic: str, partition: int, *, since: int = 0, uncommitted: bool = False
 ) -> AsyncIterator[ConsumerRecord]:
-    """The committed records of a compacted topic, oldest first: of each key the last one counts.
+    """The committed records of a topic from an offset on, oldest first: of a compacted one the last of each key counts.
 
     uncommitted: all there are, to the very end. Behind an open transaction committed ones are hidden; among these are also
     those of that one, and of aborted ones: the last one of a key may never count.
@@ -75,7 +75,7 @@ async def newest(
     async with reader(settings, isolation_level="read_uncommitted" if uncommitted else "read_committed") as consumer:
         tp = TopicPartition(topic, partition)
         consumer.assign([tp])
-        await consumer.seek_to_beginning(tp)
+        consumer.seek(tp, max(since, (await consumer.beginning_offsets([tp]))[tp]))
         end = (await consumer.end_offsets([tp]))[tp]
         # The embedded broker names the beginning of the last batch for the end: read on until there is nothing.
         is_more = not settings.transactions

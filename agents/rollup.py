@@ -27,6 +27,7 @@ from agents.barrier import LedgerIdentity
 from agents.closings import Closings, TakenOver
 from agents.courier import Courier
 from agents.driver import Fetch, Positions, Reached, commit, fetches, passed, reached
+from agents.epochs import is_to_come, not_the_epochs
 from agents.other_days import Kept, ask
 from agents.producer import FencedProducer, Record
 from agents.reading import end_offset
@@ -79,6 +80,7 @@ class RollupAgent:
         self._caught_up_at = caught_up_at
         self._next_offset = 0
         self._given_out = False
+        self._waits_in: int | None = None
         self._as_of: date | None = None
         self._last_timestamp_ms = 0
 
@@ -119,6 +121,7 @@ class RollupAgent:
     async def _deliver(self) -> None:
         if not self.caught_up and (await passed(self.app)).get(TP(PARTIALS, 0), 0) >= self._caught_up_at:
             self._caught_up_at = self._next_offset  # behind the last record are markers, which bring no fetch
+        await self._require_epoch()
         async with self._delivery:
             await self._give_out()
         if time.monotonic() - self._measured >= MEASURE_SECONDS:
@@ -130,12 +133,12 @@ class RollupAgent:
     async def _close(self) -> None:
         """Close the months of the days that turned; what another roll-up has taken over is left to it."""
         closings = self._closings
-        if closings is None or not self.caught_up or self._producer is None:
+        if closings is None or not self._is_active():
             return
 
         async def publish(records: Iterable[Record]) -> None:
             async with self._delivery:
-                if closings is not self._closings or self._producer is None:
+                if closings is not self._closings or self._producer is None or not self._is_active():
                     raise TakenOver
                 await self._producer.publish(records)
 
@@ -151,9 +154,13 @@ class RollupAgent:
             if part is not None:
                 if self._closings is not None:
                     self._closings.add(part)
-            elif self._batches.add(decode(record.key, record.value)):
+                continue
+            figures = decode(record.key, record.value)
+            if self._batches.add(figures):
                 # The country's record says how far the count is, also when nothing moved.
                 self._rollup.touch(COUNTRY)
+            if isinstance(figures, HeadRecord) and self._closings is not None:
+                self._closings.head(figures)
         self._next_offset = fetch.next_offset
         self._last_timestamp_ms = fetch.records[-1].timestamp if fetch.records else self._last_timestamp_ms
 
@@ -166,6 +173,25 @@ class RollupAgent:
     def caught_up(self) -> bool:
         """Whether all that was there at the takeover is applied."""
         return self._next_offset >= self._caught_up_at
+
+    def _is_active(self) -> bool:
+        """Whether what is found here may be published."""
+        return self._producer is not None and self.caught_up and not self._has_other_settings
+
+    @property
+    def _has_other_settings(self) -> bool:
+        """Whether the figures read are of other settings, or another region reference: nothing made of them here is right."""
+        _, settings = self._batches.newest
+        return bool(settings - {self.identity.settings_name})
+
+    async def _require_epoch(self) -> None:
+        """Raise where the ledger has come to an epoch of other settings; where one of these is begun, its workers may be at
+        their stores yet."""
+        epoch, _ = self._batches.newest
+        if self.caught_up and self._has_other_settings and self._waits_in != epoch:
+            if not await is_to_come(self.settings, self.identity, self._heads):
+                raise not_the_epochs()
+            self._waits_in = epoch
 
     @property
     def day(self) -> date | None:
@@ -182,7 +208,7 @@ class RollupAgent:
 
     async def _give_out(self) -> None:
         day = self.day
-        if day is None or not self.caught_up or self._producer is None:
+        if day is None or self._producer is None or not self._is_active():
             return
         if not self._given_out or self._as_of != day:
             # A new day is in every record. After a takeover every region with a part is given out in any case, but not the
@@ -253,6 +279,8 @@ class RollupAgent:
         """Why the figures shown are not those of now; None where they are."""
         if not found:
             return "another process is the active roll-up"
+        if self.caught_up and self._has_other_settings:
+            return "the ledger workers have not come to the epoch of these settings yet"
         if not (self.caught_up and self._given_out):
             return "figures are being added up"
         return None if waiting is None else f"figures are behind the log: {waiting}"

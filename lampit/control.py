@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import date
-from typing import Final
 
 import click
 import msgspec
@@ -21,11 +20,9 @@ from lampit import tables
 from lampit.audit import log
 from lampit.reference import load
 from lampit.words import Day
-from stream.ledger import ControlRecord, Epoch, decode_record
+from stream.ledger import EPOCH_KEY, ControlRecord, Epoch, decode_record
 from stream.partials import HEAD, HeadRecord, decode
 from stream.pseudonym import Pseudonymiser
-
-_EPOCH_KEY: Final = b"control|epoch"
 
 
 async def append_day(settings: Settings, day: date) -> None:
@@ -67,7 +64,7 @@ async def _last_epoch(settings: Settings) -> int:
     with tables.progress("Reading the ledger", None, "records") as progress:
         async for _, records in log.stretch(settings, LEDGER, begins):
             for record in records:
-                if record.key == _EPOCH_KEY:
+                if record.key == EPOCH_KEY:
                     decoded = decode_record(record.value or b"")
                     assert isinstance(decoded, ControlRecord) and isinstance(decoded.control, Epoch)
                     highest = max(highest, decoded.control.epoch)

@@ -89,6 +89,8 @@ class HeadRecord(Output):
     """Business day the partition has reached."""
     worker: str | None = None
     """Where the web server of the worker that wrote it is reached; the roll-up asks there for other days."""
+    settings: str | None = None
+    """Digest of the settings and the region reference it was counted under."""
 
 
 class ClosingDating(Output):

@@ -31,6 +31,9 @@ from stream.rules import Rules
 
 Json = dict[str, Any]
 
+NO_DAY = date.min.toordinal()
+"""Stands for the last closed day where none is: no period is over by then."""
+
 
 class Published(Protocol):
     """The closings that were published."""
@@ -78,17 +81,27 @@ class Closer:
         self._first_day = 0
         self.closed_day: int | None = None
         self.superseded: list[bytes] = []
+        self._others: defaultdict[int, list[bytes]] = defaultdict(list)
 
     def add(self, part: ClosingPart) -> None:
-        """Take one record; what other settings made is of no use."""
+        """Take one record; what other settings made is not for this roll-up."""
         if isinstance(part, ClosedRecord):
             self._closed = part
         elif part.settings != self._settings:
-            self.superseded.append(part.key)
+            # Balances are of partition 0.
+            self._others[0 if isinstance(part, BalanceRecord) else part.partition].append(part.key)
         elif isinstance(part, BarrierRecord):
             self._barriers[part.known_day.toordinal()][part.partition] = part
         else:
             self._waiting[part.known_day.toordinal()].append(part)
+
+    def head(self, partition: int, settings: str | None) -> None:
+        """A partition is counted under some settings, from here on: what it said under others before is of no use any more.
+
+        Only then: the settings of a newer epoch, which this roll-up has not come to yet, are others too.
+        """
+        if settings in (None, self._settings):
+            self.superseded += self._others.pop(partition, ())
 
     def take_over(self, published_through: int | None) -> ClosedRecord | None:
         """Begin where an earlier roll-up ended, once all it knew has been added.
@@ -100,16 +113,14 @@ class Closer:
         """
         self._first_day = published_through or 0
         closed = self._closed
-        if closed is None:
-            # No day was ever closed to its end. Nothing is superseded yet but what other settings made.
-            are_others = bool(self.superseded) and published_through is not None
-        else:
-            are_others = closed.settings != self._settings
+        # Where no day was ever closed to its end, nothing is superseded yet but what other settings made.
+        of_others = bool(self.superseded or self._others)
+        are_others = of_others if closed is None else closed.settings != self._settings
         if closed is None and not are_others:
             return None
-        closed_day = 0 if closed is None else closed.known_day.toordinal()
+        closed_day = NO_DAY if closed is None else closed.known_day.toordinal()
         if are_others:
-            closed_day = max(closed_day, published_through or 0)
+            closed_day = max(closed_day, published_through or NO_DAY)
         self._all_is_new = are_others or (closed is not None and closed.all_is_new)
         self.closed_day = closed_day
         self._apply(closed_day)

@@ -57,13 +57,17 @@ class PartialRecord(msgspec.Struct, omit_defaults=True):
 
 
 class HeadRecord(msgspec.Struct, omit_defaults=True):
-    """Closes a batch: every partial of the partition up to `offset` is written, and its day reached."""
+    """Closes a batch: every partial of the partition up to `offset` is written, and its day reached.
+
+    settings: those it was counted under, as the closing parts name them; None in what older versions wrote.
+    """
 
     partition: int
     epoch: int
     offset: int
     day: date
     worker: str | None = None
+    settings: str | None = None
 
 
 _encode = msgspec.json.Encoder().encode

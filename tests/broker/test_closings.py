@@ -15,6 +15,7 @@ from lampit import reference
 from schemas.closing import ClosingRecord
 from stream.engine import Engine
 from stream.ledger import ControlRecord, Day, decode_record
+from stream.rules import Rules
 from tests.broker.test_live import case_events, scenario_events
 from tests.brokers import Broker
 from tests.closings import assert_known, assert_revisions
@@ -63,10 +64,11 @@ def test_every_closing_is_that_of_the_ledger_before_its_barrier(empty_broker: Br
         assert_revisions(published)
         assert len({record["known_day"] for record in published}) >= len(TURNS) - 2
         assert any(record["revision"] > 1 for record in published)
+        rules = rules_of(live.settings)
         for known in sorted({record["known_day"] for record in published}):
             on = date.fromisoformat(known)
-            engine, position = _counted_before(live, on + timedelta(days=1))
-            assert_known(published, on, engine, rules_of(live.settings))
+            engine, position = _counted_before(live, on + timedelta(days=1), rules)
+            assert_known(published, on, engine, rules)
             assert all(record["position"] == position for record in published if record["known_day"] == known)
 
 
@@ -76,9 +78,9 @@ def _closed(live: Live) -> str | None:
     return str(closed[-1]["known_day"]) if closed else None
 
 
-def _counted_before(live: Live, day: date) -> tuple[Engine, dict[str, int]]:
+def _counted_before(live: Live, day: date, rules: Rules) -> tuple[Engine, dict[str, int]]:
     """The engine with the events of every partition before its day record, without copies; the offsets behind that."""
-    engine = Engine(rules_of(live.settings), reference.load())
+    engine = Engine(rules, reference.load())
     turned: dict[str, int] = {}
     for record in live.read(LEDGER, live.partitions):
         decoded = decode_record(record.value)

@@ -180,10 +180,11 @@ def _closings(live: Any, found: Findings, turned: set[date]) -> None:
         for record in records:
             check_closing(record)
         assert_revisions(records)
+        rules = rules_of(live.settings)
         known_days = {date.fromisoformat(record["known_day"]) for record in records}
         for on in sorted(known_days | {day - timedelta(days=1) for day in turned}):
-            engine, _ = _counted_before(live, on + timedelta(days=1))
-            assert_known(records, on, engine, rules_of(live.settings))
+            engine, _ = _counted_before(live, on + timedelta(days=1), rules)
+            assert_known(records, on, engine, rules)
     except AssertionError as error:
         found.add("closings", [f"{type(error).__name__} {str(error)[:300]}"])
 

@@ -191,6 +191,18 @@ MUTATIONS: Final = (
         "            while now - looks[0][0] > LATE_SECONDS:\n",
         "            while False:\n",
     ),
+    Mutation(
+        "figures of another epoch are taken for one's own",
+        "agents/rollup.py",
+        "return bool(settings - {self.identity.settings_name})",
+        "return False",
+    ),
+    Mutation(
+        "a roll-up with an epoch to come ends",
+        "agents/epochs.py",
+        "return last is not None and last == identity.epoch(last.epoch)",
+        "return False",
+    ),
 )
 
 SEEDS: Final[Mapping[str, int]] = {
@@ -219,5 +231,7 @@ SEEDS: Final[Mapping[str, int]] = {
     "a poll that comes back during a rebalance begins what was taken away": 28,
     "what is being begun goes on while it is taken away": 111,
     "with what was there at first done, nothing that came since is asked for": 65,
+    "figures of another epoch are taken for one's own": 20,
+    "a roll-up with an epoch to come ends": 126,
 }
 """The seed that found each when the table was last made, tried first: any change of the code can make it another run."""

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -23,15 +23,17 @@ from unittest.mock import patch
 import aiokafka
 
 from agents import archive, intake, ledger, rollup
-from agents.barrier import day_record, ensure_ledger
+from agents.barrier import day_record, ensure_ledger, rules_of
 from agents.errors import Fenced, LostWrite
+from agents.producer import Record
 from agents.settings import Settings
 from agents.topics import CLOSINGS, COVERAGE, INTAKE_TOPICS, LEDGER, PARTIALS, topics_of
 from lampit import reference
 from stream.pseudonym import Pseudonymiser
+from stream.rules import Rules
 from tests.live import KEY
 from tests.simulation import app as simulated
-from tests.simulation import readiness, workload
+from tests.simulation import epoch, readiness, workload
 from tests.simulation.broker import FIRST_SECOND, Broker, timestamp
 from tests.simulation.clients import SimulatedConsumer, SimulatedProducer
 from tests.simulation.disk import Checkpoint, Disks, WriteBatch
@@ -72,7 +74,7 @@ SNAPSHOTS_SHARE: Final = 0.2
 SNAPSHOT_SECONDS: Final = 3
 """Of seeds: there the ledger workers save their stores, and begin with what was saved where they have none."""
 
-RULES: Final = {"LAMPIT_FIRST_PERIOD": "2019-01"}
+FIRST_PERIOD: Final = "2019-01"
 EXPECTED: Final = (Fenced, LostWrite, TimeoutError)
 """What a process may end by when its network fails it; anything else is a defect."""
 
@@ -92,12 +94,13 @@ class World:
         self._shared = Settings(
             partitions=self.partitions,
             day_source="manual",
-            first_period=RULES["LAMPIT_FIRST_PERIOD"],
+            first_period=FIRST_PERIOD,
             closing_day=28,
             standby_partitions="all" if self.chance.random() < COPIES_SHARE else None,
             snapshot_url=str(folder / "snapshots") if self.chance.random() < SNAPSHOTS_SHARE else None,
             snapshot_seconds=SNAPSHOT_SECONDS,
         )
+        self.epoch = epoch.Change(seed, FAULT_SECONDS)
         self.defects: list[str] = []
         self.lives: dict[str, int] = dict.fromkeys(NAMES, 0)
         self.running: dict[str, Owner] = {}
@@ -157,7 +160,7 @@ class World:
         if not owner.alive:
             return
         self.trace.note(self.loop.now, owner.name, f"ends: {type(error).__name__} {error}")
-        if error is not None and not isinstance(error, (*EXPECTED, Crash)):
+        if error is not None and not isinstance(error, (*EXPECTED, Crash)) and not self.epoch.explains(owner, error):
             self.defects.append(f"{owner.name} ended by {type(error).__name__}: {error}")
         self.loop.end(owner)
 
@@ -215,6 +218,8 @@ class World:
             for partition in range(self.partitions):
                 late = chance.choice((0.0, 0.1, 3.0)) * chance.random()
                 self.loop.at(moment + late, lambda p=partition, d=day: self._turn(p, d))
+        if self.epoch.is_any:
+            self.loop.at(self.epoch.at, lambda: self.epoch.begin(self))
         for _ in range(faults.rebalances):
             self.loop.at(chance.uniform(0.0, FAULT_SECONDS), self._rebalance)
         for _ in range(faults.outages):
@@ -234,8 +239,25 @@ class World:
         if not any(True for _ in log.committed(0)):  # the ledger is not begun yet
             self.loop.at(0.5, lambda: self._turn(partition, day))
             return
-        record = day_record(partition, day)
-        log.append([(record.key, record.value)], timestamp(self.loop.now))
+        self.append(partition, day_record(partition, day))
+
+    def append(self, partition: int, record: Record) -> None:
+        """A control record comes to the ledger."""
+        self.broker.log(LEDGER, partition).append([(record.key, record.value)], timestamp(self.loop.now))
+
+    def change(self, update: Mapping[str, Any]) -> Settings:
+        """Give processes other settings from their next start on; these."""
+        self._shared = self._shared.model_copy(update=update)
+        return self._shared
+
+    def end(self, owner: Owner) -> None:
+        """SIGKILL."""
+        self._end(owner, Crash())
+
+    @property
+    def rules(self) -> Rules:
+        """Those in force."""
+        return rules_of(self._shared)
 
     def _rebalance(self) -> None:
         for name in sorted(self.broker.groups):

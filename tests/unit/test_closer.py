@@ -199,6 +199,8 @@ def test_other_settings_revise_the_next_day_only() -> None:
     add(changed, [closed], barrier(0, "2019-01-28", people(1)))
     add(changed, barrier(0, "2019-01-28", people(3), "later"), barrier(1, "2019-01-28", {}, "later"))
     changed.take_over(ordinal("2019-01-28"))
+    for partition in (0, 1):
+        changed.head(partition, "later")
     assert len(changed.superseded) == 2
     assert close_all(changed, published) == [("2019-01-28", 1, 0)]
     tomorrow = (date(2019, 1, 28) + timedelta(days=1)).isoformat()
@@ -231,6 +233,37 @@ def test_the_first_day_under_other_settings_is_closed_to_its_end_after_a_kill() 
     assert again.take_over(ordinal("2019-01-29")) is None
     assert close_all(again, published) == [("2019-01-28", 1, 0), ("2019-01-29", 3, 1)]
     assert len([one for one in published.records if one["region"] == cut_short[0]["region"]]) == 2
+
+
+def test_what_settings_of_a_newer_epoch_made_is_left_to_its_rollup() -> None:
+    """A roll-up that was left running with the old ones still had a day to close, and deleted what the new ones said."""
+    of, published = closer(), Published()
+    add(of, barrier(0, "2019-01-28", people(1)), barrier(1, "2019-01-28", {}))
+    of.head(0, "now")
+    of.head(1, "now")
+    add(of, barrier(0, "2019-01-28", people(7), "later"))
+    of.head(1, "now")
+    work = of.begin(ordinal("2019-01-28"))
+    published.records += [record for month in of.months(work, published) for record in month]
+    _, superseded = of.finish(work)
+    assert superseded == []
+    of.head(0, "now")
+    assert len(of.superseded) == 2
+
+
+def test_the_very_first_day_is_closed_to_its_end_after_a_kill_where_other_settings_said_something_of_it() -> None:
+    """They had published nothing: the rest of the day has its known day too, not the next one's."""
+    others = [barrier(0, "2019-01-28", people(1)), barrier(1, "2019-01-28", {})]
+    ours = [barrier(0, "2019-01-28", people(3), "later"), barrier(1, "2019-01-28", {}, "later")]
+    of, published = closer("later"), Published()
+    add(of, *others, *ours)
+    begun = of.take_over(None)
+    assert begun is not None
+    published.records += next(of.months(of.begin(ordinal("2019-01-28")), published))[:1]
+    again = closer("later")
+    add(again, *others, *ours, [begun])
+    assert again.take_over(ordinal("2019-01-28")) is None
+    assert close_all(again, published) == [("2019-01-28", 3, 0)]
 
 
 def test_a_day_that_other_settings_began_is_not_closed_again_where_none_was_closed_before() -> None:

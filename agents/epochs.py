@@ -1,0 +1,45 @@
+"""Other settings than those of the ledger's epoch: what is said of them, and whether an epoch of ours is still to come.
+
+In: the heads of the partitions; the ledger behind them. Called by the ledger worker, which reads the epochs themselves, and
+by the roll-up, which reads figures only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from agents.barrier import LedgerIdentity
+from agents.errors import ConfigurationError
+from agents.reading import newest
+from agents.settings import Settings
+from agents.topics import LEDGER
+from stream.ledger import EPOCH_KEY, ControlRecord, Epoch, decode_record
+from stream.partials import HeadRecord
+
+
+def not_the_epochs() -> ConfigurationError:
+    """Said by whoever meets an epoch of other settings than its own."""
+    return ConfigurationError(
+        "The settings that change figures (LAMPIT_TRANSIT_EXPIRY_DAYS, LAMPIT_LEAP_BIRTHDAY, LAMPIT_CLOSING_DAY, "
+        "LAMPIT_FIRST_PERIOD) or the region reference are not those of the ledger's epoch: set them as they were, "
+        "or begin a new epoch with `lampit epoch`."
+    )
+
+
+async def is_to_come(settings: Settings, identity: LedgerIdentity, heads: Mapping[int, HeadRecord]) -> bool:
+    """Whether the newest epoch that is in the ledger behind the heads is one of these settings."""
+    found = await asyncio.gather(*(_behind(settings, partition, head.offset) for partition, head in heads.items()))
+    last = max((epoch for epochs in found for epoch in epochs), key=lambda epoch: epoch.epoch, default=None)
+    return last is not None and last == identity.epoch(last.epoch)
+
+
+async def _behind(settings: Settings, partition: int, offset: int) -> list[Epoch]:
+    """The epochs from an offset on, also behind a transaction that is still open: they are written outside of any."""
+    found: list[Epoch] = []
+    async for record in newest(settings, LEDGER, partition, since=offset, uncommitted=True):
+        if record.key == EPOCH_KEY:
+            decoded = decode_record(record.value or b"")
+            if isinstance(decoded, ControlRecord) and isinstance(decoded.control, Epoch):
+                found.append(decoded.control)
+    return found

@@ -1,0 +1,63 @@
+"""A roll-up and an epoch of other settings than its own, on real Kafka: it ends, or waits for the ledger workers of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.error
+import urllib.request
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from agents.app import EXIT_REFUSED
+from agents.barrier import LedgerIdentity, rules_of
+from agents.producer import Producer, Record
+from agents.topics import COVERAGE, PARTIALS
+from lampit import reference
+from lampit.control import begin_epoch
+from stream import partials
+from stream.partials import HeadRecord
+from tests.brokers import Broker
+from tests.live import Live, Process, settings_of
+
+OF_BEFORE = "0123abcd"
+
+
+def health(process: Process) -> str:
+    """What the process says of itself; empty before it listens."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{process.port}/health/ready", timeout=5) as response:
+            return str(response.read().decode())
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+    except OSError:
+        return ""
+
+
+@pytest.mark.timeout(120)
+def test_it_ends_or_waits_for_the_workers_of_an_epoch_of_its_own(kafka: Broker, tmp_path: Path) -> None:
+    """The figures stay those of before until a ledger worker of the new epoch gives out its own."""
+    settings = settings_of(kafka, tmp_path)
+    ours = LedgerIdentity("any", 1, rules_of(settings), reference.load().digest).settings_name
+
+    async def tell(epoch: int, name: str, offset: int) -> None:
+        head = HeadRecord(0, epoch, offset, date(2024, 1, 1), None, name)
+        async with Producer(settings, name="worker") as producer:
+            await producer.send_all([Record(PARTIALS, 0, partials.head_key(0), partials.encode_head(head))])
+
+    with Live(kafka, tmp_path, partitions=1, settings={"LAMPIT_SESSION_TIMEOUT_SECONDS": "6"}) as live:
+        asyncio.run(tell(1, OF_BEFORE, 2))
+        refused = live.start("rollup")
+        assert refused.popen.wait(timeout=60) == EXIT_REFUSED
+        assert "LAMPIT_LEAP_BIRTHDAY" in refused.log.read_text()
+        assert asyncio.run(begin_epoch(settings)) == 2
+        waiting = live.start("rollup")
+        live.wait_until(lambda: "the epoch of these settings" in health(waiting), "the roll-up that waits")
+        assert live.read(COVERAGE) == []
+        asyncio.run(tell(2, ours, 3))
+        live.wait_until(lambda: bool(live.read(COVERAGE)), "coverage")
+        assert {json.loads(record.value)["epoch"] for record in live.read(COVERAGE)} == {2}
+        asyncio.run(tell(3, OF_BEFORE, 4))
+        assert waiting.popen.wait(timeout=60) == EXIT_REFUSED
