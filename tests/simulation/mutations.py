@@ -81,8 +81,8 @@ MUTATIONS: Final = (
     Mutation(
         "the roll-up gives out what it has read so far",
         "agents/rollup.py",
-        "if day is None or not self.caught_up or self._producer is None:",
-        "if day is None or self._producer is None:",
+        "self._producer is not None and self.caught_up and not self._has_other_settings",
+        "self._producer is not None and not self._has_other_settings",
     ),
     Mutation(
         "the roll-up goes on where the group stands",
