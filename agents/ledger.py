@@ -258,7 +258,7 @@ class LedgerAgent:
         lines: list[bytes] = []
         for partition in sorted(self.desks):
             desk = self.desks.get(partition)
-            if desk is not None and desk.caught_up:
+            if desk is not None and desk.caught_up and not desk.epoch_differs:
                 with noting_damage(desk.store.path):
                     lines += await in_turns(desk.on_day(day), partial(self._has, desk)) or ()
             await asyncio.sleep(0)
