@@ -225,7 +225,7 @@ class Desk:
             self.epoch_differs = record != self.identity.epoch(record.epoch)
             if record.epoch != epoch:
                 # The roll-up forgets what an older epoch said: say all of it again.
-                draft.columns.update(self.store.every_total(), self.book.by_region)
+                draft.columns.update((column for column, _ in self.store.every_total()), self.book.by_region)
             return record.epoch
         elif record.day > wib_day(origin.timestamp / 1000) + DAY_AHEAD_MAX:
             refused = iso_day(record.day)
@@ -301,28 +301,30 @@ class Desk:
         value = encode_record(subject, copy.event, int(time.time() * 1_000_000), copy.sent_under)
         return Record(LEDGER, self._partition_of(subject), subject.encode(), value)
 
-    def on_day(self, day: date) -> list[bytes]:
+    def on_day(self, day: date) -> Generator[None, None, list[bytes]]:
         """Its parts of every region on any day, and the head: lines of `agents.other_days`; none before the first day.
 
-        Reads the store while nobody writes it.
+        In steps, and as of the offset of the first one: batches applied between two of them are not seen.
         """
         reached, asked = self.meta.day, day.toordinal()
         if reached is None:
             return []
-        between = self.store.days(min(asked, reached), max(asked, reached))
-        parts = on_day(asked, reached, self.store.every_total(), between, self.book)
         stamp = (self.partition, self.meta.epoch, self.meta.next_offset, day)
-        lines = [
-            partials.key(region, self.partition) + b"\t" + partials.encode(region, part, *stamp)
-            for region, part in parts.items()
-        ]
+        totals, between = self.store.every_total(), self.store.days(min(asked, reached), max(asked, reached))
+        parts = yield from on_day(asked, reached, totals, between, self.book)
+        lines = []
+        for region, part in parts.items():
+            lines.append(partials.key(region, self.partition) + b"\t" + partials.encode(region, part, *stamp))
+            yield
         head = partials.encode_head(partials.HeadRecord(*stamp, self.worker, self.identity.settings_name))
         return [*lines, partials.head_key(self.partition) + b"\t" + head]
 
     async def close(self) -> None:
-        """Give up the partition."""
-        await self.producer.stop()
-        self.store.close()
+        """Give up the partition, whatever becomes of the wait for the producer."""
+        try:
+            await self.producer.stop()
+        finally:
+            self.store.close()
 
 
 def record_digest(value: bytes | None) -> bytes:

@@ -96,6 +96,11 @@ class Web(stock.Web):
     debug_blueprints = ()
     optional_blueprints = ()
 
+    def __init__(self, app: Any, **kwargs: Any) -> None:
+        """Not listening. What is done for a reader who has gone away is given up."""
+        super().__init__(app, **kwargs)
+        self._runner = web.AppRunner(self.web_app, access_log=None, handler_cancellation=True)
+
     async def start_server(self) -> None:
         """Listen. Raises ConfigurationError for an address that is none of this machine's; one in use may be free soon."""
         try:

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import time
 from datetime import date
+from functools import partial
 from typing import Any, Final, cast
 
 import msgspec
@@ -253,16 +254,18 @@ class LedgerAgent:
             await self._turn_day(desk)
 
     async def _on_day(self, day: date) -> list[bytes]:
-        """What this worker's partitions hold on another day; each store is read between two batches."""
+        """What this worker's partitions hold on another day, each as of one offset; one that is taken away is left out."""
         lines: list[bytes] = []
         for partition in sorted(self.desks):
-            async with self._lock(partition):
-                desk = self.desks.get(partition)
-                if desk is not None and desk.caught_up:
-                    with noting_damage(desk.store.path):
-                        lines += desk.on_day(day)
+            desk = self.desks.get(partition)
+            if desk is not None and desk.caught_up and not desk.epoch_differs:
+                with noting_damage(desk.store.path):
+                    lines += await in_turns(desk.on_day(day), partial(self._has, desk)) or ()
             await asyncio.sleep(0)
         return lines
+
+    def _has(self, desk: Desk) -> bool:
+        return self.desks.get(desk.partition) is desk
 
     async def _turn_day(self, desk: Desk) -> None:
         if self.settings.day_source != "clock":

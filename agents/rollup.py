@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date
 from typing import Any, Final
@@ -28,11 +28,12 @@ from agents.closings import Closings, TakenOver
 from agents.courier import Courier
 from agents.driver import Fetch, Positions, Reached, commit, fetches, passed, reached
 from agents.epochs import is_to_come, not_the_epochs
-from agents.other_days import Kept, ask
+from agents.other_days import Kept, KnownBy, NotAnswered, Turns, ask
 from agents.producer import FencedProducer, Record
 from agents.reading import end_offset
 from agents.settings import Settings
 from agents.topics import COVERAGE, PARTIALS
+from agents.turns import in_turns, listed
 from agents.view import View
 from stream import closing_parts, coverage
 from stream.batches import Batches
@@ -45,6 +46,8 @@ TICK_SECONDS: Final = 0.5
 PAUSE_SECONDS: Final = 0.008
 """As in `agents.ledger`."""
 MEASURE_SECONDS: Final = 1.0
+
+NOT_YET: Final = "the ledger workers have not come to the epoch of these settings yet"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -60,7 +63,7 @@ class RollupAgent:
         self.view = View()
         self._producer: FencedProducer | None = None
         self._delivery = asyncio.Lock()
-        self._answering = asyncio.Lock()
+        self._answers: Turns[View] = Turns()
         self._measured = 0.0
         self._backlog = Backlog()
         self._reset(0)
@@ -226,9 +229,9 @@ class RollupAgent:
         self.view.update(records, self._rollup.has_ended)
 
     def _records(self, day: date) -> list[dict[str, Any]]:
-        return self._stamped(self._rollup, self._heads, day)
+        return list(self._stamped(self._rollup, self._heads, day))
 
-    def _stamped(self, rollup: Rollup, heads: Mapping[int, HeadRecord], day: date) -> list[dict[str, Any]]:
+    def _stamped(self, rollup: Rollup, heads: Mapping[int, HeadRecord], day: date) -> Iterator[dict[str, Any]]:
         """The changed records of a day, with how far the count is."""
         number = day.toordinal()
         names = coverage.Names(self.reference, number)
@@ -236,28 +239,27 @@ class RollupAgent:
             "epoch": max(head.epoch for head in heads.values()),
             "position": {str(partition): head.offset for partition, head in sorted(heads.items())},
         }
-        return [{**coverage.record(region, figure, names), **stamp} for region, figure in rollup.take_changed(number)]
+        return ({**coverage.record(region, figure, names), **stamp} for region, figure in rollup.each_changed(number))
 
     async def on_day(self, day: date) -> View:
-        """The figures of any day, past or to come, as known now; NotAnswered while a worker cannot be asked.
-
-        One answer at a time: each is of a whole country, a quarter of a gigabyte, and a handful at once would end the process.
-        """
+        """The figures of any day, past or to come, as known now; NotAnswered while that cannot be had, or too many ask."""
         if day == self._as_of:
             return self.view
-        async with self._answering:
-            return await self._other_day(day)
+        kept = self._other_days.get(day, self._known_by)
+        return kept or await self._answers.get(day, lambda: self._other_day(day))
 
     async def _other_day(self, day: date) -> View:
-        known_by = tuple(sorted((number, head.offset) for number, head in self._heads.items()))
-        view = self._other_days.get(day, known_by)
-        if view is None:
-            rollup = self._empty()
-            answer = await ask(day, self._heads, self.identity.partitions, rollup)
-            view = View()
-            view.update(self._stamped(rollup, answer.heads, day))
-            self._other_days.add(day, known_by, view)
+        known_by, rollup, view = self._known_by, self._empty(), View()
+        answer = await ask(day, self._heads, self.identity.partitions, rollup)
+        if any(head.settings not in (None, self.identity.settings_name) for head in answer.heads.values()):
+            raise NotAnswered(f"The figures cannot be had: {NOT_YET}.")
+        view.update(await in_turns(listed(self._stamped(rollup, answer.heads, day))) or ())
+        self._other_days.add(day, known_by, view)
         return view
+
+    @property
+    def _known_by(self) -> KnownBy:
+        return tuple(sorted((number, head.offset) for number, head in self._heads.items()))
 
     def _empty(self) -> Rollup:
         rollup = Rollup(self.identity.rules.stale_after_days, self.reference.places)
@@ -280,7 +282,7 @@ class RollupAgent:
         if not found:
             return "another process is the active roll-up"
         if self.caught_up and self._has_other_settings:
-            return "the ledger workers have not come to the epoch of these settings yet"
+            return NOT_YET
         if not (self.caught_up and self._given_out):
             return "figures are being added up"
         return None if waiting is None else f"figures are behind the log: {waiting}"

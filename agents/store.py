@@ -26,7 +26,7 @@ from itertools import islice
 from pathlib import Path
 
 import msgspec
-from rocksdict import AccessType, Checkpoint, WriteBatch
+from rocksdict import AccessType, Checkpoint, RdictIter, WriteBatch
 
 from agents.store_options import open_database, store_options
 from stream import tally
@@ -158,10 +158,12 @@ class Store:
         return self._tallies([_TOTAL + column.encode() for column in columns])
 
     def days(self, after: int, through: int) -> Iterator[tuple[Cell, int]]:
-        """The cells of the days in (after, through]."""
+        """The cells of the days in (after, through], as they are now, whatever is written while they are read."""
         start, end = _CELL + (after + 1).to_bytes(4), _CELL + (through + 1).to_bytes(4)
-        for key, value in self._range(_CELL, start, end):
-            yield (int.from_bytes(key[1:5]), key[5:].decode()), tally.from_bytes(value)
+        return (
+            ((int.from_bytes(key[1:5]), key[5:].decode()), tally.from_bytes(value))
+            for key, value in self._range(_CELL, start, end)
+        )
 
     def changes(self, cells: Sequence[PeriodCell]) -> list[Change]:
         """What each cell of the closings holds."""
@@ -185,9 +187,9 @@ class Store:
         """All opening balances taken in."""
         return [_balance.decode(key[1:]) for key, _ in self._range(_BALANCE)]
 
-    def every_total(self) -> dict[str, int]:
-        """Each column's sum up to the business day."""
-        return {key[1:].decode(): tally.from_bytes(value) for key, value in self._range(_TOTAL)}
+    def every_total(self) -> Iterator[tuple[str, int]]:
+        """Each column's sum up to the business day, as it is now, whatever is written while they are read."""
+        return ((key[1:].decode(), tally.from_bytes(value)) for key, value in self._range(_TOTAL))
 
     # What is due to be published.
 
@@ -292,17 +294,21 @@ class Store:
     def _range(
         self, prefix: bytes, start: bytes | None = None, end: bytes | None = None
     ) -> Iterator[tuple[bytes, bytes]]:
-        end = end or bytes([prefix[0] + 1])
+        """As of the call, not of the first step: what is written from here on is not seen."""
         iterator = self._db.iter()
         iterator.seek(start or prefix)
-        while iterator.valid():
-            key = iterator.key()
-            if key >= end:
-                return
-            yield key, iterator.value()
-            iterator.next()
-        # At a block that cannot be read RocksDB ends an iteration like at the end of the store: this raises what it was.
-        iterator.status()
+        return _through(iterator, end or bytes([prefix[0] + 1]))
+
+
+def _through(iterator: RdictIter, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+    while iterator.valid():
+        key = iterator.key()
+        if key >= end:
+            return
+        yield key, iterator.value()
+        iterator.next()
+    # At a block that cannot be read RocksDB ends an iteration like at the end of the store: this raises what it was.
+    iterator.status()
 
 
 def _put_closings(batch: WriteBatch, draft: Draft) -> None:

@@ -114,14 +114,14 @@ def main(people: int, folder: Path, seed: int) -> dict[str, float]:
         if rows:
             spent += _apply(desk, rows)
     resident = process.memory_info().rss
-    counted = sum(len(desk.store.every_total()) for desk in desks)
+    counted = sum(len(dict(desk.store.every_total())) for desk in desks)
     for desk in desks:
         desk.store.close()
     size = sum(file.stat().st_size for file in folder.rglob("*.sst"))
     began = time.perf_counter()
     again = desks_in(folder)
     opened = time.perf_counter() - began
-    assert counted == sum(len(desk.store.every_total()) for desk in again)
+    assert counted == sum(len(dict(desk.store.every_total())) for desk in again)
     return {
         "events": events,
         "first_million_events_per_cpu_second": rates[0] if rates else events / spent,

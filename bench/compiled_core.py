@@ -83,7 +83,7 @@ def _apply(admitted: list[Admitted]) -> tuple[float, int]:
         for fetch in fetches:
             desks[fetch.partition].apply(fetch)
         spent = time.process_time() - began
-        totals = [total for desk in desks for _, total in sorted(desk.store.every_total().items())]
+        totals = [total for desk in desks for _, total in desk.store.every_total()]
         for desk in desks:
             desk.store.close()
     return spent, sum(total * (2 * place + 1) for place, total in enumerate(totals))

@@ -9,6 +9,7 @@ balance regions and their ancestors have one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from stream.opening_figures import NOTHING, BalancePart, Extra, minus, plus
@@ -125,6 +126,10 @@ class Rollup:
 
     def take_changed(self, day: int) -> list[tuple[str, Figure]]:
         """The regions that may have changed since the last call and their figures on `day`, deepest first."""
+        return list(self.each_changed(day))
+
+    def each_changed(self, day: int) -> Iterator[tuple[str, Figure]]:
+        """The same one by one: a whole country takes seconds. Nothing is to be applied until all are taken."""
         self._turn(day)
         if self._ended_too:
             self._ended_too = False
@@ -136,12 +141,10 @@ class Rollup:
             self._opened.clear()
         changed = sorted(self._dirty, key=lambda code: (-len(lineage(code)), code))
         self._dirty.clear()
-        figures: list[tuple[str, Figure]] = []
         for code in changed:
             if code in self._opened_at or code in self._children:
                 self._extras[code] = self._extra(code)
-            figures.append((code, self.figure(code, day)))
-        return figures
+            yield code, self.figure(code, day)
 
     def _governing(self, code: str) -> list[str]:
         """The places at a code whose balances govern: several after a merge."""

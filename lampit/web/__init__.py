@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any, Final, cast
@@ -20,7 +20,7 @@ from aiohttp import web
 from agents.app import App
 from agents.figures import Figures
 from agents.health import Health, Web, exposition
-from agents.other_days import NotAnswered
+from agents.other_days import RETRY, NotAnswered
 from agents.view import View
 from lampit.web.documents import Document, Notes, of_region
 from lampit.words import calendar_day
@@ -125,7 +125,7 @@ class Pages:
         try:
             return await self._on_day(day)
         except NotAnswered as error:
-            return _json({"error": str(error)}, status=503)
+            return _json({"error": str(error)}, status=503, headers=RETRY)
 
     async def villages(self, request: web.Request) -> web.Response:
         """The gauges of a province's villages, apart because they are many."""
@@ -191,6 +191,6 @@ def _unknown(region: str) -> web.Response:
     return _json({"error": f"There are no figures of {named}: nothing is counted there."}, status=404)
 
 
-def _json(value: Any, status: int = 200) -> web.Response:
-    headers = {"Cache-Control": "no-store"}
+def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    headers = {"Cache-Control": "no-store", **(headers or {})}
     return web.Response(body=_encode(value), status=status, content_type="application/json", headers=headers)
