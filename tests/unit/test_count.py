@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,23 @@ def test_lines_are_whole_across_chunks_and_endless_ones_are_cut(tmp_path: Path) 
     assert lines[3001:] == [b"last"]
     numbers = [first for first, _ in batches]
     assert numbers == [1 + sum(len(batch) for _, batch in batches[:index]) for index in range(len(batches))]
+
+
+def test_more_files_than_may_be_open_at_a_time(tmp_path: Path) -> None:
+    """Years of daily files: each is open while it is read, and all are looked for before the first is."""
+    files = [tmp_path / f"{number}.jsonl" for number in range(80)]
+    for file in files:
+        file.write_bytes(RECORDED)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with files[0].open() as next_one:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (next_one.fileno() + 20, limits[1]))
+    try:
+        result = count(*files, "--as-of", "2019-03-28", "--region", VILLAGE)
+        missing = count(*files, tmp_path / "none", "--as-of", "2019-03-28", exit_code=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert VILLAGE in result.stdout
+    assert missing.stdout == ""
 
 
 def test_files_add_up_in_any_order_and_may_overlap(tmp_path: Path) -> None:
