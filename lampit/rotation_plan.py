@@ -221,7 +221,17 @@ def _require_same_order(changes: Sequence[tuple[str, NikChange]], rename: Pseudo
 
 def events_behind(archive: Archive, settings: Settings) -> int:
     """How many events the broker's ledger holds that the archive does not; copies and control records are made anew."""
-    count, partitions = 0, len(archive.partitions())
+    partitions = len(archive.partitions())
+    first = [decode_record(record.value or b"") for _, record in log.read(settings, LEDGER, {0: 0}, {0: 1})]
+    ids = [
+        one.control.ledger_id for one in first if isinstance(one, ControlRecord) and isinstance(one.control, Genesis)
+    ]
+    if ids != [archive.header(0).ledger_id]:
+        raise ConfigurationError(
+            f"lampit.ledger at {settings.bootstrap_servers} is not the ledger that was archived: name its "
+            "brokers in --bootstrap."
+        )
+    count = 0
     for partition, record in log.read(settings, LEDGER, archive.next_offsets()):
         value = record.value or b""
         if is_copy(value):
