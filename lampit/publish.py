@@ -87,10 +87,7 @@ def publish(
             read = 0
             for file in files:
                 position = states.position(file.path, resume)
-                before = position.line
-                summary.already_published += before
                 if not _publish_file(file, position, publisher, summary, progress, read):
-                    summary.already_published -= before
                     _begin_again(file, position, summary)
                     _publish_file(file, position, publisher, summary, progress, read)
                 read += file.bytes_read
@@ -135,22 +132,24 @@ def _publish_file(
 ) -> bool:
     """Send what comes after the position; False, with nothing sent, where the lines up to there are not those of before."""
     skip = position.line
-    last = 0
+    last = passed = 0
     for first, lines in file.batches():
         for number, line in enumerate(lines, first):
             is_blank = not line or line.isspace()
-            if number == skip and not position.goes_on_at(line):
-                return False
+            if number == skip:
+                if not position.goes_on_at(line):
+                    return False
+                summary.already_published += passed + position.was(line)
             if number < skip or (number == skip and position.was(line)):
                 if not is_blank and len(line) <= LINE_BYTES_MAX:
                     position.passed(line)
+                    passed += 1
             elif is_blank:
                 continue
             elif len(line) > LINE_BYTES_MAX:
                 summary.too_long.append({"file": file.path, "line": number})
             else:
                 if number == skip:  # a line that was still being written, as a rule
-                    summary.already_published -= 1
                     tables.notice(
                         f"{_name(file)}, line {number}: has changed since it was published, and is published again."
                     )

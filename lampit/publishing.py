@@ -190,7 +190,7 @@ class States:
             raise ConfigurationError(
                 f"The state {file} cannot be read ({error.strerror}): name another by --state."
             ) from None
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             raise ConfigurationError(
                 f"{file} is not a state of lampit publish: name another by --state, or delete it."
             ) from None

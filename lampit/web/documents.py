@@ -48,9 +48,10 @@ class Notes:
             return cls()
         try:
             return msgspec.json.decode(file.read_bytes(), type=cls)
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ConfigurationError(
-                f"{NOTES_FILE} in LAMPIT_DATA_DIR cannot be read: make it a JSON object with notice and regions, or remove it."
+                f"{NOTES_FILE} in LAMPIT_DATA_DIR cannot be read: make it a JSON object with notice and regions, in "
+                "UTF-8, or remove it."
             ) from error
 
 

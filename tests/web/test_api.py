@@ -11,8 +11,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from agents.errors import ConfigurationError
 from agents.figures import Figures
 from agents.view import View
 from lampit.web import PAGE
@@ -179,6 +181,13 @@ def test_the_runbooks_notes_are_what_the_page_reads(tmp_path: Path) -> None:
     (tmp_path / NOTES_FILE).write_text(example, encoding="utf-8")
     notes = Notes.read(tmp_path)
     assert notes.notice == "Provisional until the 28th." and notes.regions["16.05"].label == "provisional"
+
+
+def test_notes_of_another_encoding_are_one_sentence(tmp_path: Path) -> None:
+    """As an editor of another age saves them."""
+    (tmp_path / NOTES_FILE).write_bytes('{"notice": "Café"}'.encode("latin-1"))
+    with pytest.raises(ConfigurationError, match="make it a JSON object"):
+        Notes.read(tmp_path)
 
 
 def test_the_page_asks_nobody_else_and_runs_nothing_inline(served: Served) -> None:
