@@ -24,6 +24,9 @@ LINE_BYTES_MAX: Final = 8 * 1024 * 1024 - 64 * 1024
 
 _CHUNK_BYTES: Final = 128 * 1024
 _COMPRESSED_CHUNK_BYTES: Final = 32 * 1024
+_ZSTD_PIECE_BYTES: Final = 1024
+"""Unpacked at once. Zstandard makes up to 32,768 bytes of one, gzip a thousand: 32 MiB at once, of either."""
+
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -142,10 +145,10 @@ class EventFile:
         frame = zstandard.ZstdDecompressor().decompressobj()
         try:
             while chunk:
-                yield frame.decompress(chunk)
-                chunk = frame.unused_data if frame.eof else self._read(_COMPRESSED_CHUNK_BYTES)
+                piece, rest = chunk[:_ZSTD_PIECE_BYTES], chunk[_ZSTD_PIECE_BYTES:]
+                yield frame.decompress(piece)
+                chunk = frame.unused_data + rest or self._read(_COMPRESSED_CHUNK_BYTES)
                 if frame.eof:
-                    chunk = chunk or self._read(_COMPRESSED_CHUNK_BYTES)
                     if not chunk:
                         return
                     frame = zstandard.ZstdDecompressor().decompressobj()

@@ -161,6 +161,15 @@ def test_lines_are_whole_across_chunks_and_endless_ones_are_cut(tmp_path: Path) 
     assert numbers == [1 + sum(len(batch) for _, batch in batches[:index]) for index in range(len(batches))]
 
 
+def test_little_that_unpacks_to_much_is_not_in_memory_at_once(tmp_path: Path) -> None:
+    """A day's export appended to itself again and again: 96 MiB of it in some kilobytes."""
+    line = b"x" * (64 * 1024 - 1) + b"\n"
+    (tmp_path / "events").write_bytes(zstandard.compress(line * 1536))
+    sizes = [sum(map(len, lines)) for _, lines in EventFile(str(tmp_path / "events")).batches()]
+    assert sum(sizes) == 1536 * (len(line) - 1)
+    assert max(sizes) < 40 * 1024 * 1024
+
+
 def test_more_files_than_may_be_open_at_a_time(tmp_path: Path) -> None:
     """Years of daily files: each is open while it is read, and all are looked for before the first is."""
     files = [tmp_path / f"{number}.jsonl" for number in range(80)]
