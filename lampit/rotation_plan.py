@@ -203,9 +203,14 @@ def _changes(connection: Any, records: str) -> list[tuple[str, NikChange]]:
 
 
 def _require_another_key(first: Genesis, rename: Pseudonymiser) -> None:
-    if rename.fingerprint == first.key_fingerprint:
+    """The newest of a ledger's keys can be told, and the first of two: who lost one of them gains nothing by it."""
+    has, makes = {first.key_fingerprint}, {rename.fingerprint}
+    if isinstance(first.succeeds, Predecessor):
+        has.add(first.succeeds.key_fingerprint)
+        makes.add(rename(first.succeeds.key_fingerprint))
+    if has & makes:
         raise ConfigurationError(
-            "The key named in --new-key is the one this ledger has: make another (`openssl rand -hex 32 > FILE`)."
+            "The key named in --new-key is one that this ledger has: make another (`openssl rand -hex 32 > FILE`)."
         )
 
 

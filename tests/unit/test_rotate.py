@@ -181,7 +181,7 @@ def test_settings_that_are_missing_or_wrong_are_one_sentence(
         return result.output
 
     (keys / "new.key").write_bytes(KEY)
-    assert "--new-key is the one this ledger has" in refused()
+    assert "--new-key is one that this ledger has" in refused()
     (keys / "new.key").write_bytes(b"short")
     assert "--new-key is too short" in refused()
     (keys / "new.key").unlink()
@@ -190,6 +190,15 @@ def test_settings_that_are_missing_or_wrong_are_one_sentence(
     monkeypatch.delenv("LAMPIT_ARCHIVE_KEY_FILE")
     assert "LAMPIT_ARCHIVE_KEY_FILE is not set" in refused()
     assert not (keys / "new").exists()
+
+
+def test_a_key_of_a_ledger_that_was_rotated_is_refused(key: bytes, rotated: Path, keys: Path) -> None:
+    """The newest one, left in place by mistake, and the first: whoever got hold of it would go on knowing one of the keys."""
+    for known in (key, KEY):
+        (keys / "new.key").write_bytes(known)
+        refused = run(Archive.open(str(rotated)), keys, "--to", keys / "new", "--dry-run")
+        assert refused.exit_code == 2
+        assert "--new-key is one that this ledger has" in refused.output
 
 
 def test_an_archive_that_is_not_at_rest_or_not_in_order_is_refused(keys: Path) -> None:
