@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 from collections.abc import Callable
 from datetime import timedelta
@@ -25,6 +26,7 @@ from lampit.audit.archive import Archive
 from lampit.audit.checks import NOTHING
 from lampit.audit.finding import Finding, Trust
 from lampit.audit.verify import verify
+from lampit.broker import free_port
 from lampit.cli import lampit
 from lampit.rotate import _summary
 from lampit.rotation import Rotation
@@ -190,6 +192,15 @@ def test_settings_that_are_missing_or_wrong_are_one_sentence(
     monkeypatch.delenv("LAMPIT_ARCHIVE_KEY_FILE")
     assert "LAMPIT_ARCHIVE_KEY_FILE is not set" in refused()
     assert not (keys / "new").exists()
+
+
+def test_no_broker_is_one_sentence(old: Archive, keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as in a process of its own: pytest puts some there
+    nobody = f"127.0.0.1:{free_port()}"
+    refused = run(old, keys, "--to", keys / "new", "--bootstrap", nobody)
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith(f"Nothing can be read from {nobody}")
+    assert len(refused.stderr.splitlines()) == 1
 
 
 def test_a_key_of_a_ledger_that_was_rotated_is_refused(key: bytes, rotated: Path, keys: Path) -> None:
