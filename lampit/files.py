@@ -162,6 +162,11 @@ class EventFile:
         return chunk
 
 
+def in_unicode(path: str) -> str:
+    """A path for JSON: what of its name is no UTF-8 is written out, as an archive from another system may hold it."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
 def open_all(paths: tuple[str, ...]) -> list[EventFile]:
     """Every file; ConfigurationError for the first that cannot be opened, or for standard input named twice."""
     if paths.count(STANDARD_INPUT) > 1:

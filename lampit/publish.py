@@ -28,7 +28,7 @@ from agents.settings import Settings, load_settings
 from agents.topics import INTAKE_TOPICS, ensure_topics
 from lampit import tables
 from lampit.cli import EXIT_PROBLEM
-from lampit.files import LINE_BYTES_MAX, STANDARD_INPUT, EventFile, bytes_of, open_all
+from lampit.files import LINE_BYTES_MAX, STANDARD_INPUT, EventFile, bytes_of, in_unicode, open_all
 from lampit.publishing import Interrupted, Position, Publisher, States, stop_signals
 
 CIVIL: Final = "lampit.intake.civil"
@@ -120,7 +120,7 @@ def _begin_again(file: EventFile, position: Position, summary: Summary) -> None:
         f"{_name(file)} has changed since it was last published, not only at its end: all of it is published again. "
         "Lines that are as they were change no figure."
     )
-    summary.changed.append(file.path)
+    summary.changed.append(in_unicode(file.path))
     position.begin_again()
 
 
@@ -149,7 +149,7 @@ def _publish_file(
             elif is_blank:
                 continue
             elif len(line) > LINE_BYTES_MAX:
-                summary.too_long.append({"file": file.path, "line": number})
+                summary.too_long.append({"file": in_unicode(file.path), "line": number})
             else:
                 if number == skip:  # a line that was still being written, as a rule
                     tables.notice(

@@ -161,6 +161,13 @@ def test_lines_are_whole_across_chunks_and_endless_ones_are_cut(tmp_path: Path) 
     assert numbers == [1 + sum(len(batch) for _, batch in batches[:index]) for index in range(len(batches))]
 
 
+def test_a_file_whose_name_is_no_utf8_is_named(tmp_path: Path) -> None:
+    file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jsonl"))
+    file.write_bytes(RECORDED + b"no event\n")
+    answer = counted(file, "--as-of", "2019-03-28")
+    assert [one["file"] for one in answer["rejected"]] == [f"{tmp_path}/caf\\xe9.jsonl"]
+
+
 def test_little_that_unpacks_to_much_is_not_in_memory_at_once(tmp_path: Path) -> None:
     """A day's export appended to itself again and again: 96 MiB of it in some kilobytes."""
     line = b"x" * (64 * 1024 - 1) + b"\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,15 @@ def test_lines_that_are_never_sent_are_not_told_as_published(tmp_path: Path) -> 
     assert published(str(path)) == ([], 2, [])
     path.write_text("\n".join(["", LINES[0], "", "", LINES[2], ""]))
     assert published(str(path)) == ([LINES[2]], 1, [])
+
+
+def test_a_file_whose_name_is_no_utf8_is_published_once(tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jsonl")
+    Path(path).write_text("\n".join(LINES) + "\n")
+    assert published(path)[0] == LINES
+    assert published(path)[0] == []
+    Path(path).write_text("\n".join(CORRECTED) + "\n")
+    assert published(path) == (CORRECTED, 0, [f"{tmp_path}/caf\\xe9.jsonl"])
 
 
 def test_what_is_no_state_is_not_written_over(file: Path) -> None:
