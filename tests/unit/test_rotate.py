@@ -22,7 +22,8 @@ from agents.archive_files import Files
 from agents.errors import LampitError
 from agents.signing import Signer, is_signed, signed
 from agents.topics import LEDGER
-from lampit.audit.archive import Archive
+from lampit import reference
+from lampit.audit.archive import Archive, Filter
 from lampit.audit.checks import NOTHING
 from lampit.audit.finding import Finding, Trust
 from lampit.audit.verify import verify
@@ -33,9 +34,19 @@ from lampit.rotation import Rotation
 from lampit.rotation_plan import plan
 from stream.archive import SUCCESSION, Header, Succession, encode_line, read_succession, statement
 from stream.events import NikChange
-from stream.ledger import Day, Genesis, Predecessor, control_key, decode_record, encode_control
+from stream.ledger import (
+    Day,
+    Epoch,
+    EpochSettings,
+    Genesis,
+    Predecessor,
+    control_key,
+    decode_record,
+    encode_control,
+)
 from stream.pseudonym import Pseudonymiser
 from stream.rotation import turned_round
+from stream.rules import RULES_VERSION
 from tests import archives
 from tests.archives import SIGNER, LogRecord, contents
 from tests.counters import KEY
@@ -229,6 +240,22 @@ def test_an_archive_that_is_not_at_rest_or_not_in_order_is_refused(keys: Path) -
     segment = max((keys / "three").rglob("*.parquet"), key=lambda path: path.stat().st_size)
     segment.write_bytes(segment.read_bytes()[:-9])
     assert "not in order" in refused(keys / "three")
+
+
+def test_an_epoch_begun_behind_the_last_turn_is_the_one_gone_on_from(tmp_path: Path) -> None:
+    """As an upgrade begins it: the archive has it where segments are small."""
+    logs = made(EVENTS[:30], 2, random.Random(2))
+    epoch = Epoch(2, RULES_VERSION, EpochSettings(transit_expiry_days=30), reference.load().digest)
+    for log in logs.values():
+        at = log[-1].timestamp + 1
+        log.append(LogRecord(log[-1].offset + 1, at, control_key(epoch), encode_control(epoch, at * 1000)))
+    before = archived(tmp_path / "old", logs, 1)
+    rotate(before, tmp_path / "new", fitting_key(before))
+    assert not found(tmp_path / "new", before)
+    for partition in logs:
+        *_, begun, turned = Archive.open(str(tmp_path / "new")).records(Filter({partition}))
+        assert decode_record(begun.value or b"").control == msgspec.structs.replace(epoch, epoch=3)  # type: ignore[union-attr]
+        assert isinstance(decode_record(turned.value or b"").control, Day)  # type: ignore[union-attr]
 
 
 def _last_event(log: list[LogRecord]) -> tuple[bytes | None, bytes | None]:
