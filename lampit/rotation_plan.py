@@ -9,6 +9,7 @@ the days to which all partitions turned: closings are made at no others.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -236,15 +237,24 @@ def events_behind(archive: Archive, settings: Settings) -> int:
             f"lampit.ledger at {settings.bootstrap_servers} is not the ledger that was archived: name its "
             "brokers in --bootstrap."
         )
-    count = 0
-    for partition, record in log.read(settings, LEDGER, archive.next_offsets()):
-        value = record.value or b""
-        if is_copy(value):
-            continue
-        decoded = decode_record(value)
-        if isinstance(decoded, LedgerRecord):
-            is_second = (
-                isinstance(decoded.event, NikChange) and partition_of(decoded.subject or "", partitions) != partition
-            )
-            count += not is_second
-    return count
+
+    async def counted() -> int:
+        stretch = log.stretch(settings, LEDGER, archive.next_offsets())
+        return sum(
+            [
+                sum(_is_left_behind(record.value or b"", partition, partitions) for record in records)
+                async for partition, records in stretch
+            ]
+        )
+
+    return asyncio.run(counted())
+
+
+def _is_left_behind(value: bytes, partition: int, partitions: int) -> bool:
+    """Whether a record is an event, and not one that is kept for another partition's sake."""
+    if is_copy(value):
+        return False
+    decoded = decode_record(value)
+    if not isinstance(decoded, LedgerRecord):
+        return False
+    return not isinstance(decoded.event, NikChange) or partition_of(decoded.subject or "", partitions) == partition

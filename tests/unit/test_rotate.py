@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import random
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from agents import segments
 from agents.archive_books import Books
 from agents.archive_files import Files
 from agents.errors import LampitError
+from agents.settings import Settings
 from agents.signing import Signer, is_signed, signed
 from agents.topics import LEDGER
 from lampit import reference
@@ -31,7 +33,7 @@ from lampit.broker import free_port
 from lampit.cli import lampit
 from lampit.rotate import _summary
 from lampit.rotation import Rotation
-from lampit.rotation_plan import plan
+from lampit.rotation_plan import events_behind, plan
 from stream.archive import SUCCESSION, Header, Succession, encode_line, read_succession, statement
 from stream.events import NikChange
 from stream.ledger import (
@@ -212,6 +214,32 @@ def test_no_broker_is_one_sentence(old: Archive, keys: Path, monkeypatch: pytest
     assert refused.exit_code == 2
     assert refused.stderr.startswith(f"Nothing can be read from {nobody}")
     assert len(refused.stderr.splitlines()) == 1
+
+
+def test_a_ledger_far_ahead_of_the_archive_is_counted_without_being_held(
+    old: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An archive of last year beside a ledger of today: 40 fetches of events, of which one at a time is in memory."""
+    genesis = next(old.records())
+    event = next(one for one in old.records() if one.key is not None and b"|" not in one.key)
+    assert event.value is not None
+    content = event.value
+
+    async def stretch(
+        _: Any, topic: str, begins: Json, ends: Json | None = None
+    ) -> AsyncIterator[tuple[int, list[Any]]]:
+        if ends is not None:
+            yield 0, [genesis]
+            return
+        for _ in range(40):
+            yield event.partition, [event._replace(value=content + b" " * 1_000) for _ in range(100)]
+
+    monkeypatch.setattr("lampit.audit.log.stretch", stretch)
+    tracemalloc.start()
+    assert events_behind(old, Settings()) == 4_000
+    held = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert held < 1_500_000
 
 
 def test_a_key_of_a_ledger_that_was_rotated_is_refused(key: bytes, rotated: Path, keys: Path) -> None:
