@@ -26,9 +26,15 @@ async def closed(stop: Awaitable[object], seconds_max: float = CLOSE_SECONDS_MAX
     With TLS asyncio waits for that up to 30 s, and a broker says it only behind the answer to a fetch that it still holds. The
     connection ends by itself then.
     """
+    task = asyncio.current_task()
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds_max):
-            await stop
+            try:
+                await stop
+            except asyncio.CancelledError:
+                # aiokafka lets its own out where a fetch that failed waits to be tried again: nobody is to end of that.
+                if task is None or task.cancelling():
+                    raise
 
 
 def for_aiokafka(settings: Settings) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from agents.settings import Settings, load_settings
 from lampit import reference, tables
 from lampit.cli import EXIT_PROBLEM
 from lampit.collecting import no_collection
-from lampit.files import EventFile, bytes_of, open_all
+from lampit.files import EventFile, bytes_of, in_unicode, open_all
 from lampit.words import Day, region_code
 from stream.admission import Admitted, admit
 from stream.engine import Engine
@@ -66,13 +66,14 @@ def read_events(files: list[EventFile], pseudonymise: Pseudonymiser, take: Take)
     read = done = 0
     with tables.progress("Reading", bytes_of(files), "lines") as progress:
         for file in files:
+            name = in_unicode(file.path)
             for first, lines in file.batches():
                 for number, line in enumerate(lines, first):
                     admitted = admit(line, pseudonymise)
                     if isinstance(admitted, Admitted):
                         take(admitted.subject, admitted.event)
                     elif not line.isspace() and line:
-                        rejected.append(Rejected(file.path, number, admitted.reason.value, admitted.message))
+                        rejected.append(Rejected(name, number, admitted.reason.value, admitted.message))
                 done += len(lines)
                 progress(read + file.bytes_read, done)
             read += file.bytes_read

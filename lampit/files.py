@@ -24,29 +24,29 @@ LINE_BYTES_MAX: Final = 8 * 1024 * 1024 - 64 * 1024
 
 _CHUNK_BYTES: Final = 128 * 1024
 _COMPRESSED_CHUNK_BYTES: Final = 32 * 1024
+_ZSTD_PIECE_BYTES: Final = 1024
+"""Unpacked at once. Zstandard makes up to 32,768 bytes of one, gzip a thousand: 32 MiB at once, of either."""
+
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class EventFile:
-    """One file, open. What it is compressed by is told by its first bytes, so standard input may be compressed too."""
+    """One file. What it is compressed by is told by its first bytes, so standard input may be compressed too."""
 
     def __init__(self, path: str) -> None:
-        """Opens it, so that a wrong name is known before the first of many files is read."""
+        """Opens it, so that a wrong name is known before the first of many files is read; it stays open where it is a pipe."""
         self.path = path
         self.bytes_total: int | None = None
         """The length of the file; None of standard input and of pipes."""
-        if path == STANDARD_INPUT:
-            self._raw: BinaryIO = sys.stdin.buffer
-        else:
-            try:
-                self._raw = open(path, "rb")  # noqa: SIM115
-                status = os.fstat(self._raw.fileno())
-            except OSError as error:
-                raise _unreadable(path, error.strerror or type(error).__name__) from None
+        self._raw = self._opened()
+        if self._raw is not sys.stdin.buffer:
+            status = os.fstat(self._raw.fileno())
             if stat.S_ISREG(status.st_mode):
                 self.bytes_total = status.st_size
+                # Years of daily files are more than a process may have open at a time.
+                self._raw.close()
         self.bytes_read = 0
         """Of the file as it lies there, compressed or not: what a progress bar shows of `bytes_total`."""
 
@@ -56,21 +56,34 @@ class EventFile:
 
     def __exit__(self, *_: object) -> None:
         """Close; standard input is left open."""
-        if self._raw is not sys.stdin.buffer:
-            self._raw.close()
+        self._close()
 
     def rewind(self) -> bool:
         """Back to the first byte, for `batches` to begin again; False where that is past, in standard input and pipes."""
         if self.bytes_total is None:
             return False
-        self._raw.seek(0)
+        self._close()
         self.bytes_read = 0
         return True
+
+    def _close(self) -> None:
+        if self._raw is not sys.stdin.buffer:
+            self._raw.close()
+
+    def _opened(self) -> BinaryIO:
+        if self.path == STANDARD_INPUT:
+            return sys.stdin.buffer
+        try:
+            return open(self.path, "rb")
+        except OSError as error:
+            raise _unreadable(self.path, error.strerror or type(error).__name__) from None
 
     def batches(self) -> Iterator[tuple[int, list[bytes]]]:
         """(number of the first line, lines), without line feeds; empty lines are there, an empty last one is not."""
         number = 1
         rest = b""
+        if self._raw.closed:
+            self._raw = self._opened()
         try:
             for chunk in self._content():
                 if len(rest) > LINE_BYTES_MAX and b"\n" not in chunk:
@@ -88,6 +101,7 @@ class EventFile:
             raise _unreadable(self.path, error.strerror or type(error).__name__) from None
         if rest:
             yield number, [rest]
+        self._close()
 
     def _content(self) -> Iterator[bytes]:
         """What the lines are of: unpacked, without a byte order mark, which belongs to the file and not to its first event."""
@@ -131,10 +145,10 @@ class EventFile:
         frame = zstandard.ZstdDecompressor().decompressobj()
         try:
             while chunk:
-                yield frame.decompress(chunk)
-                chunk = frame.unused_data if frame.eof else self._read(_COMPRESSED_CHUNK_BYTES)
+                piece, rest = chunk[:_ZSTD_PIECE_BYTES], chunk[_ZSTD_PIECE_BYTES:]
+                yield frame.decompress(piece)
+                chunk = frame.unused_data + rest or self._read(_COMPRESSED_CHUNK_BYTES)
                 if frame.eof:
-                    chunk = chunk or self._read(_COMPRESSED_CHUNK_BYTES)
                     if not chunk:
                         return
                     frame = zstandard.ZstdDecompressor().decompressobj()
@@ -148,8 +162,13 @@ class EventFile:
         return chunk
 
 
+def in_unicode(path: str) -> str:
+    """A path for JSON: what of its name is no UTF-8 is written out, as an archive from another system may hold it."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
 def open_all(paths: tuple[str, ...]) -> list[EventFile]:
-    """Every file, open; ConfigurationError for the first that cannot be, or for standard input named twice."""
+    """Every file; ConfigurationError for the first that cannot be opened, or for standard input named twice."""
     if paths.count(STANDARD_INPUT) > 1:
         raise ConfigurationError("Standard input can be read once: name - only once.")
     return [EventFile(path) for path in paths]

@@ -12,21 +12,23 @@ import logging
 import re
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
 import click
 import msgspec
 from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
 
 from agents.connection import for_kafka_python
-from agents.errors import ConfigurationError
+from agents.errors import ConfigurationError, LampitError
 from agents.logs import configure_logging
 from agents.settings import Settings, load_settings
 from agents.topics import INTAKE_TOPICS, ensure_topics
 from lampit import tables
 from lampit.cli import EXIT_PROBLEM
-from lampit.files import LINE_BYTES_MAX, STANDARD_INPUT, EventFile, bytes_of, open_all
+from lampit.files import LINE_BYTES_MAX, STANDARD_INPUT, EventFile, bytes_of, in_unicode, open_all
 from lampit.publishing import Interrupted, Position, Publisher, States, stop_signals
 
 CIVIL: Final = "lampit.intake.civil"
@@ -87,10 +89,7 @@ def publish(
             read = 0
             for file in files:
                 position = states.position(file.path, resume)
-                before = position.line
-                summary.already_published += before
                 if not _publish_file(file, position, publisher, summary, progress, read):
-                    summary.already_published -= before
                     _begin_again(file, position, summary)
                     _publish_file(file, position, publisher, summary, progress, read)
                 read += file.bytes_read
@@ -121,7 +120,7 @@ def _begin_again(file: EventFile, position: Position, summary: Summary) -> None:
         f"{_name(file)} has changed since it was last published, not only at its end: all of it is published again. "
         "Lines that are as they were change no figure."
     )
-    summary.changed.append(file.path)
+    summary.changed.append(in_unicode(file.path))
     position.begin_again()
 
 
@@ -135,22 +134,24 @@ def _publish_file(
 ) -> bool:
     """Send what comes after the position; False, with nothing sent, where the lines up to there are not those of before."""
     skip = position.line
-    last = 0
+    last = passed = 0
     for first, lines in file.batches():
         for number, line in enumerate(lines, first):
             is_blank = not line or line.isspace()
-            if number == skip and not position.goes_on_at(line):
-                return False
+            if number == skip:
+                if not position.goes_on_at(line):
+                    return False
+                summary.already_published += passed + position.was(line)
             if number < skip or (number == skip and position.was(line)):
                 if not is_blank and len(line) <= LINE_BYTES_MAX:
                     position.passed(line)
+                    passed += 1
             elif is_blank:
                 continue
             elif len(line) > LINE_BYTES_MAX:
-                summary.too_long.append({"file": file.path, "line": number})
+                summary.too_long.append({"file": in_unicode(file.path), "line": number})
             else:
                 if number == skip:  # a line that was still being written, as a rule
-                    summary.already_published -= 1
                     tables.notice(
                         f"{_name(file)}, line {number}: has changed since it was published, and is published again."
                     )
@@ -164,11 +165,13 @@ def _publish_file(
 
 def topics_digest(settings: Settings, topics: Sequence[str]) -> str:
     """Tells these topics from others of the same names: of their ids, which a topic made anew does not keep."""
-    admin = KafkaAdminClient(**for_kafka_python(settings))
     try:
-        ids = sorted(str(topic["topic_id"]) for topic in admin.describe_topics(list(topics)))
-    finally:
-        admin.close()
+        with closing(KafkaAdminClient(**for_kafka_python(settings))) as admin:
+            ids = sorted(str(topic["topic_id"]) for topic in admin.describe_topics(list(topics)))
+    except KafkaError as error:
+        raise LampitError(
+            f"The brokers went away while the topics were looked at ({type(error).__name__}): start again once they run."
+        ) from None
     return hashlib.sha256("|".join(ids).encode()).hexdigest()[:16]
 
 

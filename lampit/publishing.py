@@ -28,7 +28,7 @@ from agents.connection import for_kafka_python
 from agents.errors import ConfigurationError, LampitError, LostWrite
 from agents.settings import Settings
 from lampit import tables
-from lampit.files import LINE_BYTES_MAX, STANDARD_INPUT
+from lampit.files import LINE_BYTES_MAX, STANDARD_INPUT, in_unicode
 
 SUFFIX: Final = ".lampit-publish"
 LINES_IN_FLIGHT_MAX: Final = 20_000
@@ -190,7 +190,7 @@ class States:
             raise ConfigurationError(
                 f"The state {file} cannot be read ({error.strerror}): name another by --state."
             ) from None
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             raise ConfigurationError(
                 f"{file} is not a state of lampit publish: name another by --state, or delete it."
             ) from None
@@ -214,7 +214,7 @@ class States:
 
 
 def _key(path: str) -> str:
-    return path if path == STANDARD_INPUT else str(Path(path).absolute())
+    return path if path == STANDARD_INPUT else in_unicode(str(Path(path).absolute()))
 
 
 class _Sent(NamedTuple):

@@ -31,6 +31,7 @@ from lampit.audit.archive import Archive, Filter, named_archive
 from lampit.files import STANDARD_INPUT as STANDARD_OUTPUT
 from lampit.publishing import Interrupted, Stop, stop_signals
 from lampit.servers import settings_at
+from lampit.words import region_code
 
 BLOCK_RECORDS: Final = 5_000
 """Written and acknowledged at once; with a rate, a tenth of a second's worth."""
@@ -221,7 +222,9 @@ def _print(summary: Summary, as_json: bool, to_standard_output: bool) -> None:
 )
 @click.option("--received-from", callback=_instant, metavar="INSTANT", help="Only events accepted then or later.")
 @click.option("--received-before", callback=_instant, metavar="INSTANT", help="Only events accepted before.")
-@click.option("--region", metavar="CODE", help="Only events that name this region or a place in it.")
+@click.option(
+    "--region", callback=region_code, metavar="CODE", help="Only events that name this region or a place in it."
+)
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="At most N records a second.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object.")
 def command(

@@ -7,6 +7,7 @@ linked with the old one by signatures. Not in here: what is written (lampit/rota
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +18,7 @@ import msgspec
 
 from agents.errors import ConfigurationError, LampitError
 from agents.keys import read_key
+from agents.logs import configure_logging
 from agents.settings import Settings
 from agents.signing import load_public, load_signer
 from lampit import tables
@@ -140,6 +142,8 @@ def command(
     archive = named_archive(url, settings)
     files = Place(destination, f"--to {shown(destination)}")
     if bootstrap:
+        # What goes wrong is told in one sentence at the end; the client's own lines about every attempt are not.
+        configure_logging(logging.CRITICAL)
         _require_whole(archive, settings)
     _require_order(archive, keys)
     found = plan(archive, rename)

@@ -9,6 +9,7 @@ the days to which all partitions turned: closings are made at no others.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -203,9 +204,14 @@ def _changes(connection: Any, records: str) -> list[tuple[str, NikChange]]:
 
 
 def _require_another_key(first: Genesis, rename: Pseudonymiser) -> None:
-    if rename.fingerprint == first.key_fingerprint:
+    """The newest of a ledger's keys can be told, and the first of two: who lost one of them gains nothing by it."""
+    has, makes = {first.key_fingerprint}, {rename.fingerprint}
+    if isinstance(first.succeeds, Predecessor):
+        has.add(first.succeeds.key_fingerprint)
+        makes.add(rename(first.succeeds.key_fingerprint))
+    if has & makes:
         raise ConfigurationError(
-            "The key named in --new-key is the one this ledger has: make another (`openssl rand -hex 32 > FILE`)."
+            "The key named in --new-key is one that this ledger has: make another (`openssl rand -hex 32 > FILE`)."
         )
 
 
@@ -221,15 +227,34 @@ def _require_same_order(changes: Sequence[tuple[str, NikChange]], rename: Pseudo
 
 def events_behind(archive: Archive, settings: Settings) -> int:
     """How many events the broker's ledger holds that the archive does not; copies and control records are made anew."""
-    count, partitions = 0, len(archive.partitions())
-    for partition, record in log.read(settings, LEDGER, archive.next_offsets()):
-        value = record.value or b""
-        if is_copy(value):
-            continue
-        decoded = decode_record(value)
-        if isinstance(decoded, LedgerRecord):
-            is_second = (
-                isinstance(decoded.event, NikChange) and partition_of(decoded.subject or "", partitions) != partition
-            )
-            count += not is_second
-    return count
+    partitions = len(archive.partitions())
+    first = [decode_record(record.value or b"") for _, record in log.read(settings, LEDGER, {0: 0}, {0: 1})]
+    ids = [
+        one.control.ledger_id for one in first if isinstance(one, ControlRecord) and isinstance(one.control, Genesis)
+    ]
+    if ids != [archive.header(0).ledger_id]:
+        raise ConfigurationError(
+            f"lampit.ledger at {settings.bootstrap_servers} is not the ledger that was archived: name its "
+            "brokers in --bootstrap."
+        )
+
+    async def counted() -> int:
+        stretch = log.stretch(settings, LEDGER, archive.next_offsets())
+        return sum(
+            [
+                sum(_is_left_behind(record.value or b"", partition, partitions) for record in records)
+                async for partition, records in stretch
+            ]
+        )
+
+    return asyncio.run(counted())
+
+
+def _is_left_behind(value: bytes, partition: int, partitions: int) -> bool:
+    """Whether a record is an event, and not one that is kept for another partition's sake."""
+    if is_copy(value):
+        return False
+    decoded = decode_record(value)
+    if not isinstance(decoded, LedgerRecord):
+        return False
+    return not isinstance(decoded.event, NikChange) or partition_of(decoded.subject or "", partitions) == partition

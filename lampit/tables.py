@@ -62,12 +62,14 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Col
         from rich import box
         from rich.console import Console
         from rich.table import Table
+        from rich.text import Text
 
         table = Table(box=box.SIMPLE_HEAD)
         for name in header:
             table.add_column(name, justify="right" if name in right else "left")
         for row in rows:
-            table.add_row(*row)
+            # As it is: rich would take [brackets] and :words: of an event's id for its own.
+            table.add_row(*map(Text, row))
         Console().print(table)
         return
     to_the_right = [name in right for name in header]

@@ -127,9 +127,9 @@ def command(
       lampit report 16.05 --period 2019-03 --by event --children events.jsonl.gz
       lampit report ID --period 2019-03 --children --output march.xlsx
     """
-    shown = "json" if as_json else _format(chosen, output)
     if as_json and chosen not in (None, "json"):
         raise click.UsageError(f"--json and --format {chosen} exclude each other.")
+    shown = _format("json" if as_json else chosen, output)
     if shown == XLSX and output is None:
         raise click.UsageError("A workbook goes to a file: give --output FILE.")
     if files and known_day is not None:

@@ -7,6 +7,7 @@ closed, is a `ReportError` that says so. Called by `lampit.report`.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any, Final
@@ -90,11 +91,12 @@ async def _records(settings: Settings) -> Any:
     """(key, value) of every committed record of the topic, oldest first."""
     # What goes wrong is said below, in one sentence.
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())
-    from aiokafka.errors import KafkaConnectionError
+    from aiokafka.errors import KafkaConnectionError, KafkaError
     from aiokafka.structs import TopicPartition
 
     from agents.reading import reader
     from agents.topics import CLOSINGS
+    from lampit.audit import log
 
     partition = TopicPartition(CLOSINGS, 0)
     try:
@@ -102,17 +104,29 @@ async def _records(settings: Settings) -> Any:
             if CLOSINGS not in await consumer.topics():
                 raise ReportError("There is no topic lampit.closings: start the agents once, which make it.")
             consumer.assign([partition])
-            await consumer.seek_to_beginning(partition)
+            # Told by its number: whoever asks where "the beginning" is waits for a broker without end.
+            consumer.seek(partition, (await consumer.beginning_offsets([partition]))[partition])
             end = (await consumer.end_offsets([partition]))[partition]
+            heard = time.monotonic()
             # The embedded broker names the beginning of the last batch as the end: go on while records come.
-            while True:
+            while time.monotonic() - heard < log.SILENCE_SECONDS_MAX:
                 found = (await consumer.getmany(partition, timeout_ms=IDLE_MILLISECONDS)).get(partition, ())
                 for record in found:
                     if record.value is not None:
                         yield record.key.decode(), record.value
-                if not found and await consumer.position(partition) >= end:
+                if found:
+                    heard = time.monotonic()
+                elif await consumer.position(partition) >= end:
                     return
+        raise ConfigurationError(
+            f"lampit.closings could not be read to its end from {settings.bootstrap_servers}: check that all its brokers run."
+        )
     except KafkaConnectionError:
         raise ConfigurationError(
             f"No Kafka broker answers at {settings.bootstrap_servers}: check LAMPIT_BOOTSTRAP_SERVERS, or name event files."
+        ) from None
+    except KafkaError as error:
+        raise ConfigurationError(
+            f"lampit.closings cannot be read from {settings.bootstrap_servers} ({type(error).__name__}): check the settings of "
+            "its user."
         ) from None

@@ -48,9 +48,10 @@ class Notes:
             return cls()
         try:
             return msgspec.json.decode(file.read_bytes(), type=cls)
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ConfigurationError(
-                f"{NOTES_FILE} in LAMPIT_DATA_DIR cannot be read: make it a JSON object with notice and regions, or remove it."
+                f"{NOTES_FILE} in LAMPIT_DATA_DIR cannot be read: make it a JSON object with notice and regions, in "
+                "UTF-8, or remove it."
             ) from error
 
 
@@ -85,7 +86,9 @@ def _own(record: Mapping[str, Any], children: Iterable[Mapping[str, Any]]) -> Do
     totals = {name: _less(record[name]["total"], [child[name]["total"] for child in counted]) for name in _FIGURES}
     if not any(totals.values()):
         return None
-    return {**totals, "percent": percent(totals["recorded"], totals["obliged"])}
+    # Where the regions below say more than the one above, the difference is less than nobody: of those is no percentage.
+    has_any = (totals["obliged"] or 0) > 0
+    return {**totals, "percent": percent(totals["recorded"], totals["obliged"]) if has_any else None}
 
 
 def _less(total: int | None, parts: list[int | None]) -> int | None:

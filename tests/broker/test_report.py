@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from click.testing import CliRunner, Result
 
 from agents.producer import Producer, Record
 from agents.settings import load_settings
 from agents.topics import CLOSINGS, ensure_topics
 from lampit import reference
+from lampit.audit import log
+from lampit.broker import EmbeddedBroker
 from lampit.cli import lampit
 from stream.closing import revised
 from stream.engine import Engine
@@ -102,3 +107,26 @@ def test_the_latest_revision_and_an_earlier_one(broker: Broker) -> None:
     refused = report(broker)
     assert refused.exit_code == 1
     assert "16 in 2019-03 by_event_date" in refused.stderr
+
+
+def test_a_broker_that_goes_away_meanwhile_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its records would never come; the command waited for them without end."""
+    monkeypatch.setattr(log, "SILENCE_SECONDS_MAX", 0.5)
+    with EmbeddedBroker() as process:
+        broker = Broker("embedded", process.bootstrap_servers, transactions=False)
+        settings = load_settings(bootstrap_servers=broker.bootstrap_servers, transactions=False)
+        ensure_topics(settings)
+
+        ask = AIOKafkaConsumer.end_offsets
+
+        async def end_offsets(self: Any, partitions: Any) -> Any:
+            """Something is said to be there that no fetch brings any more."""
+            found = await ask(self, partitions)
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGKILL)
+            return dict.fromkeys(found, 1)
+
+        monkeypatch.setattr(AIOKafkaConsumer, "end_offsets", end_offsets)
+        told = report(broker)
+    assert told.exit_code == 2
+    assert told.stderr.startswith("lampit.closings could not be read to its end from 127.0.0.1:")

@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from agents.barrier import ensure_ledger
 from agents.errors import ConfigurationError
@@ -106,13 +106,21 @@ def test_a_rotated_ledger_goes_on(tmp_path: Path) -> None:
             for process in live.processes:
                 if process.popen.poll() is None:
                     process.kill()
-        # What came in since is not in the archive: it would be left behind.
-        arguments = ["rotate", "--archive", str(tmp_path / "new"), "--to", str(tmp_path / "third"), "--dry-run"]
         (tmp_path / "third.key").write_bytes(NEW_KEY)
         more = ["--new-key", str(tmp_path / "third.key"), "--bootstrap", embedded.bootstrap_servers]
-        refused = CliRunner().invoke(lampit, [*arguments, *more], env={"LAMPIT_TRANSACTIONS": "false"})
+
+        def rotate_again(archive: str) -> Result:
+            arguments = ["rotate", "--archive", str(tmp_path / archive), "--to", str(tmp_path / "third"), "--dry-run"]
+            return CliRunner().invoke(lampit, [*arguments, *more], env={"LAMPIT_TRANSACTIONS": "false"})
+
+        # What came in since is not in the archive: it would be left behind.
+        refused = rotate_again("new")
         assert refused.exit_code == 1
         assert "events that are not archived yet: stop intake" in refused.output
+        # A broker that holds another ledger can say nothing about this one.
+        mistaken = rotate_again("old")
+        assert mistaken.exit_code == 2
+        assert "is not the ledger that was archived: name its brokers in --bootstrap" in mistaken.output
 
 
 def test_the_ledger_before_it_refuses_the_new_keys() -> None:

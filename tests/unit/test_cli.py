@@ -163,6 +163,22 @@ def test_a_terminal_gets_every_figure_and_code_whole(columns: int, tmp_path: Pat
     assert ("─" in shown) == (columns == 200), "a box where there is room for one"
 
 
+def test_what_looks_like_markup_is_shown_as_it_is(tmp_path: Path) -> None:
+    """An id is the producer's own text; rich took brackets out of it, or ended at them."""
+    event = {
+        "specversion": "1.0",
+        "id": "[bold]7[/] :cat:",
+        "source": "/siak",
+        "type": "lampit.birth.v1",
+        "time": "2019-03-05T09:00:00+07:00",
+        "data": {"nik": "1605024203190001", "region": "16.05.02.2001", "occurred_on": "2019-03-02", "sex": "F"},
+    }
+    (tmp_path / "events.jsonl").write_text(json.dumps(event))
+    period = ("--from", "2019-03-01", "--to", "2019-03-28")
+    shown = on_terminal(200, "audit", "explain", "16.05.02.2001", *period, str(tmp_path / "events.jsonl"))
+    assert "─" in shown and "birth /siak [bold]7[/] :cat:" in shown
+
+
 def on_terminal(columns: int, *arguments: str) -> str:
     """What the command writes to a terminal of a width."""
     here, there = pty.openpty()

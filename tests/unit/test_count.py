@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,39 @@ def test_lines_are_whole_across_chunks_and_endless_ones_are_cut(tmp_path: Path) 
     assert lines[3001:] == [b"last"]
     numbers = [first for first, _ in batches]
     assert numbers == [1 + sum(len(batch) for _, batch in batches[:index]) for index in range(len(batches))]
+
+
+def test_a_file_whose_name_is_no_utf8_is_named(tmp_path: Path) -> None:
+    file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jsonl"))
+    file.write_bytes(RECORDED + b"no event\n")
+    answer = counted(file, "--as-of", "2019-03-28")
+    assert [one["file"] for one in answer["rejected"]] == [f"{tmp_path}/caf\\xe9.jsonl"]
+
+
+def test_little_that_unpacks_to_much_is_not_in_memory_at_once(tmp_path: Path) -> None:
+    """A day's export appended to itself again and again: 96 MiB of it in some kilobytes."""
+    line = b"x" * (64 * 1024 - 1) + b"\n"
+    (tmp_path / "events").write_bytes(zstandard.compress(line * 1536))
+    sizes = [sum(map(len, lines)) for _, lines in EventFile(str(tmp_path / "events")).batches()]
+    assert sum(sizes) == 1536 * (len(line) - 1)
+    assert max(sizes) < 40 * 1024 * 1024
+
+
+def test_more_files_than_may_be_open_at_a_time(tmp_path: Path) -> None:
+    """Years of daily files: each is open while it is read, and all are looked for before the first is."""
+    files = [tmp_path / f"{number}.jsonl" for number in range(80)]
+    for file in files:
+        file.write_bytes(RECORDED)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with files[0].open() as next_one:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (next_one.fileno() + 20, limits[1]))
+    try:
+        result = count(*files, "--as-of", "2019-03-28", "--region", VILLAGE)
+        missing = count(*files, tmp_path / "none", "--as-of", "2019-03-28", exit_code=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert VILLAGE in result.stdout
+    assert missing.stdout == ""
 
 
 def test_files_add_up_in_any_order_and_may_overlap(tmp_path: Path) -> None:

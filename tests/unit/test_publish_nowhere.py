@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from kafka import KafkaAdminClient
 
 from agents.topics import ensure_topics
 from lampit.broker import free_port
@@ -24,3 +25,16 @@ def test_no_broker_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert f"No Kafka broker answers at {nobody}" in answer.stderr
     assert len(answer.stderr.splitlines()) == 1
     assert "1605024203190001" not in answer.output
+
+
+def test_a_broker_that_goes_away_behind_the_topics_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was there when they were made, and is not when they are told apart."""
+    monkeypatch.setattr("lampit.publish.ensure_topics", lambda settings: [])
+    monkeypatch.setattr("lampit.publish.KafkaAdminClient", partial(KafkaAdminClient, bootstrap_timeout_ms=200))
+    monkeypatch.setenv("LAMPIT_BOOTSTRAP_SERVERS", f"127.0.0.1:{free_port()}")
+    (tmp_path / "events.jsonl").write_text("{}\n", encoding="utf-8")
+    answer = CliRunner().invoke(lampit, ["publish", str(tmp_path / "events.jsonl")])
+    assert answer.exit_code == 1
+    assert answer.stderr.startswith("The brokers went away while the topics were looked at (KafkaTimeoutError)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def test_a_change_before_the_end_is_said_and_everything_published(
     file.write_text("\n".join(lines) + "\n")
     assert published(str(file)) == ([line for line in lines if line], 0, [str(file)])
     assert f"{file} has changed since it was last published" in capsys.readouterr().err
-    assert published(str(file)) == ([], len(lines), [])
+    assert published(str(file)) == ([], len(list(filter(None, lines))), [])
 
 
 def test_what_grew_at_the_end_is_published_alone(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,7 +76,7 @@ def test_what_grew_at_the_end_is_published_alone(file: Path, capsys: pytest.Capt
     assert capsys.readouterr().err == ""
     with file.open("a") as end:
         end.write(' a line"}\n{"id":"last"}\n')
-    assert published(str(file)) == (['{"id":"half a line"}', '{"id":"last"}'], 11, [])
+    assert published(str(file)) == (['{"id":"half a line"}', '{"id":"last"}'], 9, [])
     assert "line 12: has changed since it was published" in capsys.readouterr().err
     assert published(str(file))[0] == []
 
@@ -109,6 +110,31 @@ def test_a_state_of_an_earlier_version_is_read(file: Path) -> None:
     changed = [*CORRECTED[:-1], "{}"]
     file.write_text("\n".join(changed))
     assert published(str(file))[0] == changed
+
+
+def test_lines_that_are_never_sent_are_not_told_as_published(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text("\n".join(["", LINES[0], "", "", LINES[1], ""]))
+    assert published(str(path)) == (LINES[:2], 0, [])
+    assert published(str(path)) == ([], 2, [])
+    path.write_text("\n".join(["", LINES[0], "", "", LINES[2], ""]))
+    assert published(str(path)) == ([LINES[2]], 1, [])
+
+
+def test_a_file_whose_name_is_no_utf8_is_published_once(tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jsonl")
+    Path(path).write_text("\n".join(LINES) + "\n")
+    assert published(path)[0] == LINES
+    assert published(path)[0] == []
+    Path(path).write_text("\n".join(CORRECTED) + "\n")
+    assert published(path) == (CORRECTED, 0, [f"{tmp_path}/caf\\xe9.jsonl"])
+
+
+def test_what_is_no_state_is_not_written_over(file: Path) -> None:
+    for content in (b"[]", b'{"topics":"\xe9","files":{}}'):
+        (file.parent / "state").write_bytes(content)
+        with pytest.raises(ConfigurationError, match="is not a state of lampit publish"):
+            published(str(file), str(file.parent / "state"))
 
 
 def test_standard_input_cannot_be_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,13 @@ def test_a_partition_that_is_not_there_is_told(folder: Path, to: tuple[str, str]
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["--output", "a", "--to", "b:1"], ["--output", "-", "--received-from", "2019-03-21"]]
+    "arguments",
+    [
+        [],
+        ["--output", "a", "--to", "b:1"],
+        ["--output", "-", "--received-from", "2019-03-21"],
+        ["--output", "-", "--region", "16.5"],
+    ],
 )
 def test_wrong_usage_is_2(folder: Path, arguments: list[str]) -> None:
     assert replayed(folder, *arguments).exit_code == 2

@@ -206,6 +206,7 @@ def test_the_ending_of_a_file_says_the_format_in_any_case(musi_rawas: Path, tmp_
         (["--output", "report.pdf"], "says no format"),
         (["--output", "report.xlsx", "--format", "csv"], "does not fit"),
         (["--output", "report.csv", "--format", "xlsx"], "does not fit"),
+        (["--output", "report.xlsx", "--json"], "does not fit"),
     ],
 )
 def test_wrong_usage(musi_rawas: Path, arguments: list[str], sentence: str) -> None:

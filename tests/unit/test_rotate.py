@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,21 +21,34 @@ from agents import segments
 from agents.archive_books import Books
 from agents.archive_files import Files
 from agents.errors import LampitError
+from agents.settings import Settings
 from agents.signing import Signer, is_signed, signed
 from agents.topics import LEDGER
-from lampit.audit.archive import Archive
+from lampit import reference
+from lampit.audit.archive import Archive, Filter
 from lampit.audit.checks import NOTHING
 from lampit.audit.finding import Finding, Trust
 from lampit.audit.verify import verify
+from lampit.broker import free_port
 from lampit.cli import lampit
 from lampit.rotate import _summary
 from lampit.rotation import Rotation
-from lampit.rotation_plan import plan
+from lampit.rotation_plan import events_behind, plan
 from stream.archive import SUCCESSION, Header, Succession, encode_line, read_succession, statement
 from stream.events import NikChange
-from stream.ledger import Day, Genesis, Predecessor, control_key, decode_record, encode_control
+from stream.ledger import (
+    Day,
+    Epoch,
+    EpochSettings,
+    Genesis,
+    Predecessor,
+    control_key,
+    decode_record,
+    encode_control,
+)
 from stream.pseudonym import Pseudonymiser
 from stream.rotation import turned_round
+from stream.rules import RULES_VERSION
 from tests import archives
 from tests.archives import SIGNER, LogRecord, contents
 from tests.counters import KEY
@@ -181,7 +196,7 @@ def test_settings_that_are_missing_or_wrong_are_one_sentence(
         return result.output
 
     (keys / "new.key").write_bytes(KEY)
-    assert "--new-key is the one this ledger has" in refused()
+    assert "--new-key is one that this ledger has" in refused()
     (keys / "new.key").write_bytes(b"short")
     assert "--new-key is too short" in refused()
     (keys / "new.key").unlink()
@@ -190,6 +205,50 @@ def test_settings_that_are_missing_or_wrong_are_one_sentence(
     monkeypatch.delenv("LAMPIT_ARCHIVE_KEY_FILE")
     assert "LAMPIT_ARCHIVE_KEY_FILE is not set" in refused()
     assert not (keys / "new").exists()
+
+
+def test_no_broker_is_one_sentence(old: Archive, keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as in a process of its own: pytest puts some there
+    nobody = f"127.0.0.1:{free_port()}"
+    refused = run(old, keys, "--to", keys / "new", "--bootstrap", nobody)
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith(f"Nothing can be read from {nobody}")
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_a_ledger_far_ahead_of_the_archive_is_counted_without_being_held(
+    old: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An archive of last year beside a ledger of today: 40 fetches of events, of which one at a time is in memory."""
+    genesis = next(old.records())
+    event = next(one for one in old.records() if one.key is not None and b"|" not in one.key)
+    assert event.value is not None
+    content = event.value
+
+    async def stretch(
+        _: Any, topic: str, begins: Json, ends: Json | None = None
+    ) -> AsyncIterator[tuple[int, list[Any]]]:
+        if ends is not None:
+            yield 0, [genesis]
+            return
+        for _ in range(40):
+            yield event.partition, [event._replace(value=content + b" " * 1_000) for _ in range(100)]
+
+    monkeypatch.setattr("lampit.audit.log.stretch", stretch)
+    tracemalloc.start()
+    assert events_behind(old, Settings()) == 4_000
+    held = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert held < 1_500_000
+
+
+def test_a_key_of_a_ledger_that_was_rotated_is_refused(key: bytes, rotated: Path, keys: Path) -> None:
+    """The newest one, left in place by mistake, and the first: whoever got hold of it would go on knowing one of the keys."""
+    for known in (key, KEY):
+        (keys / "new.key").write_bytes(known)
+        refused = run(Archive.open(str(rotated)), keys, "--to", keys / "new", "--dry-run")
+        assert refused.exit_code == 2
+        assert "--new-key is one that this ledger has" in refused.output
 
 
 def test_an_archive_that_is_not_at_rest_or_not_in_order_is_refused(keys: Path) -> None:
@@ -209,6 +268,22 @@ def test_an_archive_that_is_not_at_rest_or_not_in_order_is_refused(keys: Path) -
     segment = max((keys / "three").rglob("*.parquet"), key=lambda path: path.stat().st_size)
     segment.write_bytes(segment.read_bytes()[:-9])
     assert "not in order" in refused(keys / "three")
+
+
+def test_an_epoch_begun_behind_the_last_turn_is_the_one_gone_on_from(tmp_path: Path) -> None:
+    """As an upgrade begins it: the archive has it where segments are small."""
+    logs = made(EVENTS[:30], 2, random.Random(2))
+    epoch = Epoch(2, RULES_VERSION, EpochSettings(transit_expiry_days=30), reference.load().digest)
+    for log in logs.values():
+        at = log[-1].timestamp + 1
+        log.append(LogRecord(log[-1].offset + 1, at, control_key(epoch), encode_control(epoch, at * 1000)))
+    before = archived(tmp_path / "old", logs, 1)
+    rotate(before, tmp_path / "new", fitting_key(before))
+    assert not found(tmp_path / "new", before)
+    for partition in logs:
+        *_, begun, turned = Archive.open(str(tmp_path / "new")).records(Filter({partition}))
+        assert decode_record(begun.value or b"").control == msgspec.structs.replace(epoch, epoch=3)  # type: ignore[union-attr]
+        assert isinstance(decode_record(turned.value or b"").control, Day)  # type: ignore[union-attr]
 
 
 def _last_event(log: list[LogRecord]) -> tuple[bytes | None, bytes | None]:

@@ -11,8 +11,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from agents.errors import ConfigurationError
 from agents.figures import Figures
 from agents.view import View
 from lampit.web import PAGE
@@ -87,28 +89,37 @@ def test_the_document_has_the_way_the_children_and_what_is_in_none_of_them(serve
     assert document["own"]["population"] is None
 
 
-def test_percentages_are_half_up_and_never_cut_off() -> None:
-    def record(region: str, level: str, recorded: int, obliged: int) -> dict[str, Any]:
-        count = {"M": None, "F": None, "unknown": None}
-        measures = ("population", "obliged", "recorded", "recorded_early", "print_ready", "issued", "unrecorded")
-        counts = {measure: {**count, "total": None} for measure in measures}
-        counts |= {"obliged": {**count, "total": obliged}, "recorded": {**count, "total": recorded}}
-        ratio = recorded / obliged
-        kept = {
-            "as_of": "2019-03-31",
-            "name": None,
-            "opening": "balance",
-            "coverage": ratio,
-            "stale_denominator": False,
-        }
-        return {"region": region, "level": level, **counts, **kept}
+def record(region: str, level: str, recorded: int, obliged: int) -> dict[str, Any]:
+    count = {"M": None, "F": None, "unknown": None}
+    measures = ("population", "obliged", "recorded", "recorded_early", "print_ready", "issued", "unrecorded")
+    counts = {measure: {**count, "total": None} for measure in measures}
+    counts |= {"obliged": {**count, "total": obliged}, "recorded": {**count, "total": recorded}}
+    ratio = recorded / obliged
+    kept = {
+        "as_of": "2019-03-31",
+        "name": None,
+        "opening": "balance",
+        "coverage": ratio,
+        "stale_denominator": False,
+    }
+    return {"region": region, "level": level, **counts, **kept}
 
+
+def test_percentages_are_half_up_and_never_cut_off() -> None:
     view = View()
     view.update(
         [record("32.01", "regency", 3_269_003, 3_213_248), record("16.05", "regency", 194_649_012, 200_426_767)]
     )
     shown = {code: of_region(view, code, Notes()) for code in ("32.01", "16.05")}
     assert [document and document["region"]["percent"] for document in shown.values()] == ["101.74", "97.12"]
+
+
+def test_where_regions_below_say_more_no_percentage_is_made_of_the_difference() -> None:
+    view = View()
+    view.update([record("16", "province", 90, 100), record("16.05", "regency", 93, 110)])
+    document = of_region(view, "16", Notes())
+    assert document is not None
+    assert (document["own"]["obliged"], document["own"]["recorded"], document["own"]["percent"]) == (-10, -3, None)
 
 
 def test_changes_are_sent_when_a_region_changes_and_only_then(served: Served) -> None:
@@ -179,6 +190,13 @@ def test_the_runbooks_notes_are_what_the_page_reads(tmp_path: Path) -> None:
     (tmp_path / NOTES_FILE).write_text(example, encoding="utf-8")
     notes = Notes.read(tmp_path)
     assert notes.notice == "Provisional until the 28th." and notes.regions["16.05"].label == "provisional"
+
+
+def test_notes_of_another_encoding_are_one_sentence(tmp_path: Path) -> None:
+    """As an editor of another age saves them."""
+    (tmp_path / NOTES_FILE).write_bytes('{"notice": "Café"}'.encode("latin-1"))
+    with pytest.raises(ConfigurationError, match="make it a JSON object"):
+        Notes.read(tmp_path)
 
 
 def test_the_page_asks_nobody_else_and_runs_nothing_inline(served: Served) -> None:
