@@ -1,7 +1,7 @@
 """Other settings than those of the ledger's epoch: what is said of them, and whether an epoch of ours is still to come.
 
-In: the heads of the partitions; the ledger behind them. Called by the ledger worker, which reads the epochs themselves, and
-by the roll-up, which reads figures only.
+In: the ledger behind some offsets. Called by the ledger worker, before it gives up a store of other settings, and by the
+roll-up, which reads figures only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from agents.reading import newest
 from agents.settings import Settings
 from agents.topics import LEDGER
 from stream.ledger import EPOCH_KEY, ControlRecord, Epoch, decode_record
-from stream.partials import HeadRecord
 
 
 def not_the_epochs() -> ConfigurationError:
@@ -27,9 +26,9 @@ def not_the_epochs() -> ConfigurationError:
     )
 
 
-async def is_to_come(settings: Settings, identity: LedgerIdentity, heads: Mapping[int, HeadRecord]) -> bool:
-    """Whether the newest epoch that is in the ledger behind the heads is one of these settings."""
-    found = await asyncio.gather(*(_behind(settings, partition, head.offset) for partition, head in heads.items()))
+async def is_to_come(settings: Settings, identity: LedgerIdentity, offsets: Mapping[int, int]) -> bool:
+    """Whether the newest epoch that is in the ledger from these offsets on, by partition, is one of these settings."""
+    found = await asyncio.gather(*(_behind(settings, partition, offset) for partition, offset in offsets.items()))
     last = max((epoch for epochs in found for epoch in epochs), key=lambda epoch: epoch.epoch, default=None)
     return last is not None and last == identity.epoch(last.epoch)
 

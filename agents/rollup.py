@@ -192,7 +192,8 @@ class RollupAgent:
         their stores yet."""
         epoch, _ = self._batches.newest
         if self.caught_up and self._has_other_settings and self._waits_in != epoch:
-            if not await is_to_come(self.settings, self.identity, self._heads):
+            offsets = {number: head.offset for number, head in self._heads.items()}
+            if not await is_to_come(self.settings, self.identity, offsets):
                 raise not_the_epochs()
             self._waits_in = epoch
 

@@ -18,6 +18,7 @@ from agents import metrics
 from agents.barrier import LedgerIdentity
 from agents.damage import is_damage, is_damaged, set_aside
 from agents.desk import record_digest, store_path
+from agents.epochs import is_to_come, not_the_epochs
 from agents.errors import StoreFailed
 from agents.reading import record_at
 from agents.settings import Settings
@@ -86,13 +87,21 @@ class Stores:
             raise
 
     async def _misfit(self, store: Store, partition: int) -> str | None:
-        """Why a store cannot go on with this log, or None."""
+        """Why a store cannot go on with this log, or None.
+
+        Raises ConfigurationError where nothing but our settings is wrong: the store is right for the ledger's epoch, and a slip
+        in a setting is to cost no count of everything.
+        """
         meta = store.meta
         if meta is None:
             return None
-        ours = (FORMAT, self._identity.ledger_id, partition, self._identity.settings_digest)
-        if (meta.format, meta.ledger_id, meta.partition, meta.settings_digest) != ours:
-            return "the store is of another ledger, other settings or another format"
+        if (meta.format, meta.ledger_id, meta.partition) != (FORMAT, self._identity.ledger_id, partition):
+            return "the store is of another ledger or another format"
+        if meta.settings_digest != self._identity.settings_digest:
+            is_wrong = meta.epoch_differs  # for the ledger's epoch too
+            if not is_wrong and not await is_to_come(self._settings, self._identity, {partition: meta.next_offset}):
+                raise not_the_epochs()
+            return "the store is of other settings than the ledger's epoch"
         if meta.last_offset < 0:
             return None
         record = await record_at(self._settings, LEDGER, partition, meta.last_offset)

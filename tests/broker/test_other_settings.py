@@ -1,4 +1,7 @@
-"""A roll-up and an epoch of other settings than its own, on real Kafka: it ends, or waits for the ledger workers of its own."""
+"""Roll-ups and ledger workers with other settings than those of the ledger's epoch, on real Kafka.
+
+A roll-up ends, or waits for the ledger workers of an epoch of its own. A worker gives up no store that is right.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,27 @@ import urllib.error
 import urllib.request
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agents.app import EXIT_REFUSED
-from agents.barrier import LedgerIdentity, rules_of
+from agents.barrier import LedgerIdentity, ensure_ledger, rules_of
+from agents.desk import Desk
+from agents.driver import Fetch
+from agents.errors import ConfigurationError
 from agents.producer import Producer, Record
-from agents.topics import COVERAGE, PARTIALS
+from agents.reading import newest
+from agents.snapshots import Until
+from agents.stores import Stores
+from agents.topics import COVERAGE, LEDGER, PARTIALS
 from lampit import reference
 from lampit.control import begin_epoch
 from stream import partials
 from stream.partials import HeadRecord
+from stream.pseudonym import Pseudonymiser
 from tests.brokers import Broker
-from tests.live import Live, Process, settings_of
+from tests.live import KEY, Live, Process, settings_of
 
 OF_BEFORE = "0123abcd"
 
@@ -61,3 +72,33 @@ def test_it_ends_or_waits_for_the_workers_of_an_epoch_of_its_own(kafka: Broker, 
         assert {json.loads(record.value)["epoch"] for record in live.read(COVERAGE)} == {2}
         asyncio.run(tell(3, OF_BEFORE, 4))
         assert waiting.popen.wait(timeout=60) == EXIT_REFUSED
+
+
+@pytest.mark.timeout(60)
+def test_a_store_is_given_up_for_an_epoch_and_not_for_a_slip_in_a_setting(kafka: Broker, tmp_path: Path) -> None:
+    """It was set aside first, and the right settings of before found nothing to go on with."""
+    right = settings_of(kafka, tmp_path)
+    wrong = right.model_copy(update={"leap_birthday": "feb28"})
+    read = reference.load()
+
+    async def run() -> None:
+        fingerprint = Pseudonymiser(KEY.encode()).fingerprint
+        identity = await ensure_ledger(right, fingerprint, read)
+        other = await ensure_ledger(wrong, fingerprint, read)
+        producer: Any = None  # nothing is published here
+        store = await Stores(right, identity).open(0, Until())
+        desk = Desk(0, store, producer, identity, identity.rules, read, "here", 9)
+        records = [record async for record in newest(right, LEDGER, 0)]
+        desk.apply(Fetch(LEDGER, 0, 0, records[-1].offset + 1, tuple(records), 0))
+        store.close()
+        with pytest.raises(ConfigurationError, match="LAMPIT_LEAP_BIRTHDAY"):
+            await Stores(wrong, other).open(0, Until())
+        store = await Stores(right, identity).open(0, Until())
+        assert store.meta == desk.meta
+        store.close()
+        await begin_epoch(wrong)
+        store = await Stores(wrong, other).open(0, Until())
+        assert store.meta is None
+        store.close()
+
+    asyncio.run(run())
