@@ -18,7 +18,7 @@ import msgspec
 import pyarrow as pa
 
 from agents import segments
-from agents.archive_books import MANIFEST, day_at_end, folder
+from agents.archive_books import MANIFEST, day_at_end, folder, number_of, topic_folder
 from agents.archive_tree import TREE
 from agents.signing import is_signed
 from agents.topics import LEDGER
@@ -41,6 +41,7 @@ def check(
     """Everything that is wrong; `seen(bytes, records)` is called after every segment."""
     partitions = archive.partitions()
     headers: list[Header] = []
+    yield from _strangers(archive)
     for partition in partitions:
         # In this order: the archive worker goes on meanwhile, and what it has listed or hashed by now, the manifest names.
         listed = archive.files.names(folder(archive.topic, partition))
@@ -168,6 +169,14 @@ def _tree(archive: Archive, partition: int) -> TreeFile:
         return archive.tree(partition)
     except ArchiveDamaged as error:
         return error
+
+
+def _strangers(archive: Archive) -> Iterator[Finding]:
+    """Beside the folders of partitions, nothing that a reader of all Parquet files below would take for records."""
+    where = topic_folder(archive.topic)
+    for name in archive.files.names(where):
+        if name and number_of(name) is None:
+            yield Finding("extra", "It is no folder of a partition.", file=f"{where}/{name}")
 
 
 def _listing(archive: Archive, partition: int, entries: list[Entry], listed: list[str]) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,15 @@ def test_a_missing_partition_is_named(folder: Path) -> None:
     (folder / "ledger/partition=00001").rmdir()
     (finding,) = as_json(folder)["findings"]
     assert (finding["kind"], finding["partition"]) == ("missing", 1)
+
+
+@pytest.mark.parametrize("name", ["partition=1", "partition=٣", "another"])
+def test_a_folder_that_is_put_in_is_found_and_not_read(folder: Path, name: str) -> None:
+    before = list(Archive.open(str(folder)).records())
+    shutil.copytree(folder / "ledger/partition=00001", folder / "ledger" / name)
+    (finding,) = as_json(folder)["findings"]
+    assert (finding["kind"], finding["file"]) == ("extra", f"ledger/{name}")
+    assert list(Archive.open(str(folder)).records()) == before
 
 
 def test_a_rewritten_segment_is_told_from_a_changed_one(folder: Path) -> None:
