@@ -251,6 +251,8 @@ def _partitions(archive: Archive, partitions: list[int], headers: list[Header]) 
     for count in sorted(counts):
         for partition in sorted(set(range(count)) - set(partitions)):
             yield Finding("missing", f"The ledger has {count} partitions; this one is not in the archive.", partition)
+        for partition in sorted(set(partitions) - set(range(count))):
+            yield Finding("extra", f"The ledger has {count} partitions; this is none of them.", partition)
 
 
 def genesis_of(archive: Archive, partition: int) -> Genesis | None:
