@@ -233,6 +233,21 @@ def test_a_folder_that_is_put_in_is_found_and_not_read(folder: Path, name: str) 
     assert list(Archive.open(str(folder)).records()) == before
 
 
+@pytest.mark.parametrize("change", [{"last": 2**62}, {"first": 2**62}, {"first": 0}, {"last": 0}, None])
+def test_a_damaged_line_of_the_manifest_is_told_and_all_the_rest_too(
+    folder: Path, change: dict[str, int] | None
+) -> None:
+    archive = Archive.open(str(folder))
+    entries = list(archive.segments(0))
+    entries[1:2] = [msgspec.structs.replace(entries[1], **change)] if change is not None else []
+    path = folder / "ledger/partition=00000/manifest.jsonl"
+    path.write_bytes(write_manifest(archive.header(0), entries))
+    (folder / "ledger/partition=00001" / archive.segments(1)[2].file).unlink()
+    found = as_json(folder)["findings"]
+    assert (found[0]["kind"], found[0]["partition"]) == ("chain", 0)
+    assert (found[-1]["kind"], found[-1]["partition"]) == ("missing", 1)
+
+
 def test_a_rewritten_segment_is_told_from_a_changed_one(folder: Path) -> None:
     import pyarrow.parquet as pq
 
