@@ -221,6 +221,14 @@ def test_a_segment_that_cannot_be_read_is_said_in_a_sentence(tmp_path: Path) -> 
     assert said == "The source cannot be read (IOException): `lampit audit verify` says what an archive lacks.\n"
 
 
+def test_a_segment_with_bytes_that_are_no_text_is_said_in_a_sentence(tmp_path: Path) -> None:
+    write(tmp_path / "archive", ledger(300, 2, 2), 100)
+    first, *_ = sorted((tmp_path / "archive" / "ledger").rglob("*.parquet"))
+    first.write_bytes(first.read_bytes().replace(b"receivedat", b"received\xd5t"))
+    said = audit("explain", "16.05", *MARCH, tmp_path / "archive", exit_code=1).output
+    assert said.startswith("The source cannot be read (") and said.endswith("says what an archive lacks.\n")
+
+
 @pytest.mark.parametrize("memory", ["1MiB", "20MiB"])
 def test_too_little_memory_is_told_by_its_option(memory: str) -> None:
     refused = audit("coverage", "--as-of", "2019-03-28", "--memory", memory, LEDGER, exit_code=2)
