@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from typing import Any, Final
 
 import msgspec
@@ -22,13 +23,25 @@ from stream.calendar import iso_day
 from stream.ledger import ControlRecord, Day, DayReset, decode_record
 
 MANIFEST: Final = "manifest.jsonl"
+_FOLDER: Final = re.compile(r"partition=([0-9]{5,})", re.ASCII)
 
 logger = logging.getLogger("lampit.archive")
 
 
+def topic_folder(topic: str) -> str:
+    """Where the folders of a topic's partitions are: `ledger` for lampit.ledger."""
+    return topic.removeprefix("lampit.")
+
+
 def folder(topic: str, partition: int) -> str:
     """Where a partition's files are: `ledger/partition=00003` for lampit.ledger."""
-    return f"{topic.removeprefix('lampit.')}/partition={partition:05}"
+    return f"{topic_folder(topic)}/partition={partition:05}"
+
+
+def number_of(name: str) -> int | None:
+    """The partition whose folder has the name; None where it is not spelt as that of any."""
+    match = _FOLDER.fullmatch(name)
+    return int(match[1]) if match and name == f"partition={int(match[1]):05}" else None
 
 
 def manifest_path(topic: str, partition: int) -> str:

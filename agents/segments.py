@@ -102,15 +102,18 @@ def content_digest(table: pa.Table) -> str:
     return digest.hexdigest()
 
 
+def taken_apart(table: pa.Table) -> pa.Table:
+    """The columns of a segment of these records: there is one way to take records apart."""
+    columns = segment_values.take_apart(_whole(table, "key"), _whole(table, "value"))
+    columns["offset"], columns["timestamp_ms"] = _whole(table, "offset"), _whole(table, "timestamp_ms")
+    return pa.table([columns[field.name] for field in SCHEMA], schema=SCHEMA)
+
+
 def encode(table: pa.Table) -> bytes:
     """The segment of a table of records."""
-    key, value = _whole(table, "key"), _whole(table, "value")
-    columns = segment_values.take_apart(key, value)
-    columns["offset"], columns["timestamp_ms"] = _whole(table, "offset"), _whole(table, "timestamp_ms")
-    taken_apart = pa.table([columns[field.name] for field in SCHEMA], schema=SCHEMA)
     sink = io.BytesIO()
     pq.write_table(
-        taken_apart,
+        taken_apart(table),
         sink,
         compression=COMPRESSION,
         compression_level=COMPRESSION_LEVEL,

@@ -8,6 +8,7 @@ its end was cut off behind the last head that was published.
 from __future__ import annotations
 
 import hashlib
+import io
 import random
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from typing import Any, Final
 import click
 import msgspec
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from agents import segments
 from agents.signing import signed
@@ -112,6 +114,25 @@ def _write(case: Case, partition: int, entries: list[Entry], knows: int) -> None
                 chained = msgspec.structs.replace(chained, key=head.key, signature=head.signature)
             entries[number], previous = chained, chained.head
     case.put(partition, "manifest.jsonl", write_manifest(header, entries))
+
+
+def change_a_searched_column(case: Case, chance: random.Random) -> Place:
+    """The same records, with another word beside one of them that is kept whole; file and manifest agree."""
+    partition, entry = any_segment(case, chance)
+    content = case.path(partition, entry.file).read_bytes()
+    rows, records = segments.columns_of(content).to_pylist(), case.table(partition, entry).to_pylist()
+    at = chance.randrange(entry.records)
+    rows[at] |= {"raw_key": records[at]["key"], "raw_value": records[at]["value"], "subject": None, "rest": None}
+    rows[at] |= {chance.choice(["type", "source", "id", "region"]): "another", "receivedat": None}
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=segments.SCHEMA), sink, store_schema=False)
+    case.put(partition, entry.file, sink.getvalue())
+    entries = list(case.entries[partition])
+    entries[entry.number] = msgspec.structs.replace(
+        entry, bytes=len(sink.getvalue()), file_sha256=hashlib.sha256(sink.getvalue()).hexdigest()
+    )
+    _write(case, partition, entries, 1)
+    return Place(partition, entry.first, entry.last)
 
 
 def swap_segments(case: Case, chance: random.Random) -> Place:
@@ -215,6 +236,7 @@ WAYS: Final[dict[str, Tampering]] = {
         for name, change in _CHANGES.items()
         for knows, said in enumerate(_KNOWS)
     },
+    "change a column that is searched by": change_a_searched_column,
     "swap two segments": swap_segments,
     "remove a segment": remove_a_segment,
     "remove a segment and its line": remove_a_segment_and_its_line,

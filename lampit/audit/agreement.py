@@ -7,6 +7,7 @@ it for every region, since a region that is not published again has not changed.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,10 +24,12 @@ from lampit.audit import log
 from lampit.audit.archive import Archive, Filter
 from lampit.audit.database import in_memory
 from lampit.audit.sql_count import CountSettings, sql_count
+from schemas.coverage import CoverageRecord
 from stream.ledger import ControlRecord, Epoch, decode_record
 
 MEASURES: Final = ("population", "obliged", "recorded", "recorded_early", "print_ready", "issued", "unrecorded")
 OTHERS: Final = ("coverage", "opening", "stale_denominator")
+_DIGITS: Final = re.compile(r"[0-9]+", re.ASCII)
 _NOBODY: Final = {"M": 0, "F": 0, "unknown": 0, "total": 0}
 
 Json = dict[str, Any]
@@ -45,13 +48,13 @@ class Agreement:
 
 
 def newest(records: Iterable[bytes]) -> dict[str, Json]:
-    """The newest coverage record of every region, of the newest epoch."""
+    """The newest coverage record of every region, of the newest epoch; ValueError for what is none that was published."""
     found: dict[str, Json] = {}
     for raw in records:
-        record: Json = msgspec.json.decode(raw)
-        if not isinstance(record["position"], dict):
-            raise TypeError("a coverage record without the offsets it counts")
-        found[record["region"]] = record
+        said = CoverageRecord.model_validate_json(raw)
+        if said.epoch is None or said.position is None or not all(map(_DIGITS.fullmatch, said.position)):
+            raise ValueError("a coverage record without the offsets it counts")
+        found[said.region] = msgspec.json.decode(raw)
     epoch = max((record["epoch"] for record in found.values()), default=0)
     return {region: record for region, record in found.items() if record["epoch"] == epoch}
 
@@ -80,7 +83,7 @@ def compare(archive: Archive, live: Mapping[str, Json], settings: Settings | Non
     differences = _differences(live, counted, last["as_of"])
     if differences and beyond and settings is None:
         partition, offset = min(beyond.items())
-        why = f"the figures count partition {partition} up to offset {offset}, the archive ends at {held[partition]}"
+        why = f"the figures count partition {partition} up to offset {offset}, the archive ends at {held.get(partition, 0)}"
         return Agreement("skipped", f"{why}: give --bootstrap, or figures of a day that is archived")
     return Agreement("differs" if differences else "equal", "", last["as_of"], len(live), len(tail), differences)
 

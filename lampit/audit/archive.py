@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from agents import segments
-from agents.archive_books import MANIFEST, folder, manifest_path
+from agents.archive_books import MANIFEST, folder, manifest_path, number_of, topic_folder
 from agents.archive_files import Files
 from agents.archive_tree import tree_path
 from agents.errors import ConfigurationError, LampitError
@@ -29,7 +29,6 @@ from stream.archive import Entry, Header, read_manifest, write_manifest
 from stream.archive_tree import Line, read_tree
 
 COUNTRY: Final = "ID"
-_PARTITION: Final = "partition="
 
 
 class ArchiveDamaged(LampitError):
@@ -130,9 +129,8 @@ class Archive:
 
     def partitions(self) -> list[int]:
         """The partitions that have a folder, in order."""
-        names = self.files.names(self.topic.removeprefix("lampit."))
-        numbers = [name.removeprefix(_PARTITION) for name in names if name.startswith(_PARTITION)]
-        return sorted(int(number) for number in numbers if number.isdecimal())
+        numbers = (number_of(name) for name in self.files.names(topic_folder(self.topic)))
+        return sorted(number for number in numbers if number is not None)
 
     def require_partitions(self, wanted: Iterable[int]) -> None:
         """ConfigurationError for one that the archive does not have."""

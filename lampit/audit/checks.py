@@ -18,7 +18,7 @@ import msgspec
 import pyarrow as pa
 
 from agents import segments
-from agents.archive_books import MANIFEST, day_at_end, folder
+from agents.archive_books import MANIFEST, day_at_end, folder, number_of, topic_folder
 from agents.archive_tree import TREE
 from agents.signing import is_signed
 from agents.topics import LEDGER
@@ -41,6 +41,7 @@ def check(
     """Everything that is wrong; `seen(bytes, records)` is called after every segment."""
     partitions = archive.partitions()
     headers: list[Header] = []
+    yield from _strangers(archive)
     for partition in partitions:
         # In this order: the archive worker goes on meanwhile, and what it has listed or hashed by now, the manifest names.
         listed = archive.files.names(folder(archive.topic, partition))
@@ -170,6 +171,14 @@ def _tree(archive: Archive, partition: int) -> TreeFile:
         return error
 
 
+def _strangers(archive: Archive) -> Iterator[Finding]:
+    """Beside the folders of partitions, nothing that a reader of all Parquet files below would take for records."""
+    where = topic_folder(archive.topic)
+    for name in archive.files.names(where):
+        if name and number_of(name) is None:
+            yield Finding("extra", "It is no folder of a partition.", file=f"{where}/{name}")
+
+
 def _listing(archive: Archive, partition: int, entries: list[Entry], listed: list[str]) -> Iterator[Finding]:
     """No file but those that the manifest names. One that follows on its end may be about to be named."""
     where = folder(archive.topic, partition)
@@ -193,7 +202,8 @@ def _segment(archive: Archive, partition: int, entry: Entry) -> Generator[Findin
         return None
     same_file = len(content) == entry.bytes and hashlib.sha256(content).hexdigest() == entry.file_sha256
     try:
-        table = segments.decode(content)
+        columns = segments.columns_of(content)
+        table = segments.rebuilt(columns)
     except UNREADABLE:
         yield found("altered", "The file was changed: it can no longer be read.")
         return None
@@ -202,6 +212,9 @@ def _segment(archive: Archive, partition: int, entry: Entry) -> Generator[Findin
         return None
     if not same_file:
         yield found("rewritten", "The file is not the one that was written; the records in it are.")
+    elif not columns.equals(segments.taken_apart(table)):
+        # No digest of the file is signed, and what stands beside a record that is kept whole is not in that of the content.
+        yield found("altered", "Columns that are searched by were changed: they do not say what the records say.")
     elif day_at_end(table) != entry.day:
         yield found("records", "The manifest names another day than the segment ends with.")
     return table
@@ -238,6 +251,8 @@ def _partitions(archive: Archive, partitions: list[int], headers: list[Header]) 
     for count in sorted(counts):
         for partition in sorted(set(range(count)) - set(partitions)):
             yield Finding("missing", f"The ledger has {count} partitions; this one is not in the archive.", partition)
+        for partition in sorted(set(partitions) - set(range(count))):
+            yield Finding("extra", f"The ledger has {count} partitions; this is none of them.", partition)
 
 
 def genesis_of(archive: Archive, partition: int) -> Genesis | None:

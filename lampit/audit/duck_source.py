@@ -77,8 +77,8 @@ class DuckSource(ABC):
         """Run SQL."""
         try:
             return self._duckdb.execute(sql)
-        except duckdb.Error as error:
-            # The message can quote a record.
+        except (duckdb.Error, UnicodeDecodeError) as error:
+            # The message can quote a record, or bytes that are no text.
             raise LampitError(
                 f"The source cannot be read ({type(error).__name__}): `lampit audit verify` says what an archive lacks."
             ) from None

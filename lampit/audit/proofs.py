@@ -8,8 +8,9 @@ Nothing is handed out that would not hold against the signed root that the archi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -24,6 +25,8 @@ from stream.archive_tree import NO_RECORD, head, leaves, record_leaf, tree_of
 from stream.merkle import Missing, blocks, extends, includes
 
 Json = dict[str, Any]
+
+_NAMES: Final = ["offset", "subject", "source", "id"]
 
 
 def heads(archive: Archive) -> Iterator[Statement]:
@@ -41,13 +44,18 @@ def places(archive: Archive, source: str, identity: str) -> list[tuple[int, int]
         for entry in archive.segments(partition):
             content = _content(archive, partition, entry)
             try:
-                table = pq.ParquetFile(pa.BufferReader(content)).read(["offset", "source", "id"], use_threads=False)
-                table = table.select(["offset", "source", "id"])
+                table = pq.ParquetFile(pa.BufferReader(content)).read(_NAMES, use_threads=False).select(_NAMES)
             except UNREADABLE:
                 raise _unreadable(archive, partition, entry) from None
-            mask = pc.and_(pc.equal(table["source"], source), pc.equal(table["id"], identity))
+            mask = pc.and_(_says(table, "source", source), _says(table, "id", identity))
             found += [(partition, offset) for offset in table.filter(mask)["offset"].to_pylist()]
     return found
+
+
+def _says(table: Any, name: str, text: str) -> Any:
+    """Which rows have the text in a column: of a record taken apart as JSON writes it, of one kept whole as it is."""
+    written = msgspec.json.encode(text).decode()[1:-1]
+    return pc.equal(table[name], pc.if_else(pc.is_valid(table["subject"]), written, text))
 
 
 class Prover:

@@ -21,8 +21,14 @@ _VALUE: Final = (
 )
 RECORD: Final = f"CASE WHEN raw_value IS NOT NULL THEN decode(raw_value) ELSE {_VALUE} END"
 """The JSON text of a record, of the columns of a segment (braces doubled, for str.format)."""
+# In a record taken apart a text is still as JSON writes it.
+_TEXT: Final = (
+    "CASE WHEN raw_value IS NULL AND contains({0}, '\\')"
+    """ THEN json_extract_string('"' || {0} || '"', '$') ELSE {0} END AS {0}"""
+)
 RECORDS_SQL: Final = (
-    'SELECT partition, "offset", timestamp_ms, subject, type, source, id, time, occurred_on, region, receivedat, '
+    f'SELECT partition, "offset", timestamp_ms, subject, type, {_TEXT.format("source")}, {_TEXT.format("id")}, '
+    "time, occurred_on, region, receivedat, "
     f"{RECORD} AS record "
     "FROM read_parquet([{files}], hive_partitioning = true, hive_types = {{'partition': INTEGER}})"
 )

@@ -15,7 +15,7 @@ from agents.archive_tree import blocks_of, tree_path
 from agents.signing import is_signed
 from lampit.audit.archive import Archive, ArchiveDamaged
 from lampit.audit.finding import Finding, Trust
-from stream.archive import Entry, Header, Statement
+from stream.archive import Entry, Header, Statement, statement
 from stream.archive_tree import Line, head
 from stream.merkle import Tree
 
@@ -35,6 +35,7 @@ class TreeCheck:
         self._lines: dict[int, Line] = {}
         self._heads: dict[int, list[Statement]] = {}
         self._tree: Tree | None = Tree()
+        self._next_offset = 0
 
     def file(self) -> Iterator[Finding]:
         """The tree file is one of this partition, and has a line for each of the first segments."""
@@ -67,9 +68,10 @@ class TreeCheck:
         )
         if line is not None:
             yield from self._signature(entry, line, place)
-        if table is None or self._tree is None:
+        if table is None or self._tree is None or not self._follows(entry):
             self._tree = None  # that the records are not those of the log has been said
             return
+        self._next_offset = entry.last + 1
         known = blocks_of(entry, table)
         self._tree.add(known)
         root = self._tree.root(entry.last + 1).hex()
@@ -81,6 +83,12 @@ class TreeCheck:
             if one.root != root:
                 message = f"The root that was published for {one.day} is not that of the records."
                 yield replace(place, kind="head", message=message, first=entry.last, last=entry.last, file=None)
+
+    def _follows(self, entry: Entry) -> bool:
+        """Whether the tree can grow by the segment: its offsets are signed for, and follow on those before."""
+        stated = statement(self._archive.header(self._partition), entry)
+        is_trusted = stated.key in (self._trust.keys or ()) and is_signed(stated)
+        return is_trusted and entry.head == entry.digest() and entry.first == self._next_offset
 
     def _signature(self, entry: Entry, line: Line, place: Finding) -> Iterator[Finding]:
         stated = head(self._archive.header(self._partition), entry, line)

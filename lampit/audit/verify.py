@@ -136,8 +136,8 @@ def published_heads(settings: Settings) -> list[Statement]:
 
 def _coverage_of(file: Path) -> dict[str, dict[str, Any]]:
     try:
-        return agreement.newest(file.read_bytes().splitlines())
-    except (msgspec.MsgspecError, KeyError, TypeError) as error:
+        return agreement.newest(line for line in file.read_bytes().splitlines() if line.strip())
+    except ValueError as error:
         raise ConfigurationError(
             f"{file} is no file of published figures ({type(error).__name__}): give records of lampit.coverage, one a line."
         ) from None
@@ -146,7 +146,7 @@ def _coverage_of(file: Path) -> dict[str, dict[str, Any]]:
 def _heads_of(file: Path) -> list[Statement]:
     try:
         return [_head.decode(line) for line in file.read_bytes().splitlines() if line.strip()]
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         raise ConfigurationError(
             f"{file} is no file of heads ({type(error).__name__}): give records of lampit.heads, one a line."
         ) from None

@@ -21,9 +21,11 @@ from lampit.cli import lampit
 from lampit.files import open_all
 from stream.calendar import ordinal
 from stream.explanation import Heard, Question
+from stream.ledger import encode_record
 from stream.rules import Rules
 from stream.tally import MEASURES
 from tests.archives import ledger, write
+from tests.counters import accept
 from tests.unit.test_private import CASES, assert_private
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -219,6 +221,14 @@ def test_a_segment_that_cannot_be_read_is_said_in_a_sentence(tmp_path: Path) -> 
     assert said == "The source cannot be read (IOException): `lampit audit verify` says what an archive lacks.\n"
 
 
+def test_a_segment_with_bytes_that_are_no_text_is_said_in_a_sentence(tmp_path: Path) -> None:
+    write(tmp_path / "archive", ledger(300, 2, 2), 100)
+    first, *_ = sorted((tmp_path / "archive" / "ledger").rglob("*.parquet"))
+    first.write_bytes(first.read_bytes().replace(b"receivedat", b"received\xd5t"))
+    said = audit("explain", "16.05", *MARCH, tmp_path / "archive", exit_code=1).output
+    assert said.startswith("The source cannot be read (") and said.endswith("says what an archive lacks.\n")
+
+
 @pytest.mark.parametrize("memory", ["1MiB", "20MiB"])
 def test_too_little_memory_is_told_by_its_option(memory: str) -> None:
     refused = audit("coverage", "--as-of", "2019-03-28", "--memory", memory, LEDGER, exit_code=2)
@@ -242,6 +252,24 @@ class Forgetful(FileSource):
     ) -> list[Heard]:
         """All but a death."""
         return [one for one in self._heard if one.event.id != "death-002"]
+
+
+@pytest.mark.parametrize("name", ["nik", "receivedat", "an-id"])
+def test_an_id_may_be_the_name_of_a_field(name: str, tmp_path: Path) -> None:
+    person = {"birth_date": "1990-01-01"}
+    sent = {"specversion": "1.0", "id": name, "source": "/siak/1605", "time": "2019-03-05T09:12:00+07:00"}
+    data = {"nik": "1605024203190001", "occurred_on": "2019-03-02", "region": "16.05.02.2001", "person": person}
+    balance = {"occurred_on": "2019-03-02", "region": "16.06", "counts": {"population": 5}}
+    events = [
+        sent | {"type": "lampit.register.v1", "data": data},
+        sent | {"type": "lampit.opening_balance.v1", "data": balance},
+    ]
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    records = [encode_record(one.subject, one.event, 0) for one in accept(events)[0]]
+    (tmp_path / "ledger.jsonl").write_bytes(b"".join(record + b"\n" for record in records))
+    for file in ("events.jsonl", "ledger.jsonl"):
+        source = FileSource(open_all((str(tmp_path / file),)), None)
+        assert (len(source.heard()), source.rejected) == (2, 0)
 
 
 def test_what_does_not_add_up_is_found() -> None:

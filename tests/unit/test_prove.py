@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
@@ -19,6 +20,7 @@ from lampit.audit.proofs import Prover, heads
 from lampit.cli import lampit
 from schemas.head import HeadRecord
 from stream.archive import encode_line
+from stream.ledger import LedgerRecord, decode_record, encode_record
 from tests import example_archive
 from tests.archives import LogRecord, ledger, write
 
@@ -76,6 +78,19 @@ def test_an_event_is_proved_by_its_source_and_id(folder: Path) -> None:
     assert json.loads(shown["record"]["value"]) == event
     code, said = checked(folder, shown)
     assert code == 0 and said.startswith(f"PROVED: offset {archived.offset} of partition 1")
+
+
+def test_a_name_that_json_writes_in_another_way_is_found(tmp_path: Path) -> None:
+    known = decode_record(next(record for record in LOGS[1][40:] if b'"id":' in (record.value or b"")).value or b"")
+    assert isinstance(known, LedgerRecord) and known.subject is not None
+    key = known.subject.encode()
+    names = ["C:\\records\\7", "C:\\\\records", 'a "name"', "née"]
+    events = [msgspec.structs.replace(known.event, source="\\\\office", id=name) for name in names]
+    values = [encode_record(known.subject, event, 0) for event in events]
+    write(tmp_path / "archive", {0: [LogRecord(number, 0, key, one) for number, one in enumerate(values)]}, 4)
+    for offset, name in enumerate(names):
+        shown = proof(tmp_path, "inclusion", "--source", "\\\\office", "--id", name)
+        assert shown["leaf_index"] == offset
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
@@ -21,7 +23,7 @@ from lampit.audit.verify import Report, verify
 from lampit.broker import free_port
 from lampit.cli import lampit
 from schemas.head import HeadRecord
-from stream.archive import encode_line
+from stream.archive import encode_line, write_manifest
 from stream.archive_tree import head
 from stream.engine import Engine
 from stream.ledger import Epoch, EpochSettings, LedgerRecord, control_key, decode_record, encode_control, encode_record
@@ -222,6 +224,30 @@ def test_a_missing_partition_is_named(folder: Path) -> None:
     assert (finding["kind"], finding["partition"]) == ("missing", 1)
 
 
+@pytest.mark.parametrize("name", ["partition=1", "partition=٣", "another"])
+def test_a_folder_that_is_put_in_is_found_and_not_read(folder: Path, name: str) -> None:
+    before = list(Archive.open(str(folder)).records())
+    shutil.copytree(folder / "ledger/partition=00001", folder / "ledger" / name)
+    (finding,) = as_json(folder)["findings"]
+    assert (finding["kind"], finding["file"]) == ("extra", f"ledger/{name}")
+    assert list(Archive.open(str(folder)).records()) == before
+
+
+@pytest.mark.parametrize("change", [{"last": 2**62}, {"first": 2**62}, {"first": 0}, {"last": 0}, None])
+def test_a_damaged_line_of_the_manifest_is_told_and_all_the_rest_too(
+    folder: Path, change: dict[str, int] | None
+) -> None:
+    archive = Archive.open(str(folder))
+    entries = list(archive.segments(0))
+    entries[1:2] = [msgspec.structs.replace(entries[1], **change)] if change is not None else []
+    path = folder / "ledger/partition=00000/manifest.jsonl"
+    path.write_bytes(write_manifest(archive.header(0), entries))
+    (folder / "ledger/partition=00001" / archive.segments(1)[2].file).unlink()
+    found = as_json(folder)["findings"]
+    assert (found[0]["kind"], found[0]["partition"]) == ("chain", 0)
+    assert (found[-1]["kind"], found[-1]["partition"]) == ("missing", 1)
+
+
 def test_a_rewritten_segment_is_told_from_a_changed_one(folder: Path) -> None:
     import pyarrow.parquet as pq
 
@@ -232,25 +258,45 @@ def test_a_rewritten_segment_is_told_from_a_changed_one(folder: Path) -> None:
     assert (finding["kind"], finding["first"], finding["last"]) == ("rewritten", entry.first, entry.last)
 
 
-def test_an_id_of_several_persons_is_listed_and_no_fault(tmp_path: Path) -> None:
+def test_a_partition_that_the_ledger_has_not_is_found(folder: Path) -> None:
+    """It holds nothing, so that there is nothing else by which it would be found; no day would have ended in it."""
+    header = Archive.open(str(folder)).header(0)
+    (folder / "ledger/partition=00002").mkdir()
+    manifest = write_manifest(msgspec.structs.replace(header, partition=2), [])
+    (folder / "ledger/partition=00002/manifest.jsonl").write_bytes(manifest)
+    (finding,) = as_json(folder)["findings"]
+    assert (finding["kind"], finding["partition"]) == ("extra", 2)
+
+
+def test_figures_of_a_partition_that_is_not_archived_are_not_compared(tmp_path: Path, folder: Path) -> None:
+    archive = Archive.open(str(folder))
+    published = figures(archive, archive.next_offsets() | {2: 7})
+    published[0]["population"]["total"] += 1
+    told = as_json(folder, "--coverage", write_lines(tmp_path / "more.jsonl", published))["agreement"]
+    assert told["status"] == "skipped" and "partition 2 up to offset 7, the archive ends at 0" in told["reason"]
+
+
+@pytest.mark.parametrize("name", ["an-id", r"C:\records\7"])
+def test_an_id_of_several_persons_is_listed_and_no_fault(name: str, tmp_path: Path) -> None:
     logs = in_epoch(ledger(200, 1, 1))
     taken = next(record for record in logs[0] if record.key is not None and len(record.key) == 32)
     decoded = decode_record(taken.value or b"")
     assert isinstance(decoded, LedgerRecord)
-    subject = "f" * 32
-    value = encode_record(subject, decoded.event, decoded.received_at)  # type: ignore[arg-type]
-    copy = encode_record("0" * 32, decoded.event, decoded.received_at, decoded.subject)  # type: ignore[arg-type]
+    event = msgspec.structs.replace(decoded.event, id=name)
     last = logs[0][-1].offset
+    for number, subject in enumerate(("e" * 32, "f" * 32), last + 1):
+        value = encode_record(subject, event, decoded.received_at)
+        logs[0].append(LogRecord(number, 1, subject.encode(), value))
+    copy = encode_record("0" * 32, event, decoded.received_at, "f" * 32)
     logs[0] += [
-        LogRecord(last + 1, 1, subject.encode(), value),
-        LogRecord(last + 2, 1, b"0" * 32, copy),
+        LogRecord(last + 3, 1, b"0" * 32, copy),
         LogRecord(last + SEGMENT, 1, None, None),
     ]
     write(tmp_path / "archive", logs, SEGMENT)
     report = as_json(tmp_path / "archive")
     assert report["ok"]
     (found,) = report["id_reused"]
-    assert (found["id"], found["persons"]) == (decoded.event.id, 2)
+    assert (found["id"], found["persons"]) == (name, 2)
 
 
 def test_wrong_usage_is_2(tmp_path: Path, folder: Path) -> None:
@@ -258,6 +304,12 @@ def test_wrong_usage_is_2(tmp_path: Path, folder: Path) -> None:
     figures_of_count = write_lines(tmp_path / "count.jsonl", [{"region": "ID", "epoch": 1}])
     refused = verified(folder, "--coverage", figures_of_count)
     assert refused.exit_code == 2 and "give records of lampit.coverage" in refused.output
+    (ours := figures(Archive.open(str(folder)), {0: 1, 1: 1})[0])["as_of"] = "tomorrow"
+    refused = verified(folder, "--coverage", write_lines(tmp_path / "no_day.jsonl", [ours]))
+    assert refused.exit_code == 2 and "give records of lampit.coverage" in refused.output
+    (tmp_path / "heads.jsonl").write_bytes(b'{"ledger_id":"\xd5"}\n')
+    refused = verified(folder, "--heads", tmp_path / "heads.jsonl")
+    assert refused.exit_code == 2 and "give records of lampit.heads" in refused.output
     make_key(tmp_path / "a.key", tmp_path / "a.key.pub")
     again = CliRunner().invoke(lampit, ["audit", "keygen", str(tmp_path / "a.key")])
     assert again.exit_code == 2 and "exists" in again.output
