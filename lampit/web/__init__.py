@@ -101,7 +101,7 @@ class Pages:
         if isinstance(view, web.Response):
             return view
         record = view.records.get(request.match_info["region"])
-        return _unknown(request.match_info["region"]) if record is None else _json(record)
+        return _missing(view, request.match_info["region"]) if record is None else _json(record)
 
     async def children(self, request: web.Request) -> web.Response:
         """The document of a region: itself, the way to it, the regions below; `?as_of=` as above."""
@@ -110,7 +110,7 @@ class Pages:
             return view
         document = of_region(view, request.match_info["region"], self._notes)
         if document is None:
-            return _unknown(request.match_info["region"])
+            return _missing(view, request.match_info["region"])
         return _json({**document, **self._state()})
 
     async def _view_of(self, request: web.Request) -> View | web.Response:
@@ -133,7 +133,7 @@ class Pages:
         if REGION.fullmatch(province) and level(province) != "province":
             return _json({"error": f"{province} is no province: ask for one, as /metrics/villages/16."}, status=404)
         if province not in self._view.records:
-            return _unknown(province)
+            return _missing(self._view, province)
         return await exposition(request, self._figures.text(frozenset({"village"}), within=province))
 
     async def changes(self, request: web.Request) -> web.StreamResponse:
@@ -183,6 +183,13 @@ def _file(path: Path) -> Callable[[web.Request], Any]:
         return web.FileResponse(path, headers=_HEADERS)
 
     return serve
+
+
+def _missing(view: View, region: str) -> web.Response:
+    """Before the first figures, or where another process gives them out, that nobody is counted would not be true."""
+    if COUNTRY not in view.records:
+        return _json({"error": "There are no figures yet: /health/ready says why."}, status=503, headers=RETRY)
+    return _unknown(region)
 
 
 def _unknown(region: str) -> web.Response:

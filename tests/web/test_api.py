@@ -207,3 +207,15 @@ def test_the_page_asks_nobody_else_and_runs_nothing_inline(served: Served) -> No
         text = file.read_text(encoding="utf-8")
         assert "https://" not in text
         assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
+
+
+@pytest.mark.parametrize("path", ["/api/coverage/16.05", "/api/coverage/16.05/children", "/metrics/villages/16"])
+def test_before_the_first_figures_no_region_is_said_to_have_nobody(path: str) -> None:
+    """A program takes 404 for zero, and the roll-up may be adding up for minutes."""
+    with Served() as server:
+        status, body, headers = get(f"{server.url}{path}")
+        assert (status, json.loads(body)["error"].split(":")[0]) == (503, "There are no figures yet")
+        assert headers["Retry-After"]
+        server.play(0)
+        assert get(f"{server.url}/api/coverage/16.05")[0] == 200
+        assert get(f"{server.url}/api/coverage/16.77")[0] == 404
