@@ -2,8 +2,9 @@
 
 In: log records of Lampit, Faust, mode and aiokafka. Out: lines `2026-11-22T06:00:00.123Z LEVEL logger: message`.
 An exception is shown as its type and the places it passed; its message only where ours or the broker's, since others quote
-the value they choke on. Runs of 16 digits and more (a NIK is 16) are masked whatever they are. Of what the Kafka clients repeat
-as long as a broker is away, one line of a kind in 30 s. Caller: agents/app.py.
+the value they choke on. A setting that does not fit is its sentence alone. Runs of 16 digits and more (a NIK is
+16) are masked whatever they are. Of what the Kafka clients repeat as long as a broker is away, one line of a kind in 30 s.
+Caller: agents/app.py.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Final
 from aiokafka.errors import KafkaError
 from kafka.errors import KafkaError as AdminError
 
-from agents.errors import LampitError
+from agents.errors import AddressInUse, ConfigurationError, LampitError
 
 FRAMES_MAX: Final = 6
 KAFKA_CLIENTS: Final = ("aiokafka", "kafka")
@@ -28,12 +29,15 @@ _DIGITS: Final = re.compile(r"\d{16,}")
 
 
 def describe(error: BaseException) -> str:
-    """One line: type, message if it is safe, and the innermost places the exception passed."""
+    """One line: type, message if it is safe, and the innermost places it passed; of what is no defect the message alone."""
     parts: list[str] = []
     seen: BaseException | None = error
     while seen is not None and len(parts) < 3:
         safe = isinstance(seen, (LampitError, KafkaError, AdminError, OSError, AssertionError))
         text = " ".join(str(seen).split())
+        if isinstance(seen, (ConfigurationError, AddressInUse)):
+            parts.append(text)
+            break
         frames = traceback.extract_tb(seen.__traceback__)[-FRAMES_MAX:]
         places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
         parts.append(type(seen).__name__ + (f": {text}" if safe and text else "") + (f" [{places}]" if places else ""))

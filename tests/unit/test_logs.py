@@ -1,4 +1,4 @@
-"""What is logged in an outage of the brokers: the Kafka clients' lines once in a while, ours all of them."""
+"""What is logged: in an outage of the brokers the Kafka clients' lines once in a while; of an exception what helps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from agents.logs import REPEATED_SECONDS, configure_logging
+from agents.errors import AddressInUse, ConfigurationError, LostWrite
+from agents.logs import REPEATED_SECONDS, configure_logging, describe
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -46,3 +47,20 @@ def test_what_a_kafka_client_repeats_is_told_once_in_a_while_with_how_often(
         "ERROR aiokafka: Unable to update metadata from [0] (99 more like this since the last one)",
         "ERROR kafka.net.manager: Bootstrap attempt failed (backoff 0 secs) (99 more like this since the last one)",
     ]
+
+
+@pytest.mark.parametrize("kind", [ConfigurationError, AddressInUse])
+def test_what_is_no_defect_is_its_sentence_alone(kind: type[Exception]) -> None:
+    """It ended with the places in our modules that it had passed."""
+    sentence = "The web server cannot listen at 127.0.0.1:6066 (Address already in use): set LAMPIT_WEB_PORT."
+    try:
+        raise kind(sentence) from OSError("98")
+    except kind as error:
+        assert describe(error) == sentence
+
+
+def test_a_defect_is_shown_with_the_places_it_passed() -> None:
+    try:
+        raise LostWrite("a record was not acknowledged")
+    except LostWrite as error:
+        assert describe(error).startswith("LostWrite: a record was not acknowledged [test_logs.py:")
