@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final, NoReturn, cast
 
@@ -29,6 +28,7 @@ from faust.worker import Worker as FaustWorker
 from mode.supervisors import CrashingSupervisor
 
 from agents import driver
+from agents.data_dir import made
 from agents.driver import Positions, RawSchema, Transport
 from agents.errors import ConfigurationError
 from agents.health import Health, Web, add_pages
@@ -178,7 +178,7 @@ def create_app(
         settings,
         broker=[f"kafka://{server}" for server in settings.bootstrap_servers.split(",")],
         # One per worker: two Faust workers in one overwrite each other.
-        datadir=_made(Path(settings.data_dir) / f"faust-{name}"),
+        datadir=made(settings.data_dir / f"faust-{name}"),
         autodiscover=False,
         # Topics are made by agents/topics.py, with the right number of partitions; Faust is to make none, and no
         # leader or reply topics of its own, which its group would then consume.
@@ -216,17 +216,6 @@ def create_app(
     app.on_partitions_assigned.connect(cast(Any, app._tell_assigned), weak=False)
     app.on_partitions_revoked.connect(cast(Any, app._tell_revoked), weak=False)
     return app
-
-
-def _made(folder: Path) -> Path:
-    """A folder below LAMPIT_DATA_DIR, there by now."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(
-            f"LAMPIT_DATA_DIR cannot be used ({error.strerror}): name a directory that this user may write."
-        ) from None
-    return folder
 
 
 class Worker(FaustWorker):

@@ -1,6 +1,7 @@
 """How every client of this process reaches Kafka: addresses, TLS, a user.
 
-In: settings. Out: the options that aiokafka and kafka-python want for it; `closed`, to wait for one of aiokafka's to stop.
+In: settings. Out: the options that aiokafka and kafka-python want for it; `closed`, to wait for one of aiokafka's to stop;
+`telling_of_wait`, for who waits for the first answer.
 Whatever talks to Kafka takes them from here, so that one setting secures all of it. A file that cannot be read, or a key that
 does not fit its certificate, is a ConfigurationError.
 """
@@ -9,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable
-from contextlib import suppress
+import sys
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager, suppress
+from threading import Timer
 from typing import Any, Final
 
 from agents.errors import ConfigurationError
@@ -18,6 +21,9 @@ from agents.settings import Settings
 
 CLOSE_SECONDS_MAX: Final = 1.0
 """Of a client that has nothing to finish."""
+
+TELL_AFTER_SECONDS: Final = 3.0
+"""Of waiting for a broker without a word."""
 
 
 async def closed(stop: Awaitable[object], seconds_max: float = CLOSE_SECONDS_MAX) -> None:
@@ -35,6 +41,20 @@ async def closed(stop: Awaitable[object], seconds_max: float = CLOSE_SECONDS_MAX
                 # aiokafka lets its own out where a fetch that failed waits to be tried again: nobody is to end of that.
                 if task is None or task.cancelling():
                     raise
+
+
+@contextmanager
+def telling_of_wait(settings: Settings, seconds_max: float) -> Iterator[None]:
+    """Say on standard error what is waited for inside, and how long it may take, once that is more than a moment."""
+    line = f"waiting for a broker at {settings.bootstrap_servers}, up to {seconds_max:.0f} s ...\n"
+    # Not by the log: commands that write to a terminal leave their log out.
+    timer = Timer(TELL_AFTER_SECONDS, lambda: sys.stderr.write(line))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def for_aiokafka(settings: Settings) -> dict[str, Any]:

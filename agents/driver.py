@@ -116,7 +116,9 @@ class Consumer(stock.Consumer):
     async def _wait_next_records(self, timeout: float) -> Any:
         """A member without partitions is at work too, though Faust asks for no records then."""
         self._thread.say_at_work()
-        return await super()._wait_next_records(timeout)
+        records, active = await super()._wait_next_records(timeout)
+        # Of what comes back while partitions are being taken away Faust would begin again, and warn that it may not.
+        return (None if self._is_rebalancing and not self.flow_active else records), active
 
     def highwater(self, tp: TP) -> int:
         """Only Faust's monitor asks, and asking for a partition just lost kills the worker."""

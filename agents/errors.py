@@ -3,6 +3,7 @@
 LampitError                 its message is safe to print: never a payload, a key or a NIK
 ├── ConfigurationError      a setting, a topic or a key does not fit; one sentence with the remedy; exit code 2
 │   └── Unreachable         who was named does not answer: a wrong address, or it is away; from a restart on, exit code 1
+├── AddressInUse            another process listens where the web server is to; one sentence too, but it may be free soon
 ├── LogMismatch             a store stands where the log has nothing (any more): another cluster, or a topic made anew
 ├── DamagedStore            a file of a store cannot be read; the next start sets it aside and rebuilds it
 ├── StoreFailed             the disk of a store is full or does not work
@@ -25,6 +26,10 @@ class ConfigurationError(LampitError):
 
 class Unreachable(ConfigurationError):
     """The brokers, or the place of archive or snapshots, do not answer: where they did before, no setting is wrong."""
+
+
+class AddressInUse(LampitError):
+    """The web server's address is taken, perhaps by a process that is about to end."""
 
 
 class LogMismatch(LampitError):

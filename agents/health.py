@@ -22,7 +22,7 @@ from aiohttp import web
 from faust.web.drivers import aiohttp as stock
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge, generate_latest
 
-from agents.errors import ConfigurationError, LampitError
+from agents.errors import AddressInUse, ConfigurationError
 
 # A worker that has not come round to its event loop for this long is taken for hung.
 LOOP_SILENCE_SECONDS_MAX = 60.0
@@ -109,7 +109,7 @@ class Web(stock.Web):
             at, is_in_use = f"{self.app.conf.web_bind}:{self.app.conf.web_port}", error.errno == errno.EADDRINUSE
             # A name that is not found has an error number of another list.
             why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or errno.EIO)
-            raise (LampitError if is_in_use else ConfigurationError)(
+            raise (AddressInUse if is_in_use else ConfigurationError)(
                 f"The web server cannot listen at {at} ({why}): set LAMPIT_WEB_HOST and LAMPIT_WEB_PORT to an address of this "
                 "machine that is free."
             ) from None

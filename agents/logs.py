@@ -2,7 +2,9 @@
 
 In: log records of Lampit, Faust, mode and aiokafka. Out: lines `2026-11-22T06:00:00.123Z LEVEL logger: message`.
 An exception is shown as its type and the places it passed; its message only where ours or the broker's, since others quote
-the value they choke on. Runs of 16 digits and more (a NIK is 16) are masked whatever they are. Caller: agents/app.py.
+the value they choke on. A setting that does not fit is its sentence alone. Runs of 16 digits and more (a NIK is
+16) are masked whatever they are. Of what the Kafka clients repeat as long as a broker is away, one line of a kind in 30 s.
+Caller: agents/app.py.
 """
 
 from __future__ import annotations
@@ -18,19 +20,24 @@ from typing import Final
 from aiokafka.errors import KafkaError
 from kafka.errors import KafkaError as AdminError
 
-from agents.errors import LampitError
+from agents.errors import AddressInUse, ConfigurationError, LampitError
 
 FRAMES_MAX: Final = 6
+KAFKA_CLIENTS: Final = ("aiokafka", "kafka")
+REPEATED_SECONDS: Final = 30.0
 _DIGITS: Final = re.compile(r"\d{16,}")
 
 
 def describe(error: BaseException) -> str:
-    """One line: type, message if it is safe, and the innermost places the exception passed."""
+    """One line: type, message if it is safe, and the innermost places it passed; of what is no defect the message alone."""
     parts: list[str] = []
     seen: BaseException | None = error
     while seen is not None and len(parts) < 3:
         safe = isinstance(seen, (LampitError, KafkaError, AdminError, OSError, AssertionError))
         text = " ".join(str(seen).split())
+        if isinstance(seen, (ConfigurationError, AddressInUse)):
+            parts.append(text)
+            break
         frames = traceback.extract_tb(seen.__traceback__)[-FRAMES_MAX:]
         places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
         parts.append(type(seen).__name__ + (f": {text}" if safe and text else "") + (f" [{places}]" if places else ""))
@@ -54,9 +61,33 @@ class OneLine(logging.Formatter):
         return _DIGITS.sub("****", f"{moment} {record.levelname} {record.name}: {' '.join(message.split())}")
 
 
+class NotRepeated(logging.Filter):
+    """Of what one statement of a Kafka client logs, one record in REPEATED_SECONDS; the next says how many were left out."""
+
+    def __init__(self) -> None:
+        """Nothing seen yet."""
+        super().__init__()
+        self._passed: dict[tuple[str, int], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.partition(".")[0] not in KAFKA_CLIENTS:
+            return True
+        # By its place: some put their values into the text, which is another one each time then.
+        statement, now = (record.name, record.lineno), time.monotonic()
+        passed_at, left_out = self._passed.get(statement, (-REPEATED_SECONDS, 0))
+        if now - passed_at < REPEATED_SECONDS:
+            self._passed[statement] = (passed_at, left_out + 1)
+            return False
+        self._passed[statement] = (now, 0)
+        if left_out:
+            record.msg = f"{record.msg} ({left_out} more like this since the last one)"
+        return True
+
+
 def configure_logging(level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine())
+    handler.addFilter(NotRepeated())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

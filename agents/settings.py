@@ -336,15 +336,15 @@ def _refuse_unknown_variables() -> None:
 
 def _sentence(error: ValidationError) -> str:
     """The first error as one sentence. pydantic's own messages do not hold the input, neither do ours."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    message = first["msg"].removeprefix("Value error, ").rstrip(".")
-    message = message[:1].lower() + message[1:] if message.startswith("Input") else message
+    first = error.errors(include_url=False, include_context=False)[0]
+    message = first["msg"].removeprefix("Value error, ").rstrip(".").replace("Input ", "input ", 1)
     if not first["loc"]:
         return f"{message[:1].upper()}{message[1:]}."
     field = str(first["loc"][0])
     name = f"{PREFIX}{field}".upper()
     if first["type"] == "string_pattern_mismatch":
         message = "it has to be written as told here"  # a regular expression tells an administrator nothing
+    message = "it is empty: give it a value, or unset it" if first["input"] in ("", []) else message
     if first["type"] == "extra_forbidden":
         return f"{name} is not a setting: correct the name in the file named by LAMPIT_CONFIG or remove it."
     return f"{name} cannot be used: {message} ({Settings.model_fields[field].description})."

@@ -17,7 +17,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError, KafkaTimeoutError, NoError, RetriableError, TopicAlreadyExistsError, for_code
 
-from agents.connection import for_kafka_python
+from agents.connection import for_kafka_python, telling_of_wait
 from agents.errors import ConfigurationError, LampitError, Unreachable
 from agents.reading import READ_SECONDS_MAX, reader
 from agents.settings import Settings
@@ -79,11 +79,12 @@ def ensure_topics(
     """
     wanted = topics_of(settings) if topics is None else topics
     try:
-        admin = KafkaAdminClient(
-            **for_kafka_python(settings),
-            client_id="lampit-topics",
-            bootstrap_timeout_ms=int(broker_seconds_max * 1000),
-        )
+        with telling_of_wait(settings, broker_seconds_max):
+            admin = KafkaAdminClient(
+                **for_kafka_python(settings),
+                client_id="lampit-topics",
+                bootstrap_timeout_ms=int(broker_seconds_max * 1000),
+            )
     except (KafkaError, OSError) as error:
         raise Unreachable(no_broker(settings, error)) from error
     try:

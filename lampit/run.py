@@ -20,6 +20,7 @@ from typing import Final
 import click
 
 from agents.barrier import LedgerIdentity, ensure_ledger
+from agents.data_dir import sole_use
 from agents.errors import LampitError, Unreachable
 from agents.logs import configure_logging
 from agents.settings import Settings, load_settings
@@ -51,7 +52,12 @@ def identify(settings: Settings) -> tuple[LedgerIdentity, Pseudonymiser]:
 
 
 def run_agent(name: str, settings: Settings) -> int:
-    """Run one agent in this process until it is asked to stop."""
+    """Run one agent in this process until it is asked to stop, alone of its kind in its data directory."""
+    with sole_use(settings.data_dir, name):
+        return _run_agent(name, settings)
+
+
+def _run_agent(name: str, settings: Settings) -> int:
     from agents.app import run
 
     if name == ARCHIVE:
@@ -186,9 +192,10 @@ def run_all(settings: Settings) -> int:
     if settings.web_port + count - 1 > _PORT_MAX:
         raise click.UsageError(f"LAMPIT_WEB_PORT is too high: {count} ports from it on are needed.")
     configure_logging()
-    # Once, here: three processes at a new cluster would all want to begin its ledger.
-    identify(settings)
-    return asyncio.run(supervise(settings))
+    with sole_use(settings.data_dir, "all"):
+        # Once, here: three processes at a new cluster would all want to begin its ledger.
+        identify(settings)
+        return asyncio.run(supervise(settings))
 
 
 @click.command()
@@ -201,9 +208,9 @@ def command(agent: str, again: bool) -> None:
 
     intake takes events in, ledger counts them, rollup adds the figures up, archive keeps the ledger in signed segments
     (LAMPIT_ARCHIVE_URL, LAMPIT_ARCHIVE_KEY_FILE). all is the first three, and the archive where LAMPIT_ARCHIVE_URL is
-    set, on consecutive web ports from LAMPIT_WEB_PORT on. All but rollup may be started as often as wanted. Settings
-    come from LAMPIT_* variables and the TOML file named by LAMPIT_CONFIG. Each agent has /metrics, /health/live and
-    /health/ready.
+    set, on consecutive web ports from LAMPIT_WEB_PORT on. All but rollup may be started as often as wanted, each with a
+    LAMPIT_DATA_DIR of its own. Settings come from LAMPIT_* variables and the TOML file named by LAMPIT_CONFIG. Each
+    agent has /metrics, /health/live and /health/ready.
 
     \b
     Examples:

@@ -167,7 +167,7 @@ def test_run_all_shows_the_figures_of_count_survives_a_killed_agent_and_stops(
     wait_for(lambda: coverage(lampit.broker) == expected, "the figures of both files", READY_SECONDS)
     assert "ledger: ended with exit code -9; starting it again" in lampit.log.read_text()
     lampit.wait_ready(everything)
-    assert {path.name for path in (lampit.folder / "data").iterdir()} == set(AGENTS)
+    assert {path.name for path in (lampit.folder / "data").iterdir()} == {*AGENTS, "all.lock"}
 
     children = psutil.Process(everything.pid).children(recursive=True)
     began = time.monotonic()
@@ -179,7 +179,7 @@ def test_run_all_shows_the_figures_of_count_survives_a_killed_agent_and_stops(
 
 def test_settings_that_do_not_fit_end_everything_with_2(lampit: Lampit, everything: subprocess.Popen[bytes]) -> None:
     wait_for(lambda: "started" in (lampit.log.read_text() if lampit.log.exists() else ""), "the agents are started")
-    lampit.environment["LAMPIT_PARTITIONS"] = str(PARTITIONS + 1)
+    lampit.environment |= {"LAMPIT_PARTITIONS": str(PARTITIONS + 1), "LAMPIT_DATA_DIR": str(lampit.folder / "other")}
     for agent in ("all", "ledger"):
         other = lampit.start(agent)
         assert other.wait(60) == 2

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pytest
 from faust.types import TP
 
 from agents.app import App, create_app
@@ -38,6 +40,28 @@ def test_a_fetch_of_a_partition_that_has_not_begun_again_is_left_out(tmp_path: P
         assert consumer.current(FETCH)
 
     asyncio.run(run())
+
+
+def test_a_poll_that_comes_back_in_a_rebalance_is_no_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every rebalance of a worker at work wrote that a seek was refused, which is as it should be."""
+
+    async def run() -> None:
+        _, consumer = at_work(tmp_path)
+        consumer._active_partitions = {HERE}
+        consumer._thread = cast(Any, SimpleNamespace(say_at_work=lambda: None))
+
+        async def getmany(**_: Any) -> dict[TP, list[Fetch]]:
+            consumer.stop_flow()
+            await consumer._give_up_beginning()  # as on_partitions_revoked does
+            return {HERE: [FETCH]}
+
+        monkeypatch.setattr(consumer, "_getmany", getmany)
+        assert [found async for found in consumer.getmany(1.0)] == []
+
+    asyncio.run(run())
+    assert caplog.messages == []
 
 
 def test_a_process_is_not_ready_by_what_it_measured_before_a_takeover(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`lampit publish` where nobody answers: it waits as long as brokers may take to begin, and says one sentence."""
+"""`lampit publish` where nobody answers: it waits as long as brokers may take to begin, says so, and ends with one sentence."""
 
 from __future__ import annotations
 
@@ -23,8 +23,21 @@ def test_no_broker_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     answer = CliRunner().invoke(lampit, ["publish", str(file), "--json"])
     assert answer.exit_code == 2
     assert f"No Kafka broker answers at {nobody}" in answer.stderr
-    assert len(answer.stderr.splitlines()) == 1
+    assert len(answer.stderr.splitlines()) == 1, "a moment is not told"
     assert "1605024203190001" not in answer.output
+
+
+def test_that_a_broker_is_waited_for_is_said_before_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command that makes or checks the topics said nothing for 30 s."""
+    monkeypatch.setattr("agents.connection.TELL_AFTER_SECONDS", 0.1)
+    monkeypatch.setattr("lampit.publish.ensure_topics", partial(ensure_topics, broker_seconds_max=1))
+    nobody = f"127.0.0.1:{free_port()}"
+    monkeypatch.setenv("LAMPIT_BOOTSTRAP_SERVERS", nobody)
+    (tmp_path / "events.jsonl").write_text("{}\n", encoding="utf-8")
+    answer = CliRunner().invoke(lampit, ["publish", str(tmp_path / "events.jsonl"), "--json"])
+    said = answer.stderr.splitlines()
+    assert said[0] == f"waiting for a broker at {nobody}, up to 1 s ..." and len(said) == 2
+    assert answer.stdout == ""
 
 
 def test_a_broker_that_goes_away_behind_the_topics_is_one_sentence(

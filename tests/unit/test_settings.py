@@ -93,6 +93,16 @@ def test_a_bad_value_is_one_sentence_naming_the_setting(name: str, value: str, m
     assert raised.value.__cause__ is None and raised.value.__suppress_context__
 
 
+@pytest.mark.parametrize("name", ["PSEUDONYM_KEY_FILE", "ARCHIVE_URL", "PARTITIONS", "WEB_URL"])
+def test_an_empty_value_is_told_as_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It said "Tuple should have at least 1 item after validation, not 0"."""
+    monkeypatch.setenv(f"LAMPIT_{name}", "")
+    with pytest.raises(
+        ConfigurationError, match=rf"^LAMPIT_{name} cannot be used: it is empty: give it a value, or unset it \(.*\)\.$"
+    ):
+        load_settings()
+
+
 def test_unknown_names_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAMPIT_PARTITION", "4")
     with pytest.raises(ConfigurationError, match=r"^LAMPIT_PARTITION is not a setting: .*\.$"):

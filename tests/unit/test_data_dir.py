@@ -1,0 +1,80 @@
+"""Two processes of one kind never share a data directory, and a killed one keeps nobody out."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from agents.data_dir import sole_use
+from agents.errors import ConfigurationError
+from lampit.cli import lampit
+from tests.brokers import ROOT
+
+HOLDER = """
+import subprocess, sys
+from pathlib import Path
+from agents.data_dir import sole_use
+
+with sole_use(Path(sys.argv[1]), "ledger"):
+    print(subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL, close_fds=False).pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("role", ["ledger", "rollup", "all"])
+def test_a_second_process_of_a_role_is_refused_before_it_asks_a_broker(
+    role: str, broker_down: None, tmp_path: Path
+) -> None:
+    """Ledger workers counted other partitions each in one directory: only a store's own lock stopped one."""
+    with sole_use(tmp_path / "data", role):
+        refused = CliRunner().invoke(lampit, ["run", role])
+    assert refused.exit_code == 2
+    assert refused.output == (
+        f"LAMPIT_DATA_DIR is in use by another `lampit run {role}`: give each a directory of its own, or end the other one.\n"
+    )
+
+
+def test_another_role_or_the_next_one_is_not_refused(tmp_path: Path) -> None:
+    with sole_use(tmp_path, "ledger"), sole_use(tmp_path, "intake"):
+        pass
+    with sole_use(tmp_path, "ledger"):
+        pass
+
+
+def test_a_killed_process_keeps_nobody_out_nor_do_its_children(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        child = int(holder.stdout.readline())
+        try:
+            with pytest.raises(ConfigurationError), sole_use(tmp_path, "ledger"):
+                pass
+            holder.kill()
+            holder.wait()
+            with sole_use(tmp_path, "ledger"):
+                os.kill(child, 0)  # it is there still
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+def test_a_file_system_without_locks_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with sole_use(tmp_path, "ledger"), sole_use(tmp_path, "ledger"):
+        pass
+
+
+def test_a_directory_without_room_for_a_lock_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "ledger.lock").mkdir()
+    refusal = r"LAMPIT_DATA_DIR cannot be used \(Is a directory\)"
+    with pytest.raises(ConfigurationError, match=refusal), sole_use(tmp_path, "ledger"):
+        pass
