@@ -7,12 +7,19 @@ lasts. Only ledger workers have stores there whose own locks would stop another 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from agents.errors import ConfigurationError
+
+LOOK_SECONDS: Final = 0.1
+
+logger = logging.getLogger("lampit")
 
 
 def made(folder: Path) -> Path:
@@ -25,10 +32,11 @@ def made(folder: Path) -> Path:
 
 
 @contextmanager
-def sole_use(folder: Path, role: str) -> Iterator[None]:
-    """Hold the lock of a role on the data directory. Raises ConfigurationError where another process holds it.
+def sole_use(folder: Path, role: str, seconds_max: float) -> Iterator[None]:
+    """Hold the lock of a role on the data directory. Raises ConfigurationError where another process keeps it.
 
-    The kernel lets go of it with the process, however that ends, and no child has it. A file system that knows no locks keeps
+    seconds_max: how long it may, since it may be about to stop: of a `run all` that was killed and started again the agents of
+    before have their time to stop in. The kernel lets go of it with the process, however that ends, and no child has it. A file system that knows no locks keeps
     nobody out.
     """
     path = made(folder) / f"{role}.lock"
@@ -37,18 +45,34 @@ def sole_use(folder: Path, role: str) -> Iterator[None]:
     except OSError as error:
         raise _unusable(error) from None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise ConfigurationError(
-            f"LAMPIT_DATA_DIR is in use by another `lampit run {role}`: give each a directory of its own, or end the other one."
-        ) from None
-    except OSError:
-        pass
-    try:
+        if not _locked(lock) and not _locked_later(lock, role, seconds_max):
+            raise ConfigurationError(
+                f"LAMPIT_DATA_DIR is in use by another `lampit run {role}`: give each a directory of its own, or end the "
+                "other one."
+            )
         yield
     finally:
         os.close(lock)
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _locked_later(lock: int, role: str, seconds_max: float) -> bool:
+    logger.warning("another `lampit run %s` uses LAMPIT_DATA_DIR: waiting %.0f s for its end", role, seconds_max)
+    deadline = time.monotonic() + seconds_max
+    while time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+        if _locked(lock):
+            return True
+    return False
 
 
 def _unusable(error: OSError) -> ConfigurationError:

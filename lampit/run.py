@@ -53,7 +53,7 @@ def identify(settings: Settings) -> tuple[LedgerIdentity, Pseudonymiser]:
 
 def run_agent(name: str, settings: Settings) -> int:
     """Run one agent in this process until it is asked to stop, alone of its kind in its data directory."""
-    with sole_use(settings.data_dir, name):
+    with sole_use(settings.data_dir, name, settings.shutdown_seconds + KILL_AFTER_SECONDS):
         return _run_agent(name, settings)
 
 
@@ -192,7 +192,7 @@ def run_all(settings: Settings) -> int:
     if settings.web_port + count - 1 > _PORT_MAX:
         raise click.UsageError(f"LAMPIT_WEB_PORT is too high: {count} ports from it on are needed.")
     configure_logging()
-    with sole_use(settings.data_dir, "all"):
+    with sole_use(settings.data_dir, "all", settings.shutdown_seconds + KILL_AFTER_SECONDS):
         # Once, here: three processes at a new cluster would all want to begin its ledger.
         identify(settings)
         return asyncio.run(supervise(settings))
