@@ -35,9 +35,9 @@ def made(folder: Path) -> Path:
 def sole_use(folder: Path, role: str, seconds_max: float) -> Iterator[None]:
     """Hold the lock of a role on the data directory. Raises ConfigurationError where another process keeps it.
 
-    seconds_max: how long it may, since it may be about to stop: of a `run all` that was killed and started again the agents of
-    before have their time to stop in. The kernel lets go of it with the process, however that ends, and no child has it. A file system that knows no locks keeps
-    nobody out.
+    seconds_max: how long it may, since it may be about to stop: the agents of a `run all` that was killed have their time to
+    stop in, while the next one is started. The kernel lets go of the lock with the process, however that ends, and no child
+    has it. A file system that knows no locks keeps nobody out.
     """
     path = made(folder) / f"{role}.lock"
     try:
