@@ -11,17 +11,15 @@ from datetime import date
 import click
 import msgspec
 
-from agents.barrier import DAY_AHEAD_MAX, LedgerIdentity, control, day_record, ensure_ledger, today
+from agents.barrier import DAY_AHEAD_MAX, LedgerIdentity, control, day_record, ensure_ledger, newest_heads, today
 from agents.producer import Producer, Record
-from agents.reading import newest
 from agents.settings import Settings, load_settings
-from agents.topics import LEDGER, PARTIALS
+from agents.topics import LEDGER
 from lampit import tables
 from lampit.audit import log
 from lampit.reference import load
 from lampit.words import Day
 from stream.ledger import EPOCH_KEY, ControlRecord, Epoch, decode_record
-from stream.partials import HEAD, HeadRecord, decode
 from stream.pseudonym import Pseudonymiser
 
 
@@ -53,13 +51,9 @@ async def _last_epoch(settings: Settings) -> int:
 
     The ledger is read behind the heads: one begun a moment ago by the same command, all of those of a ledger just replayed.
     """
-    highest = 1
-    begins = dict.fromkeys(range(settings.partitions), 0)
-    async for record in newest(settings, PARTIALS, 0):
-        if record.key is not None and record.value is not None and record.key.startswith(f"{HEAD}|".encode()):
-            head = decode(record.key, record.value)
-            assert isinstance(head, HeadRecord)
-            highest, begins[head.partition] = max(highest, head.epoch), head.offset
+    heads = await newest_heads(settings)
+    highest = max((head.epoch for head in heads.values()), default=1)
+    begins = {number: heads[number].offset if number in heads else 0 for number in range(settings.partitions)}
     done = 0
     with tables.progress("Reading the ledger", None, "records") as progress:
         async for _, records in log.stretch(settings, LEDGER, begins):
