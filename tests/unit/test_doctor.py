@@ -92,6 +92,15 @@ def test_a_missing_archive_is_told_by_the_setting(tmp_path: Path, monkeypatch: p
     assert (said["status"], said["saw"]) == ("problem", "LAMPIT_ARCHIVE_URL holds no archive of lampit.ledger")
 
 
+@pytest.mark.parametrize(("end", "status"), [(50, "warning"), (51, "problem")])
+def test_an_archive_is_missed_only_once_the_log_has_more_than_a_segment(tmp_path: Path, end: int, status: str) -> None:
+    """Seconds after the first start the ledger has been begun, and the archive's first segment is far from complete."""
+    (tmp_path / "archive").mkdir()
+    settings = load_settings(archive_url=str(tmp_path / "archive"), archive_segment_records=50)
+    found = local._archive(settings, Log({0: end, 1: 4}, Genesis("ours", 2, 0, "fingerprint")))
+    assert found.status == status
+
+
 @pytest.mark.parametrize(("end_now", "status"), [(10_000, "ok"), (5, "problem")])
 def test_a_log_that_goes_on_meanwhile_was_not_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end_now: int, status: str
