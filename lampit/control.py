@@ -10,6 +10,7 @@ from datetime import date
 
 import click
 import msgspec
+from aiokafka.errors import TopicAuthorizationFailedError
 
 from agents.barrier import DAY_AHEAD_MAX, LedgerIdentity, control, day_record, ensure_ledger, newest_heads, today
 from agents.producer import Producer, Record
@@ -26,6 +27,20 @@ from stream.pseudonym import Pseudonymiser
 async def append_day(settings: Settings, day: date) -> None:
     """Turn the business day of every partition forward; a day already reached changes nothing."""
     await _append(settings, [day_record(partition, day) for partition in range(settings.partitions)])
+
+
+async def day_reached(settings: Settings) -> date | None:
+    """The business day that every partition has reached, as far as the ledger workers have told; None before the first.
+
+    None too for a user who may not read it, whom only the ledger's own topic concerns.
+    """
+    try:
+        heads = await newest_heads(settings)
+    except TopicAuthorizationFailedError:
+        return None
+    if heads.keys() < set(range(settings.partitions)):
+        return None
+    return min(head.day for head in heads.values())
 
 
 async def _append(settings: Settings, records: list[Record]) -> None:
@@ -69,9 +84,17 @@ async def _last_epoch(settings: Settings) -> int:
 
 @click.command()
 @click.argument("day", type=Day(), metavar="DAY")
-@click.option("--json", "as_json", is_flag=True, help="The day and the number of partitions as one JSON object.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="The business day, partitions, and whether it was appended, as one JSON object.",
+)
 def day(day: date, as_json: bool) -> None:
     """Turn the business day of the ledger to DAY (with LAMPIT_DAY_SOURCE=manual; with "clock" it turns by itself).
+
+    It turns forward only: where all partitions have reached DAY or a later one, nothing is appended, and the day they have
+    reached is said.
 
     \b
     Example: lampit day 2019-03-28
@@ -84,15 +107,23 @@ def day(day: date, as_json: bool) -> None:
             param_hint="DAY",
         )
 
-    async def run() -> None:
+    async def run() -> date | None:
+        """The day that all have reached, if it is not before DAY."""
         await _identity(settings)
+        reached = await day_reached(settings)
+        if reached is not None and reached >= day:
+            return reached
         await append_day(settings, day)
+        return None
 
-    asyncio.run(run())
+    reached = asyncio.run(run())
     if as_json:
-        click.echo(msgspec.json.encode({"day": day, "partitions": settings.partitions}))
-    else:
+        said = {"day": reached or day, "partitions": settings.partitions, "appended": reached is None}
+        click.echo(msgspec.json.encode(said))
+    elif reached is None:
         click.echo(f"business day {day.isoformat()} appended to {settings.partitions} partitions")
+    else:
+        click.echo(f"business day already at {reached.isoformat()}: nothing appended")
 
 
 @click.command()
