@@ -188,6 +188,8 @@ def run_all(settings: Settings) -> int:
     configure_logging()
     # Once, here: three processes at a new cluster would all want to begin its ledger.
     identify(settings)
+    page = environment_of(AGENTS.index("rollup"), settings)["LAMPIT_WEB_URL"]
+    click.echo(f"The page will be at {page}/", err=True)
     return asyncio.run(supervise(settings))
 
 
