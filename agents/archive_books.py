@@ -16,6 +16,7 @@ import msgspec
 
 from agents import segments
 from agents.archive_files import Files
+from agents.barrier import DAY_AHEAD_MAX, wib_day
 from agents.errors import ConfigurationError, Fenced
 from agents.signing import Signer, signed
 from stream.archive import Entry, Header, file_name, read_manifest, statement, write_manifest
@@ -88,6 +89,11 @@ class Books:
         """Everything before it is in the archive."""
         return self.entries[-1].last + 1 if self.entries else 0
 
+    @property
+    def _day(self) -> str | None:
+        """The business day reached."""
+        return next((entry.day for entry in reversed(self.entries) if entry.day), None)
+
     def write(self, table: Any, last: int) -> Entry:
         """Write the segment that goes up to the offset `last`, and the manifest that names it."""
         content = segments.encode(table)
@@ -105,7 +111,7 @@ class Books:
             first=self.next_offset,
             last=last,
             records=len(table),
-            day=day_at_end(table),
+            day=day_at_end(table, self._day),
             content_sha256=segments.content_digest(table),
             previous=self.entries[-1].head if self.entries else self.header.digest,
             file=file_name(self.next_offset, last),
@@ -126,8 +132,28 @@ class Books:
         self.files.put(self._manifest, write_manifest(self.header, self.entries))
 
 
-def day_at_end(table: Any) -> str | None:
-    """The day that the last record of a table begins, or None."""
+def day_at_end(table: Any, before: str | None) -> str | None:
+    """The business day reached with the last record of a table, or None where that turns none; before: the one until then.
+
+    As the ledger workers see it: a day turns forward only, but for a reset, and one ahead of the broker's clock is refused.
+    """
+    turn = _turn_at_end(table)
+    if turn is None:
+        return None
+    control, timestamp_ms = turn
+    day = iso_day(control.day)
+    is_behind = before is not None and day < before and isinstance(control, Day)
+    return before if is_behind or control.day > wib_day(timestamp_ms / 1000) + DAY_AHEAD_MAX else day
+
+
+def day_named_at_end(table: Any) -> str | None:
+    """The day that the last record of a table names: what earlier versions archived as the one reached."""
+    turn = _turn_at_end(table)
+    return turn and iso_day(turn[0].day)
+
+
+def _turn_at_end(table: Any) -> tuple[Day | DayReset, int] | None:
+    """The control record of a day with which a table ends, and its timestamp."""
     if not len(table):
         return None
     last = next(segments.records(table.slice(len(table) - 1)))
@@ -136,5 +162,5 @@ def day_at_end(table: Any) -> str | None:
     except (msgspec.MsgspecError, ValueError):
         return None
     if isinstance(decoded, ControlRecord) and isinstance(decoded.control, Day | DayReset):
-        return iso_day(decoded.control.day)
+        return decoded.control, last.timestamp_ms
     return None

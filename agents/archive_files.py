@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Final
 from uuid import uuid4
 
@@ -74,15 +75,17 @@ class Files:
             return None
 
     def require_writable(self, setting: str) -> None:
-        """Unreachable where a directory cannot be written, tried with an empty file. Of an object store nothing is known:
-        the right to remove a file again is one that a writer need not have.
+        """Unreachable where a directory cannot be written or made, tried with a file without a name: nothing is changed. Of an
+        object store nothing is known: the right to remove a file again is one that a writer need not have.
         """
         if not self.is_local:
             return
-        probe = f".probe.{uuid4().hex}{_TEMPORARY}"
+        folder = Path(self.root)
+        while not os.path.lexists(folder):
+            folder = folder.parent
         try:
-            self.put(probe, b"")
-            self.remove(probe)
+            with TemporaryFile(dir=folder):
+                pass
         except OSError as error:
             raise Unreachable(
                 f"{setting} cannot be written ({reason(error)}): name a directory that this user may write."

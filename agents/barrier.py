@@ -1,8 +1,8 @@
 """The control records of the ledger: genesis, epochs, business days.
 
 In: settings and what is already in the log. Out: `ensure_ledger` makes topics and the first records where the ledger is new
-and refuses a ledger that does not fit; `day_record`, `epoch_records` are appended later. Called by every process at its
-start, by the ledger worker at midnight, and by the commands `lampit day` and `lampit epoch`.
+and refuses a ledger that does not fit; `day_record`, `epoch_records` are appended later; `newest_heads` says how far the ledger
+workers are. Called by every process at its start, by the ledger worker at midnight, and by commands.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from aiokafka.structs import ConsumerRecord
 
 from agents.errors import ConfigurationError, Fenced, LostWrite
 from agents.producer import FencedProducer, Record
+from agents.reading import newest
 from agents.settings import Settings
 from agents.topics import LEDGER, PARTIALS, ensure_topics, first_record, is_partition_empty
 from stream.closing_parts import SETTINGS_DIGITS
@@ -34,6 +35,7 @@ from stream.ledger import (
     decode_record,
     encode_control,
 )
+from stream.partials import HEAD, HeadRecord, decode
 from stream.reference import Reference
 from stream.rules import RULES_VERSION, Rules
 
@@ -181,6 +183,17 @@ def control(partition: int, record: Control) -> Record:
 def day_record(partition: int, day: date) -> Record:
     """The record that turns the business day of a partition."""
     return control(partition, Day(day.toordinal()))
+
+
+async def newest_heads(settings: Settings) -> dict[int, HeadRecord]:
+    """The newest head on `lampit.partials` of every partition that has one."""
+    found = {}
+    async for record in newest(settings, PARTIALS, 0):
+        if record.key is not None and record.value is not None and record.key.startswith(f"{HEAD}|".encode()):
+            head = decode(record.key, record.value)
+            assert isinstance(head, HeadRecord)
+            found[head.partition] = head
+    return found
 
 
 def wib_day(unix_seconds: float) -> int:

@@ -10,24 +10,37 @@ from datetime import date
 
 import click
 import msgspec
+from aiokafka.errors import TopicAuthorizationFailedError
 
-from agents.barrier import DAY_AHEAD_MAX, LedgerIdentity, control, day_record, ensure_ledger, today
+from agents.barrier import DAY_AHEAD_MAX, LedgerIdentity, control, day_record, ensure_ledger, newest_heads, today
 from agents.producer import Producer, Record
-from agents.reading import newest
 from agents.settings import Settings, load_settings
-from agents.topics import LEDGER, PARTIALS
+from agents.topics import LEDGER
 from lampit import tables
 from lampit.audit import log
 from lampit.reference import load
 from lampit.words import Day
 from stream.ledger import EPOCH_KEY, ControlRecord, Epoch, decode_record
-from stream.partials import HEAD, HeadRecord, decode
 from stream.pseudonym import Pseudonymiser
 
 
 async def append_day(settings: Settings, day: date) -> None:
     """Turn the business day of every partition forward; a day already reached changes nothing."""
     await _append(settings, [day_record(partition, day) for partition in range(settings.partitions)])
+
+
+async def day_reached(settings: Settings) -> date | None:
+    """The business day that every partition has reached, as far as the ledger workers have told; None before the first.
+
+    None too for a user who may not read it, whom only the ledger's own topic concerns.
+    """
+    try:
+        heads = await newest_heads(settings)
+    except TopicAuthorizationFailedError:
+        return None
+    if heads.keys() < set(range(settings.partitions)):
+        return None
+    return min(head.day for head in heads.values())
 
 
 async def _append(settings: Settings, records: list[Record]) -> None:
@@ -53,13 +66,9 @@ async def _last_epoch(settings: Settings) -> int:
 
     The ledger is read behind the heads: one begun a moment ago by the same command, all of those of a ledger just replayed.
     """
-    highest = 1
-    begins = dict.fromkeys(range(settings.partitions), 0)
-    async for record in newest(settings, PARTIALS, 0):
-        if record.key is not None and record.value is not None and record.key.startswith(f"{HEAD}|".encode()):
-            head = decode(record.key, record.value)
-            assert isinstance(head, HeadRecord)
-            highest, begins[head.partition] = max(highest, head.epoch), head.offset
+    heads = await newest_heads(settings)
+    highest = max((head.epoch for head in heads.values()), default=1)
+    begins = {number: heads[number].offset if number in heads else 0 for number in range(settings.partitions)}
     done = 0
     with tables.progress("Reading the ledger", None, "records") as progress:
         async for _, records in log.stretch(settings, LEDGER, begins):
@@ -75,9 +84,17 @@ async def _last_epoch(settings: Settings) -> int:
 
 @click.command()
 @click.argument("day", type=Day(), metavar="DAY")
-@click.option("--json", "as_json", is_flag=True, help="The day and the number of partitions as one JSON object.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="The business day, partitions, and whether it was appended, as one JSON object.",
+)
 def day(day: date, as_json: bool) -> None:
     """Turn the business day of the ledger to DAY (with LAMPIT_DAY_SOURCE=manual; with "clock" it turns by itself).
+
+    It turns forward only: where all partitions have reached DAY or a later one, nothing is appended, and the day they have
+    reached is said.
 
     \b
     Example: lampit day 2019-03-28
@@ -90,15 +107,23 @@ def day(day: date, as_json: bool) -> None:
             param_hint="DAY",
         )
 
-    async def run() -> None:
+    async def run() -> date | None:
+        """The day that all have reached, if it is not before DAY."""
         await _identity(settings)
+        reached = await day_reached(settings)
+        if reached is not None and reached >= day:
+            return reached
         await append_day(settings, day)
+        return None
 
-    asyncio.run(run())
+    reached = asyncio.run(run())
     if as_json:
-        click.echo(msgspec.json.encode({"day": day, "partitions": settings.partitions}))
-    else:
+        said = {"day": reached or day, "partitions": settings.partitions, "appended": reached is None}
+        click.echo(msgspec.json.encode(said))
+    elif reached is None:
         click.echo(f"business day {day.isoformat()} appended to {settings.partitions} partitions")
+    else:
+        click.echo(f"business day already at {reached.isoformat()}: nothing appended")
 
 
 @click.command()

@@ -195,6 +195,8 @@ def run_all(settings: Settings) -> int:
     with sole_use(settings.data_dir, "all", settings.shutdown_seconds + KILL_AFTER_SECONDS):
         # Once, here: three processes at a new cluster would all want to begin its ledger.
         identify(settings)
+        page = environment_of(AGENTS.index("rollup"), settings)["LAMPIT_WEB_URL"]
+        click.echo(f"The page will be at {page}/", err=True)
         return asyncio.run(supervise(settings))
 
 

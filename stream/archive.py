@@ -74,7 +74,7 @@ class Entry(msgspec.Struct, frozen=True):
 
     The segment holds all committed records with offsets from `first` to `last`, both included; `records` of them: the
     other offsets are markers of transactions or were never readable. `content_sha256`: agents.segments.content_digest.
-    `day`: the business day (YYYY-MM-DD) whose record ends the segment, else None. `key`: public key, hex.
+    `day`: the business day (YYYY-MM-DD) reached, where a record of a day ends the segment, else None. `key`: public key, hex.
     """
 
     number: int

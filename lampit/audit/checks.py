@@ -18,7 +18,7 @@ import msgspec
 import pyarrow as pa
 
 from agents import segments
-from agents.archive_books import MANIFEST, day_at_end, folder, number_of, topic_folder
+from agents.archive_books import MANIFEST, day_at_end, day_named_at_end, folder, number_of, topic_folder
 from agents.archive_tree import TREE
 from agents.signing import is_signed
 from agents.topics import LEDGER
@@ -62,8 +62,10 @@ def check(
         yield from _listing(archive, partition, entries, listed)
         tree = TreeCheck(archive, partition, entries, trust, hashed)
         yield from tree.file()
+        day = None
         for entry in entries:
-            table = yield from _segment(archive, partition, entry)
+            table = yield from _segment(archive, partition, entry, day)
+            day = entry.day or day
             yield from tree.segment(entry, table)
             if seen is not None:
                 seen(entry.bytes, entry.records)
@@ -189,8 +191,11 @@ def _listing(archive: Archive, partition: int, entries: list[Entry], listed: lis
             yield Finding("extra", "No line of the manifest names this file.", partition, file=f"{where}/{name}")
 
 
-def _segment(archive: Archive, partition: int, entry: Entry) -> Generator[Finding, None, Any]:
-    """A segment is the file that was written, and holds the records that were archived; these, where it does."""
+def _segment(archive: Archive, partition: int, entry: Entry, day: str | None) -> Generator[Finding, None, Any]:
+    """A segment is the file that was written, and holds the records that were archived; these, where it does.
+
+    day: the business day reached before it.
+    """
     path = archive.path(partition, entry)
 
     def found(kind: str, message: str, first: int = entry.first, last: int = entry.last) -> Finding:
@@ -215,7 +220,7 @@ def _segment(archive: Archive, partition: int, entry: Entry) -> Generator[Findin
     elif not columns.equals(segments.taken_apart(table)):
         # No digest of the file is signed, and what stands beside a record that is kept whole is not in that of the content.
         yield found("altered", "Columns that are searched by were changed: they do not say what the records say.")
-    elif day_at_end(table) != entry.day:
+    elif entry.day not in (day_at_end(table, day), day_named_at_end(table)):
         yield found("records", "The manifest names another day than the segment ends with.")
     return table
 

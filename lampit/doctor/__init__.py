@@ -69,7 +69,7 @@ def command(addresses: tuple[str, ...], as_object: bool, broker_seconds: float) 
     """Say what is wrong with this installation, and what to do about it.
 
     Looks at the settings (LAMPIT_* and LAMPIT_CONFIG, as every process reads them), the brokers, the topics and their
-    configuration, how far each group is, the pseudonym key against the ledger, clocks, disk, the stores below
+    configuration, how far each group is, key and settings against the ledger, clocks, disk, the stores below
     LAMPIT_DATA_DIR, the archive and the key that signs it, the snapshots, and the processes named. Nothing is changed: no
     topic is made, no group joined, no store opened for writing. Run it where a ledger worker runs, with that worker's
     settings, to see its stores.

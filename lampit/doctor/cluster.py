@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aiokafka.errors import KafkaError as ReaderError
+from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.structs import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import CoordinatorNotAvailableError, GroupIdNotFoundError, KafkaError
 
-from agents.barrier import checked_genesis
-from agents.connection import for_kafka_python
+from agents.barrier import LedgerIdentity, checked_genesis, newest_heads, rules_of
+from agents.connection import for_kafka_python, telling_of_wait
 from agents.errors import ConfigurationError
 from agents.reading import reader, record_at
 from agents.settings import Settings
@@ -33,12 +34,15 @@ from agents.topics import (
     no_broker,
     topics_of,
 )
+from lampit import reference
 from lampit.doctor.findings import Finding, ok, problem, refused, warning
 from stream.ledger import Genesis
 from stream.pseudonym import Pseudonymiser
 
 LAG_RECORDS_MAX: Final = 10_000
 CLOCK_SECONDS_MAX: Final = 60.0
+HEADS_SECONDS_MAX: Final = 60.0
+"""Heads lie among the figures of every place, of which a whole country has hundreds of thousands."""
 _READS: Final[Mapping[str, tuple[str, ...]]] = {
     "intake": INTAKE_TOPICS,
     "ledger": (LEDGER,),
@@ -61,11 +65,12 @@ class Log:
 def check(settings: Settings, broker_seconds_max: float) -> tuple[list[Finding], Log | None]:
     """Everything that Kafka tells; no log where it does not answer."""
     try:
-        admin = KafkaAdminClient(
-            **for_kafka_python(settings),
-            client_id="lampit-doctor",
-            bootstrap_timeout_ms=int(broker_seconds_max * 1000),
-        )
+        with telling_of_wait(settings, broker_seconds_max):
+            admin = KafkaAdminClient(
+                **for_kafka_python(settings),
+                client_id="lampit-doctor",
+                bootstrap_timeout_ms=int(broker_seconds_max * 1000),
+            )
     except ConfigurationError as error:
         return [refused("broker", str(error))], None
     except (KafkaError, OSError) as error:
@@ -166,6 +171,8 @@ async def _read(settings: Settings, admin: Any, present: set[str], found: list[F
     finding, log.genesis = await _genesis(settings, log.ends)
     found.append(finding)
     found.append(await _clock(settings, log.ends))
+    if PARTIALS in present:
+        found.append(await _epoch(settings))
     if _OFFSETS not in present:
         # To ask after a group would make the broker begin to keep offsets.
         found.append(warning("groups", "there are none yet", "start Lampit"))
@@ -225,6 +232,29 @@ async def _clock(settings: Settings, ends: Mapping[int, int]) -> Finding:
             check, saw, "set the clocks of this machine and of the brokers by NTP: the business day turns by them"
         )
     return ok(check, "no ledger record is in this machine's future" if newest else "the ledger tells no time yet")
+
+
+async def _epoch(settings: Settings) -> Finding:
+    """Whether the ledger workers count under the settings that this process has."""
+    check = "epoch"
+    try:
+        async with asyncio.timeout(HEADS_SECONDS_MAX):
+            heads = (await newest_heads(settings)).values()
+    except TopicAuthorizationFailedError:
+        return ok(check, f"this user may not read {PARTIALS}, so these settings are held against nothing")
+    newest = max((head.epoch for head in heads), default=0)
+    named = {head.settings for head in heads if head.epoch == newest and head.settings is not None}
+    if not named:
+        return ok(check, "no ledger worker has said yet under which settings it counts")
+    ours = LedgerIdentity("", settings.partitions, rules_of(settings), reference.load().digest).settings_name
+    if named != {ours}:
+        todo = (
+            "set LAMPIT_TRANSIT_EXPIRY_DAYS, LAMPIT_LEAP_BIRTHDAY, LAMPIT_CLOSING_DAY, LAMPIT_FIRST_PERIOD and the region "
+            "reference as the ledger workers have them, or begin an epoch with `lampit epoch`, unless that was done since"
+        )
+        saw = f"the ledger workers count epoch {newest} under other settings, or another region reference, than these"
+        return problem(check, saw, todo)
+    return ok(check, f"epoch {newest} is counted under these settings and this region reference")
 
 
 def _group(admin: Any, group: str, ends: Mapping[TopicPartition, int], lag_max: int) -> Finding:

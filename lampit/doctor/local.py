@@ -212,7 +212,7 @@ def _archive(settings: Settings, log: Log | None) -> Finding:
     """The archive's heads against the log."""
     from lampit.audit.archive import Archive, NoArchive
 
-    check = "archive"
+    check, segment = "archive", settings.archive_segment_records
 
     def look() -> tuple[dict[int, int], set[str]]:
         archive = Archive.open(settings.archive_url or "", called="LAMPIT_ARCHIVE_URL")
@@ -221,8 +221,9 @@ def _archive(settings: Settings, log: Log | None) -> Finding:
     try:
         held, of = _in_time(look)
     except LampitError as error:
-        if isinstance(error, NoArchive) and log is not None and not any(log.ends.values()):
-            return warning(check, "there is none yet", "start Lampit: the archive worker begins it")
+        if isinstance(error, NoArchive) and log is not None and max(log.ends.values(), default=0) <= segment:
+            todo = "see that `lampit run archive` runs: it begins one once a segment is complete, or the day turns"
+            return warning(check, "there is none yet at LAMPIT_ARCHIVE_URL", todo)
         return refused(check, str(error))
     except TimeoutError:
         return _hangs(check, "LAMPIT_ARCHIVE_URL")
@@ -271,7 +272,10 @@ def _snapshots(settings: Settings, url: str, log: Log | None) -> Finding:
 
     def look() -> dict[int, Snapshot | None]:
         snapshots = Snapshots(url, ledger_id)
-        return {partition: snapshots.newest(partition, FORMAT, digest) for partition in partitions}
+        found = {partition: snapshots.newest(partition, FORMAT, digest) for partition in partitions}
+        if None in found.values():
+            snapshots.files.require_writable("LAMPIT_SNAPSHOT_URL")  # else that is why
+        return found
 
     try:
         newest = _in_time(look)

@@ -56,6 +56,7 @@ def stopped(lampit: Lampit) -> Iterator[Lampit]:
         assert {"settings", "broker", "genesis", "clock", "store 0", "store 1", LEDGER} <= found.keys()
         assert found["snapshots"]["saw"].startswith("2 of 2 partitions have one")
         assert found["genesis"]["saw"].endswith("2 partitions, the key is the one it was begun with")
+        assert found["epoch"]["saw"] == "epoch 1 is counted under these settings and this region reference"
     finally:
         process.terminate()
         process.wait(SECONDS_MAX)
@@ -106,7 +107,7 @@ def test_a_broker_without_lampit_stays_so(lampit: Lampit) -> None:
 
 
 def test_what_is_broken_is_found_and_left_as_it_is(stopped: Lampit) -> None:
-    """A retention that loses the history, a missing topic, a wrong key, a damaged store, a lost snapshot, no process."""
+    """A retention that loses the history, no topic, a wrong key, other settings, a damaged store, no snapshot, no process."""
     admin = KafkaAdminClient(bootstrap_servers=stopped.broker.bootstrap_servers)
     try:
         admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, LEDGER, {"retention.ms": "86400000"})])
@@ -121,11 +122,11 @@ def test_what_is_broken_is_found_and_left_as_it_is(stopped: Lampit) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     before = held(stopped)
 
-    code, found = asked(stopped, nobody, pseudonym_key_file=str(other_key(stopped.folder)))
+    code, found = asked(stopped, nobody, pseudonym_key_file=str(other_key(stopped.folder)), closing_day="27")
 
     assert code == 1
     assert {check for check, one in found.items() if one["status"] == "problem"} - {"disk"} == {
-        LEDGER, REJECTED, "genesis", "store 1", f"process {nobody}"
+        LEDGER, REJECTED, "genesis", "epoch", "store 1", f"process {nobody}"
     }  # fmt: skip
     # The key being another one, it is not known which ledger the snapshots have to be of.
     assert found["snapshots"]["status"] == "ok" and "not known" in found["snapshots"]["saw"]
@@ -134,6 +135,7 @@ def test_what_is_broken_is_found_and_left_as_it_is(stopped: Lampit) -> None:
     assert found_with_key["snapshots"]["saw"].startswith("1 of 2 partitions have one")
     assert found[LEDGER]["saw"] == "retention.ms=86400000, expected is -1"
     assert "LAMPIT_PSEUDONYM_KEY_FILE" in found["genesis"]["todo"]
+    assert "LAMPIT_CLOSING_DAY" in found["epoch"]["todo"]
     assert all(one["todo"] for one in found.values() if one["status"] != "ok")
     assert held(stopped) == before
 

@@ -155,6 +155,8 @@ def test_run_all_shows_the_figures_of_count_survives_a_killed_agent_and_stops(
     wait_for(lambda: "started" in (lampit.log.read_text() if lampit.log.exists() else ""), "the agents are started")
     lampit("day", DAY)
     lampit.wait_ready(everything)
+    assert f"The page will be at http://127.0.0.1:{lampit.port + 2}/\n" in lampit.log.read_text()
+    assert lampit("day", "2019-01-01") == f"business day already at {DAY}: nothing appended\n"
     lampit("publish", first)
     expected = as_counted(first)
     assert len(expected) > 4

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.structs import TopicPartition
 from click.testing import CliRunner, Result
 
@@ -27,8 +29,11 @@ from lampit.doctor import cluster, local
 from lampit.doctor.cluster import Log
 from lampit.doctor.findings import Finding, ok
 from stream.ledger import Genesis
+from stream.partials import HeadRecord
 from tests.archives import LEDGER_ID, ledger, write
 from tests.rights import as_somebody_else, closed_folder
+
+DAY = date(2024, 1, 1)
 
 pytestmark = pytest.mark.usefixtures("broker_down")
 
@@ -85,6 +90,15 @@ def test_a_missing_archive_is_told_by_the_setting(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("LAMPIT_ARCHIVE_URL", str(tmp_path / "nothing"))
     said = found()["archive"]
     assert (said["status"], said["saw"]) == ("problem", "LAMPIT_ARCHIVE_URL holds no archive of lampit.ledger")
+
+
+@pytest.mark.parametrize(("end", "status"), [(50, "warning"), (51, "problem")])
+def test_an_archive_is_missed_only_once_the_log_has_more_than_a_segment(tmp_path: Path, end: int, status: str) -> None:
+    """Seconds after the first start the ledger has been begun, and the archive's first segment is far from complete."""
+    (tmp_path / "archive").mkdir()
+    settings = load_settings(archive_url=str(tmp_path / "archive"), archive_segment_records=50)
+    found = local._archive(settings, Log({0: end, 1: 4}, Genesis("ours", 2, 0, "fingerprint")))
+    assert found.status == status
 
 
 @pytest.mark.parametrize(("end_now", "status"), [(10_000, "ok"), (5, "problem")])
@@ -164,6 +178,30 @@ def test_what_waits_for_the_end_of_its_segment_is_not_behind(
     asyncio.run(cluster._read(load_settings(), Admin(), {LEDGER, "__consumer_offsets"}, found))
     of = {one.check: one.status for one in found}
     assert (of["group lampit.archive"], of["group lampit.ledger"]) == (status, "warning")
+
+
+def test_settings_are_held_against_the_heads_of_the_newest_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings()
+    ours = LedgerIdentity("any", 4, rules_of(settings), reference.load().digest).settings_name
+
+    def said(*heads: tuple[int, str | None]) -> Finding:
+        async def newest_heads(settings: Settings) -> dict[int, HeadRecord]:
+            told = (HeadRecord(number, epoch, 8, DAY, None, name) for number, (epoch, name) in enumerate(heads))
+            return {head.partition: head for head in told}
+
+        monkeypatch.setattr(cluster, "newest_heads", newest_heads)
+        return asyncio.run(cluster._epoch(settings))
+
+    assert said().status == said((1, None)).status == "ok"
+    assert said((1, "0123abcd"), (2, ours), (2, None)).saw.startswith("epoch 2 is counted under these settings")
+    told = said((1, ours), (2, "0123abcd"))
+    assert told.status == "problem" and "LAMPIT_CLOSING_DAY" in told.todo and "lampit epoch" in told.todo
+
+    async def refused(settings: Settings) -> dict[int, HeadRecord]:
+        raise TopicAuthorizationFailedError  # only the roll-up need have that right
+
+    monkeypatch.setattr(cluster, "newest_heads", refused)
+    assert asyncio.run(cluster._epoch(settings)).status == "ok"
 
 
 def said_of_a_store(*, epoch_differs: bool = False) -> Finding:

@@ -341,3 +341,12 @@ def test_doctor_counts_the_snapshots_that_a_start_would_take(checkpoint: Path, t
     assert found("settings of before") == ("warning", "0 of 1 partitions have one that can be used")
     status, saw = found(identity.settings_digest)
     assert status == "ok" and saw.startswith("1 of 1 partitions have one that can be used")
+
+
+@pytest.mark.parametrize("place", ["/proc/nope/snapshots", "file"])
+def test_doctor_tells_that_snapshots_cannot_be_written_where_there_is_none(tmp_path: Path, place: str) -> None:
+    """Places where root cannot make a folder either."""
+    (tmp_path / "file").write_bytes(b"")
+    url = str(tmp_path / place / "snapshots")
+    found = local._snapshots(Settings(), url, Log({3: 7}, Genesis("ours", 4, 0, "fingerprint")))
+    assert found.status == "problem" and found.saw.startswith("LAMPIT_SNAPSHOT_URL cannot be written (")
