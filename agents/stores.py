@@ -167,7 +167,8 @@ class Stores:
         if store is None:
             raise UnfitSnapshot("it is no store")
         why: str | None = "it does not stand where its manifest says"
-        if store.meta is not None and store.meta.next_offset == snapshot.next_offset:
+        said = (snapshot.next_offset, snapshot.settings_digest)
+        if store.meta is not None and (store.meta.next_offset, store.meta.settings_digest) == said:
             why = await self._held(store, self._misfit(store, partition))
         if why is not None:
             store.close()

@@ -17,14 +17,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.barrier import LedgerIdentity, rules_of
+from agents.desk import Desk
 from agents.saving import Saver
-from agents.settings import Settings
+from agents.settings import Settings, load_settings
 from agents.snapshots import Snapshots, Stopped, Until
-from agents.store import FORMAT
+from agents.store import FORMAT, Store
+from agents.stores import Stores
 from lampit import reference
 from lampit.doctor import local
 from lampit.doctor.cluster import Log
 from stream.ledger import Genesis
+from stream.rules import Rules
 from stream.snapshot import (
     KEPT,
     MANIFEST,
@@ -37,6 +40,7 @@ from stream.snapshot import (
     to_remove,
     whole,
 )
+from tests.unit.test_new_epoch import control, fetch
 
 files = st.builds(
     SnapshotFile,
@@ -199,6 +203,29 @@ def test_a_file_that_is_not_what_was_written_is_refused(
     with pytest.raises(UnfitSnapshot, match=why):
         place.fetch(snapshot, tmp_path / "target", Until())
     assert not (tmp_path / "target" / "000009.sst").exists()
+
+
+def test_a_store_of_other_settings_than_its_manifest_says_is_refused_as_a_snapshot(
+    broker_down: None, tmp_path: Path
+) -> None:
+    """And ends nothing: it is none of this worker's own, which is kept where a setting is wrong."""
+    settings, read = load_settings(partitions=1, snapshot_url=str(tmp_path / "place")), reference.load()
+    ours, other = (
+        LedgerIdentity("ours", 1, rules, read.digest) for rules in (rules_of(settings), Rules(None, "feb28"))
+    )
+    producer: Any = None  # nothing is published here
+    desk = Desk(0, Store(tmp_path / "store"), producer, other, other.rules, read, "here", 9)
+    desk.apply(fetch(0, control(other.epoch(1))))
+    desk.store.checkpoint(tmp_path / "made")
+    desk.store.close()
+    Snapshots(str(tmp_path / "place"), "ours").write(
+        tmp_path / "made",
+        lambda listed: Snapshot(VERSION, "ours", 0, FORMAT, ours.settings_digest, 1, 1, 1_700_000_000, listed),
+        Until(),
+    )
+    store = asyncio.run(Stores(settings, ours).open(0, Until()))
+    assert store.meta is None
+    store.close()
 
 
 def test_what_is_stopped_in_the_middle_does_not_count_and_goes(checkpoint: Path, tmp_path: Path) -> None:
