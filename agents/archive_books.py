@@ -16,7 +16,7 @@ import msgspec
 
 from agents import segments
 from agents.archive_files import Files
-from agents.barrier import DAY_AHEAD_MAX, wib_day
+from agents.barrier import is_ahead
 from agents.errors import ConfigurationError, Fenced
 from agents.signing import Signer, signed
 from stream.archive import Entry, Header, file_name, read_manifest, statement, write_manifest
@@ -143,7 +143,7 @@ def day_at_end(table: Any, before: str | None) -> str | None:
     control, timestamp_ms = turn
     day = iso_day(control.day)
     is_behind = before is not None and day < before and isinstance(control, Day)
-    return before if is_behind or control.day > wib_day(timestamp_ms / 1000) + DAY_AHEAD_MAX else day
+    return before if is_behind or is_ahead(control.day, timestamp_ms) else day
 
 
 def day_named_at_end(table: Any) -> str | None:

@@ -13,6 +13,7 @@ import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -59,7 +60,7 @@ class LedgerIdentity:
         """The epoch that these settings begin."""
         return Epoch(number, RULES_VERSION, EpochSettings.of(self.rules), self.reference_digest)
 
-    @property
+    @cached_property
     def settings_digest(self) -> str:
         """Of everything but the events that figures depend on; a store made under another one is of no use."""
         return hashlib.sha256(msgspec.json.encode(self.epoch(0), order="sorted")).hexdigest()[:32]
@@ -199,6 +200,11 @@ async def newest_heads(settings: Settings) -> dict[int, HeadRecord]:
 def wib_day(unix_seconds: float) -> int:
     """The day in WIB, where the business day of the whole country turns, as an ordinal."""
     return datetime.fromtimestamp(unix_seconds, WIB).date().toordinal()
+
+
+def is_ahead(day: int, timestamp_ms: int) -> bool:
+    """Whether a day, an ordinal, is refused: too far past the one on which the broker took its record."""
+    return day > wib_day(timestamp_ms / 1000) + DAY_AHEAD_MAX
 
 
 def today() -> date:

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from agents.errors import ConfigurationError
 from agents.settings import Settings
+from agents.threads import is_cancelled
 
 CLOSE_SECONDS_MAX: Final = 1.0
 """Of a client that has nothing to finish."""
@@ -32,14 +33,13 @@ async def closed(stop: Awaitable[object], seconds_max: float = CLOSE_SECONDS_MAX
     With TLS asyncio waits for that up to 30 s, and a broker says it only behind the answer to a fetch that it still holds. The
     connection ends by itself then.
     """
-    task = asyncio.current_task()
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds_max):
             try:
                 await stop
             except asyncio.CancelledError:
                 # aiokafka lets its own out where a fetch that failed waits to be tried again: nobody is to end of that.
-                if task is None or task.cancelling():
+                if is_cancelled():
                     raise
 
 

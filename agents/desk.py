@@ -24,7 +24,7 @@ import msgspec
 from aiokafka.structs import ConsumerRecord
 
 from agents import anomaly_lists
-from agents.barrier import DAY_AHEAD_MAX, LedgerIdentity, wib_day
+from agents.barrier import LedgerIdentity, is_ahead
 from agents.driver import Fetch
 from agents.epochs import not_the_epochs
 from agents.errors import ConfigurationError
@@ -227,7 +227,7 @@ class Desk:
                 # The roll-up forgets what an older epoch said: say all of it again.
                 draft.columns.update((column for column, _ in self.store.every_total()), self.book.by_region)
             return record.epoch
-        elif record.day > wib_day(origin.timestamp / 1000) + DAY_AHEAD_MAX:
+        elif is_ahead(record.day, origin.timestamp):
             refused = iso_day(record.day)
             logger.warning("partition %d: day %s refused: it is ahead of the broker's clock", self.partition, refused)
         else:

@@ -1,20 +1,25 @@
 """Other settings than those of the ledger's epoch: what is said of them, and whether an epoch of ours is still to come.
 
-In: the ledger behind some offsets. Called by the ledger worker, before it gives up a store of other settings, and by the
-roll-up, which reads figures only.
+In: the ledger behind some offsets. Called by the ledger worker, before it gives up a store of other settings, by the roll-up,
+which reads figures only, and by `lampit epoch`, which numbers the next one.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Final
+
+from aiokafka.structs import ConsumerRecord
 
 from agents.barrier import LedgerIdentity
 from agents.errors import ConfigurationError
 from agents.reading import newest
 from agents.settings import Settings
 from agents.topics import LEDGER
-from stream.ledger import EPOCH_KEY, ControlRecord, Epoch, decode_record
+from stream.ledger import ControlRecord, Epoch, decode_record
+
+EPOCH_KEY: Final = b"control|epoch"
 
 
 def not_the_epochs() -> ConfigurationError:
@@ -26,6 +31,14 @@ def not_the_epochs() -> ConfigurationError:
     )
 
 
+def epoch_of(record: ConsumerRecord) -> Epoch | None:
+    """The epoch that a record of the ledger begins; None for any other."""
+    if record.key != EPOCH_KEY:
+        return None
+    decoded = decode_record(record.value or b"")
+    return decoded.control if isinstance(decoded, ControlRecord) and isinstance(decoded.control, Epoch) else None
+
+
 async def is_to_come(settings: Settings, identity: LedgerIdentity, offsets: Mapping[int, int]) -> bool:
     """Whether the newest epoch that is in the ledger from these offsets on, by partition, is one of these settings."""
     found = await asyncio.gather(*(_behind(settings, partition, offset) for partition, offset in offsets.items()))
@@ -35,10 +48,5 @@ async def is_to_come(settings: Settings, identity: LedgerIdentity, offsets: Mapp
 
 async def _behind(settings: Settings, partition: int, offset: int) -> list[Epoch]:
     """The epochs from an offset on, also behind a transaction that is still open: they are written outside of any."""
-    found: list[Epoch] = []
-    async for record in newest(settings, LEDGER, partition, since=offset, uncommitted=True):
-        if record.key == EPOCH_KEY:
-            decoded = decode_record(record.value or b"")
-            if isinstance(decoded, ControlRecord) and isinstance(decoded.control, Epoch):
-                found.append(decoded.control)
-    return found
+    records = newest(settings, LEDGER, partition, since=offset, uncommitted=True)
+    return [epoch async for record in records if (epoch := epoch_of(record)) is not None]

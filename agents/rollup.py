@@ -37,7 +37,7 @@ from agents.turns import in_turns, listed
 from agents.view import View
 from stream import closing_parts, coverage
 from stream.batches import Batches
-from stream.partials import HeadRecord, decode
+from stream.partials import HeadRecord, decode, newest_epoch
 from stream.reference import Reference
 from stream.regions import COUNTRY, TRANSIT
 from stream.rollup import Partial, Rollup
@@ -179,19 +179,18 @@ class RollupAgent:
 
     def _is_active(self) -> bool:
         """Whether what is found here may be published."""
-        return self._producer is not None and self.caught_up and not self._has_other_settings
+        return self._producer is not None and self.caught_up and not self._are_others(self._heads)
 
-    @property
-    def _has_other_settings(self) -> bool:
-        """Whether the figures read are of other settings, or another region reference: nothing made of them here is right."""
-        _, settings = self._batches.newest
+    def _are_others(self, heads: Mapping[int, HeadRecord]) -> bool:
+        """Whether figures are of other settings, or another region reference: nothing made of them here is right."""
+        _, settings = newest_epoch(heads.values())
         return bool(settings - {self.identity.settings_name})
 
     async def _require_epoch(self) -> None:
         """Raise where the ledger has come to an epoch of other settings; where one of these is begun, its workers may be at
         their stores yet."""
-        epoch, _ = self._batches.newest
-        if self.caught_up and self._has_other_settings and self._waits_in != epoch:
+        epoch, _ = newest_epoch(self._heads.values())
+        if self.caught_up and self._are_others(self._heads) and self._waits_in != epoch:
             offsets = {number: head.offset for number, head in self._heads.items()}
             if not await is_to_come(self.settings, self.identity, offsets):
                 raise not_the_epochs()
@@ -252,7 +251,7 @@ class RollupAgent:
     async def _other_day(self, day: date) -> View:
         known_by, rollup, view = self._known_by, self._empty(), View()
         answer = await ask(day, self._heads, self.identity.partitions, rollup)
-        if any(head.settings not in (None, self.identity.settings_name) for head in answer.heads.values()):
+        if self._are_others(answer.heads):
             raise NotAnswered(f"The figures cannot be had: {NOT_YET}.")
         view.update(await in_turns(listed(self._stamped(rollup, answer.heads, day))) or ())
         self._other_days.add(day, known_by, view)
@@ -282,7 +281,7 @@ class RollupAgent:
         """Why the figures shown are not those of now; None where they are."""
         if not found:
             return "another process is the active roll-up"
-        if self.caught_up and self._has_other_settings:
+        if self.caught_up and self._are_others(self._heads):
             return NOT_YET
         if not (self.caught_up and self._given_out):
             return "figures are being added up"

@@ -13,6 +13,7 @@ import msgspec
 from aiokafka.errors import TopicAuthorizationFailedError
 
 from agents.barrier import DAY_AHEAD_MAX, LedgerIdentity, control, day_record, ensure_ledger, newest_heads, today
+from agents.epochs import epoch_of
 from agents.producer import Producer, Record
 from agents.settings import Settings, load_settings
 from agents.topics import LEDGER
@@ -20,7 +21,6 @@ from lampit import tables
 from lampit.audit import log
 from lampit.reference import load
 from lampit.words import Day
-from stream.ledger import EPOCH_KEY, ControlRecord, Epoch, decode_record
 from stream.pseudonym import Pseudonymiser
 
 
@@ -73,10 +73,9 @@ async def _last_epoch(settings: Settings) -> int:
     with tables.progress("Reading the ledger", None, "records") as progress:
         async for _, records in log.stretch(settings, LEDGER, begins):
             for record in records:
-                if record.key == EPOCH_KEY:
-                    decoded = decode_record(record.value or b"")
-                    assert isinstance(decoded, ControlRecord) and isinstance(decoded.control, Epoch)
-                    highest = max(highest, decoded.control.epoch)
+                begun = epoch_of(record)
+                if begun is not None:
+                    highest = max(highest, begun.epoch)
             done += len(records)
             progress(done, done)
     return highest

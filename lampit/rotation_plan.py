@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from agents.barrier import DAY_AHEAD_MAX, wib_day
+from agents.barrier import is_ahead
 from agents.errors import ConfigurationError, LampitError
 from agents.settings import Settings
 from agents.topics import LEDGER
@@ -181,8 +181,8 @@ def _turns(controls: Mapping[int, Sequence[Turn]]) -> tuple[list[int], list[list
         for one in of_partition:
             # What the ledger worker refuses, or has reached, turns nothing.
             if isinstance(one.control, Day | DayReset):
-                is_ahead = one.control.day > wib_day(one.timestamp_ms / 1000) + DAY_AHEAD_MAX
-                if not is_ahead and one.control.day > max(turned, default=0):
+                is_refused = is_ahead(one.control.day, one.timestamp_ms)
+                if not is_refused and one.control.day > max(turned, default=0):
                     turned[one.control.day] = one
         reached.append(turned)
     last = {max(turned, default=0) for turned in reached}

@@ -20,13 +20,6 @@ class Batches:
         self._waiting: dict[int, list[PartialRecord]] = {}
         self._epochs: dict[int, dict[str, int]] = {}
 
-    @property
-    def newest(self) -> tuple[int, set[str]]:
-        """The newest epoch, 0 before the first head, and the settings that its heads name: one where all is well."""
-        epoch = max((head.epoch for head in self.heads.values()), default=0)
-        named = (head.settings for head in self.heads.values() if head.epoch == epoch)
-        return epoch, {settings for settings in named if settings is not None}
-
     def add(self, record: PartialRecord | HeadRecord) -> bool:
         """Take one record; whether it was a head, which closes a batch.
 

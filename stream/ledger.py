@@ -193,10 +193,6 @@ def record_key(subject: str | None, event: PersonEvent | OpeningBalance) -> byte
     return subject.encode()
 
 
-EPOCH_KEY: Final = b"control|epoch"
-"""As `control_key` gives it."""
-
-
 def encode_control(control: Control, time: int) -> bytes:
     """The value of the Kafka record of a control record."""
     name = _CONTROL_NAMES[type(control)]

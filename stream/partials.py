@@ -5,6 +5,7 @@ In: a `Partial` and its stamp. Out: bytes, and back. Both keys are here too: `re
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date
 
 import msgspec
@@ -68,6 +69,12 @@ class HeadRecord(msgspec.Struct, omit_defaults=True):
     day: date
     worker: str | None = None
     settings: str | None = None
+
+
+def newest_epoch(heads: Collection[HeadRecord]) -> tuple[int, set[str]]:
+    """The newest epoch, 0 before the first head, and the settings that its heads name: one where all is well."""
+    epoch = max((head.epoch for head in heads), default=0)
+    return epoch, {head.settings for head in heads if head.epoch == epoch and head.settings is not None}
 
 
 _encode = msgspec.json.Encoder().encode

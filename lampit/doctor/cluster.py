@@ -37,6 +37,7 @@ from agents.topics import (
 from lampit import reference
 from lampit.doctor.findings import Finding, ok, problem, refused, warning
 from stream.ledger import Genesis
+from stream.partials import newest_epoch
 from stream.pseudonym import Pseudonymiser
 
 LAG_RECORDS_MAX: Final = 10_000
@@ -242,8 +243,7 @@ async def _epoch(settings: Settings) -> Finding:
             heads = (await newest_heads(settings)).values()
     except TopicAuthorizationFailedError:
         return ok(check, f"this user may not read {PARTIALS}, so these settings are held against nothing")
-    newest = max((head.epoch for head in heads), default=0)
-    named = {head.settings for head in heads if head.epoch == newest and head.settings is not None}
+    newest, named = newest_epoch(heads)
     if not named:
         return ok(check, "no ledger worker has said yet under which settings it counts")
     ours = LedgerIdentity("", settings.partitions, rules_of(settings), reference.load().digest).settings_name

@@ -81,8 +81,8 @@ MUTATIONS: Final = (
     Mutation(
         "the roll-up gives out what it has read so far",
         "agents/rollup.py",
-        "self._producer is not None and self.caught_up and not self._has_other_settings",
-        "self._producer is not None and not self._has_other_settings",
+        "self._producer is not None and self.caught_up and not self._are_others(self._heads)",
+        "self._producer is not None and not self._are_others(self._heads)",
     ),
     Mutation(
         "the roll-up goes on where the group stands",
