@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import IO
 
 import pytest
 from click.testing import CliRunner
@@ -57,10 +58,15 @@ def test_one_that_is_about_to_stop_is_waited_for(tmp_path: Path) -> None:
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdin is not None and holder.stdout is not None
         os.kill(int(holder.stdout.readline()), signal.SIGKILL)
-        end = threading.Timer(0.3, holder.stdin.close)
-        end.start()
+        stops = threading.Event()
+
+        def stop(ending: IO[str] = holder.stdin) -> None:
+            stops.set()
+            ending.close()
+
+        threading.Timer(0.3, stop).start()
         with sole_use(tmp_path, "ledger", 30.0):
-            assert not end.is_alive()
+            assert stops.is_set()
 
 
 def test_a_killed_process_keeps_nobody_out_nor_do_its_children(tmp_path: Path) -> None:
