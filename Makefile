@@ -33,8 +33,9 @@ demo: setup ## Embedded broker, all agents, live events and the page, in one com
 test: system-packages compile lint ## Lint, types, import contracts and every test
 	scripts/kafka-distribution
 	PYTHON=$(PYTHON) scripts/s3-server
-	# What needs no broker runs on every core; tests that kill and time processes have the machine to themselves.
-	$(if $(ARGS),$(PYTEST) $(ARGS),$(PYTEST) -q --numprocesses auto --ignore tests/broker && $(PYTEST) tests/broker)
+	# Tests on brokers wait more than they work, and more than two would only keep each other waiting; each has a Kafka of its own.
+	$(if $(ARGS),$(PYTEST) $(ARGS),$(PYTEST) -q --numprocesses auto --ignore tests/broker && \
+		$(PYTEST) -q --numprocesses 2 --dist loadfile tests/broker)
 
 lint: setup-dev ## Ruff, mypy --strict and the import contracts
 	echo "ruff check"

@@ -150,6 +150,8 @@ class Consumer(stock.Consumer):
                 self._thread.say_at_work()
                 # Faust's own time limit ends recovery for good, without a word.
                 async with asyncio.timeout(self.app.conf.broker_request_timeout * 0.8):
+                    # The other caller may have begun all of it: what is done behind a stand that was told would be done again.
+                    await self._idle.wait()
                     wanted = await cast(Any, self.app).begin(assigned)
                     if set(wanted) != assigned:
                         raise LampitError("begin() has to name every partition it is asked for, and no other")
@@ -175,11 +177,11 @@ class Consumer(stock.Consumer):
             await asyncio.wait(beginnings, timeout=self.app.conf.broker_rebalance_timeout)
 
     def current(self, fetch: Fetch) -> bool:
-        """False for what was fetched before the last seek, or reaches an agent while a rebalance is under way.
+        """False for what was fetched before the last seek, or reaches an agent while a rebalance or a seek is under way.
 
         Faust lets the flow go on before a partition that is assigned again has begun again: that one is in nobody's `done`.
         """
-        is_sought = self._thread.seeks.get(TopicPartition(*fetch.tp), 0) == fetch.seek
+        is_sought = self._thread.seeks.get(TopicPartition(*fetch.tp), 0) == fetch.seek and not self._seeking.locked()
         return self.flow_active and is_sought and fetch.tp in self.done
 
     def take_in_hand(self, fetch: Fetch) -> None:
@@ -252,10 +254,9 @@ def _consumer(app: faust.App) -> Consumer:
 
 
 async def fetches(stream: Any) -> AsyncIterator[Fetch]:
-    """The fetches of a stream, in order, none twice and none left out.
+    """The fetches of a stream, in order, none twice and none left out. An agent that raises ends the process.
 
-    Asking for the next one says that this
-    one is in a store, or waits in memory to be delivered before its offset is committed. An agent that raises ends the process.
+    Asking for the next one says that this one is in a store, or waits in memory to be delivered before its offset is committed.
     """
     consumer: Consumer | None = None
     async for event in stream.noack().events():

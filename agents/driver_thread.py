@@ -29,6 +29,7 @@ from agents.errors import LogMismatch, UndecodableRecords
 from agents.pacing import Pace
 from agents.refusals import refusals_told
 from agents.settings import Settings
+from agents.time_order import SLICE_RECORDS, TimeOrder
 
 decoding.install()
 
@@ -66,6 +67,7 @@ class Fetch:
 
     The offsets can have gaps (transaction markers, compaction): go on at `next_offset`, not behind the last record.
     behind: offsets that the broker had committed beyond `next_offset` when it was last asked.
+    poll: the number of the poll, which brought so many of these (`of_poll`), each of another partition.
     """
 
     topic: str
@@ -76,6 +78,8 @@ class Fetch:
     seek: int
     undecodable: bool = False
     behind: int = 0
+    poll: int = 0
+    of_poll: int = 1
 
     @property
     def tp(self) -> TP:
@@ -113,6 +117,8 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
         self.seeks: dict[TopicPartition, int] = {}
         self.delivered: dict[TopicPartition, int] = {}
         self.settings: Settings = cast(Any, self.app).settings
+        self._order = TimeOrder()
+        self._polls = 0
         self._pace = Pace(self.settings.fetch_wait_milliseconds, time.monotonic())
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
@@ -181,11 +187,20 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
         self, consumer: Any, active_partitions: Any, timeout: float | None = None, max_records: int | None = None
     ) -> dict[TopicPartition, list[Fetch]]:
         _require_alive(consumer)
+        fetcher = consumer._fetcher
+        many = max_records or consumer._max_poll_records
+        several = len({tp.topic for tp in consumer.assignment()}) > 1
+        if several:
+            self._order.oldest_first(fetcher)
         try:
-            drained = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+            at_first = min(SLICE_RECORDS, many) if several else many
+            drained: Any = await super()._fetch_records(consumer, active_partitions, timeout, at_first)
         except NoOffsetForPartitionError:
             return {}  # a partition just assigned and not begun yet: `begin_at` is on its way
-        self._pace.polled(consumer._fetcher, sum(map(len, drained.values())), time.monotonic())
+        if several:
+            self._order.take(fetcher, drained, active_partitions, many)
+        self._pace.polled(fetcher, sum(map(len, drained.values())), time.monotonic())
+        self._polls += 1
         # No await from here on: the positions below are those after exactly these records.
         assignment = consumer._subscription.subscription.assignment
         fetches = {}
@@ -197,7 +212,8 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             undecodable = decoding.is_any_undecodable(records)
             seek = self.seeks.get(tp, 0)
             behind = max(0, (state.lso or 0) - next_offset)
-            fetches[tp] = [Fetch(tp.topic, tp.partition, begin, next_offset, tuple(records), seek, undecodable, behind)]
+            place = (tp.topic, tp.partition, begin, next_offset)
+            fetches[tp] = [Fetch(*place, tuple(records), seek, undecodable, behind, self._polls, len(drained))]
         return fetches
 
     async def require_alive(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -18,10 +19,11 @@ from agents.app import App, create_app
 from agents.backlog import Backlog
 from agents.barrier import LedgerIdentity
 from agents.courier import Courier
-from agents.decoding import UndecodableRecord
+from agents.decoding import StoredRecord, UndecodableRecord
 from agents.driver import Fetch, commit, fetches, positions, reached
 from agents.producer import Producer, Record
 from agents.settings import Settings
+from agents.time_order import by_time
 from agents.topics import INTAKE_TOPICS, LEDGER, REJECTED
 from schemas.rejection import Reason
 from stream.admission import Admitted, admit
@@ -55,6 +57,7 @@ class IntakeAgent:
         self._partitions = identity.partitions
         self._pseudonymise = pseudonymise
         self._producer = Producer(settings, name="lampit-intake")
+        self._gathered: list[Fetch] = []
         self._waiting: list[Record] = []
         self._admitted: dict[TP, int] = {}
         self._sent: dict[TP, int] = {}
@@ -74,15 +77,25 @@ class IntakeAgent:
         async with self._delivery:
             await self._producer.start()
         async for fetch in fetches(stream):
-            began = time.perf_counter()
-            self._waiting += self._records(fetch, int(time.time() * 1_000_000))
-            tp = TP(fetch.topic, fetch.partition)
-            self._admitted[tp] = fetch.next_offset
-            self._timestamps_ms[tp] = fetch.records[-1].timestamp
-            metrics.batch("admit", time.perf_counter() - began)
-            self._courier.wake()
+            if self._gathered and self._gathered[-1].poll != fetch.poll:  # the rest of that one was taken away
+                self._admit()
+            self._gathered.append(fetch)
+            if len(self._gathered) < fetch.of_poll:
+                continue
+            self._admit()
             while len(self._waiting) > WAITING_RECORDS_MAX:
                 await self._deliver()
+
+    def _admit(self) -> None:
+        """Admit or refuse the records of a poll, the oldest first, whatever their topics."""
+        began = time.perf_counter()
+        self._waiting += self._records(by_time(self._gathered), int(time.time() * 1_000_000))
+        for fetch in self._gathered:
+            self._admitted[fetch.tp] = fetch.next_offset
+            self._timestamps_ms[fetch.tp] = fetch.records[-1].timestamp
+        self._gathered = []
+        metrics.batch("admit", time.perf_counter() - began)
+        self._courier.wake()
 
     async def _deliver(self, *, last: bool = False) -> None:
         """Send what waits; only what is acknowledged is committed, from time to time and with the last delivery."""
@@ -102,6 +115,7 @@ class IntakeAgent:
 
     async def revoked(self, partitions: frozenset[TP]) -> None:
         """Finish what is in hand; what could not be committed will be taken in again, which changes no figure."""
+        self._gathered = []
         await self._deliver(last=True)
         self._sent = {}
         self._backlog = Backlog()
@@ -119,10 +133,10 @@ class IntakeAgent:
                 why = self._backlog.why_not(found, self._measured, time.monotonic())
                 self.app.health.set("caught_up", why is None, why or "")
 
-    def _records(self, fetch: Fetch, now: int) -> list[Record]:
+    def _records(self, poll: Iterable[tuple[StoredRecord, Fetch]], now: int) -> list[Record]:
         records: list[Record] = []
         accepted: list[Admitted] = []
-        for record in fetch.records:
+        for record, fetch in poll:
             if type(record) is UndecodableRecord:
                 refusal = Refusal(Reason.UNKNOWN_CODEC, "the record batch cannot be read", "", None, 0, "")
                 records.append(self._rejected(refusal, fetch, record.offset, now))

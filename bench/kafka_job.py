@@ -26,8 +26,8 @@ from tests.live import Live, Process
 BATCH_BYTES: Final = 512 * 1024
 WAIT_SECONDS_MAX: Final = 300.0
 
-Rows = Sequence[tuple[bytes | None, bytes]]
-"""(key, value) of records, in order."""
+Rows = Sequence[tuple[bytes | None, bytes] | tuple[bytes | None, bytes, int]]
+"""(key, value) of records, in order, or (key, value, timestamp in milliseconds)."""
 
 
 class BenchKafka(KafkaBroker):
@@ -88,11 +88,12 @@ async def fill(servers: str, rows: Mapping[tuple[str, int], Rows]) -> None:
 
 async def _fill(producer: Any, topic: str, partition: int, rows: Rows) -> None:
     batch = producer.create_batch()
-    for key, value in rows:
-        if batch.append(key=key, value=value, timestamp=None) is None:
+    for key, value, *when in rows:
+        timestamp = when[0] if when else None
+        if batch.append(key=key, value=value, timestamp=timestamp) is None:
             await (await producer.send_batch(batch, topic, partition=partition))
             batch = producer.create_batch()
-            batch.append(key=key, value=value, timestamp=None)
+            batch.append(key=key, value=value, timestamp=timestamp)
     await (await producer.send_batch(batch, topic, partition=partition))
 
 

@@ -35,6 +35,9 @@ from stream.regions import COUNTRY
 from tests.live import Live, Process, compare
 
 PARTITIONS: Final = 4
+SENT_PER_MILLISECOND: Final = 40
+"""By the timestamps of a backlog: 40,000 events a second, in the order in which they are made."""
+
 NAIVE_TOPIC: Final = "naive-events"
 NAIVE_TOPICS: Final = (NAIVE_TOPIC, "naive-by-village", "naive-seen-changelog", "naive-sums-changelog")
 
@@ -75,13 +78,15 @@ def measure(count: int, workers: int, repeats: int, seed: int, peer_events: int)
     return result
 
 
-def by_topic(lines: Iterable[bytes]) -> dict[tuple[str, int], list[tuple[bytes | None, bytes]]]:
-    """Events in the topics and partitions that producers would send them to: by type and NIK."""
-    rows: dict[tuple[str, int], list[tuple[bytes | None, bytes]]] = {}
-    for line in lines:
+def by_topic(lines: Sequence[bytes]) -> dict[tuple[str, int], list[tuple[bytes | None, bytes, int]]]:
+    """Events in the topics and partitions that producers would send them to, by type and NIK, at the times they would."""
+    rows: dict[tuple[str, int], list[tuple[bytes | None, bytes, int]]] = {}
+    first = int(time.time() * 1000) - len(lines) // SENT_PER_MILLISECOND
+    for number, line in enumerate(lines):
         topic, key = address(line)
         assert key is not None, "made-up events have a NIK"
-        rows.setdefault((topic, int(key) % PARTITIONS), []).append((key, line))
+        at = first + number // SENT_PER_MILLISECOND
+        rows.setdefault((topic, int(key) % PARTITIONS), []).append((key, line, at))
     return rows
 
 

@@ -24,11 +24,16 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from lampit import newer_than_compiled
 from lampit.broker import EmbeddedBroker, free_port
 from tests.brokers import Broker, KafkaBroker, KafkaCluster, delete_topics, kafka_missing
 from tests.object_store import ObjectStore, object_store_missing
+
+# How long an example takes, or finding one, says how busy the machine is. In CI the examples are the same each time.
+settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 BOTH = ("kafka", "embedded")
 KAFKA_FIRST = ("kafka", pytest.param("embedded", marks=pytest.mark.chaos))

@@ -6,14 +6,10 @@ import json
 from datetime import datetime
 from typing import Any, Final
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from schemas.events import TYPES
 from stream.pseudonym import Pseudonymiser
-
-UNTIMED: Final = settings(deadline=None)
-"""For every random search: how long one example takes says how busy the machine is."""
 
 KEY: Final = b"a key for tests, of thirty-two bytes or more"
 PSEUDONYMISE: Final = Pseudonymiser(KEY)

@@ -87,7 +87,7 @@ def prove(events: list[Json], rules: Rules, periods: Periods) -> None:
                     assert not any(count for counts in stock(expected[region]).values() for count in counts.values())
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(histories(), _rules, _periods)
 def test_stocks_are_counts_of_what_was_reported(events: list[Json], rules: Rules, periods: Periods) -> None:
     """The main proof of what each person adds."""
@@ -96,7 +96,7 @@ def test_stocks_are_counts_of_what_was_reported(events: list[Json], rules: Rules
 
 @pytest.mark.fuzz
 @pytest.mark.timeout(0)
-@settings(deadline=None, max_examples=LONG, suppress_health_check=list(HealthCheck))
+@settings(max_examples=LONG, suppress_health_check=list(HealthCheck))
 @given(histories(), _rules, _periods)
 def test_stocks_are_counts_at_length(events: list[Json], rules: Rules, periods: Periods) -> None:
     """The same, as long as is asked for."""
@@ -126,7 +126,7 @@ def test_a_change_of_nik_that_loses_a_conflict_the_day_after() -> None:
     assert april["16.05"]["by_report_date"]["flows"]["corrections"]["total"] == 1
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(histories(), _rules, _periods, st.randoms(use_true_random=False))
 def test_a_month_adds_up(events: list[Json], rules: Rules, periods: Periods, chance: Any) -> None:
     """The identity; opening[t+1] = closing[t]; flows of children are those of the parent; order and repeats change nothing."""

@@ -100,7 +100,7 @@ def answered(asked: tuple[list[Heard], Question, Rules]) -> Explanation:
 
 
 @pytest.mark.timeout(600)
-@settings(deadline=None, max_examples=120, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, suppress_health_check=list(HealthCheck))
 @given(questions() | questions_of_codes())
 def test_the_causes_add_up_to_the_difference(asked: tuple[list[Heard], Question, Rules]) -> None:
     """Measure by measure and sex by sex, against figures that the engine counts for itself."""
@@ -117,7 +117,7 @@ def test_the_causes_add_up_to_the_difference(asked: tuple[list[Heard], Question,
 
 
 @pytest.mark.timeout(600)
-@settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(questions())
 def test_what_had_no_effect_is_not_blamed(asked: tuple[list[Heard], Question, Rules]) -> None:
     """No event that the count itself calls without effect moves a day, and every cause moves something."""
@@ -142,7 +142,7 @@ def test_what_had_no_effect_is_not_blamed(asked: tuple[list[Heard], Question, Ru
 
 
 @pytest.mark.timeout(600)
-@settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(questions(), st.randoms(use_true_random=False))
 def test_the_order_of_what_was_read_changes_nothing(asked: tuple[list[Heard], Question, Rules], chance: Any) -> None:
     """Nor does reading it twice."""
@@ -153,7 +153,7 @@ def test_the_order_of_what_was_read_changes_nothing(asked: tuple[list[Heard], Qu
 
 
 @pytest.mark.timeout(600)
-@settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(questions())
 def test_without_balances_everything_has_a_cause(asked: tuple[list[Heard], Question, Rules]) -> None:
     """A birthday, a lapse, or an event: nothing is put down to balances that are not there."""
@@ -180,7 +180,7 @@ def archived(folder: Path, heard: list[Heard]) -> None:
 
 
 @pytest.mark.timeout(600)
-@settings(deadline=None, max_examples=12, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
 @given(questions() | questions_of_codes())
 def test_an_archive_gives_the_same_answer(asked: tuple[list[Heard], Question, Rules]) -> None:
     """Also where balances, merged NIKs and old birthdays concern people who are named elsewhere; and the SQL count agrees."""

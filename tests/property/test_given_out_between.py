@@ -26,7 +26,7 @@ Json = dict[str, Any]
 Figures = dict[str, Partial]
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(histories(), st.randoms(use_true_random=False))
 def test_what_another_worker_gave_out_is_given_out_again(events: list[Json], chance: Any) -> None:
     """Figures and lists of anomalies are those of a partition that was never with another worker."""
@@ -35,7 +35,7 @@ def test_what_another_worker_gave_out_is_given_out_again(events: list[Json], cha
 
 @pytest.mark.fuzz
 @pytest.mark.timeout(0)
-@settings(deadline=None, max_examples=LONG, suppress_health_check=list(HealthCheck))
+@settings(max_examples=LONG, suppress_health_check=list(HealthCheck))
 @given(histories(), st.randoms(use_true_random=False))
 def test_what_another_worker_gave_out_at_length(events: list[Json], chance: Any) -> None:
     """The same, as long as is asked for."""

@@ -102,7 +102,7 @@ class Rollup:
         self.cluster.closing_parts.append((key, value))
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(histories(), st.randoms(use_true_random=False), st.integers(1, 3))
 def test_closings_over_partitions(events: list[Json], chance: Any, partitions: int) -> None:
     """Any order, any kill, days that some partitions have not come to yet: every closing is the one counted at once."""
@@ -111,7 +111,7 @@ def test_closings_over_partitions(events: list[Json], chance: Any, partitions: i
 
 @pytest.mark.fuzz
 @pytest.mark.timeout(0)
-@settings(deadline=None, max_examples=LONG, suppress_health_check=list(HealthCheck))
+@settings(max_examples=LONG, suppress_health_check=list(HealthCheck))
 @given(histories(), st.randoms(use_true_random=False), st.integers(1, 3))
 def test_closings_at_length(events: list[Json], chance: Any, partitions: int) -> None:
     """The same, as long as is asked for."""

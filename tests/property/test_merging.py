@@ -48,7 +48,7 @@ def changes_of_nik(draw: Any) -> list[Json]:
     return changes
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(histories(), changes_of_nik(), st.randoms(use_true_random=False), st.integers(1, 4), st.integers(0, 20))
 def test_families_over_partitions(
     events: list[Json], changes: list[Json], chance: Any, partitions: int, key: int
@@ -59,7 +59,7 @@ def test_families_over_partitions(
 
 @pytest.mark.fuzz
 @pytest.mark.timeout(0)
-@settings(deadline=None, max_examples=LONG, suppress_health_check=list(HealthCheck))
+@settings(max_examples=LONG, suppress_health_check=list(HealthCheck))
 @given(histories(), changes_of_nik(), st.randoms(use_true_random=False), st.integers(1, 4), st.integers(0, 20))
 def test_families_at_length(events: list[Json], changes: list[Json], chance: Any, partitions: int, key: int) -> None:
     """The same, as long as is asked for."""

@@ -34,7 +34,7 @@ compared: Counter[str] = Counter()
 DAYS = (date(2018, 12, 31), date(2019, 2, 28), date(2019, 3, 1), date(2019, 3, 28), date(2020, 6, 30))
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(histories(with_nik_changes=False), st.randoms(use_true_random=False), st.integers(1, 7))
 def test_batches_add_up_to_the_count(events: list[dict[str, Any]], chance: Any, size: int) -> None:
     """Events in any order and any batches, the day turned between them: every region's record equals the engine's."""
@@ -43,7 +43,7 @@ def test_batches_add_up_to_the_count(events: list[dict[str, Any]], chance: Any, 
 
 @pytest.mark.fuzz
 @pytest.mark.timeout(0)
-@settings(deadline=None, max_examples=LONG, suppress_health_check=list(HealthCheck))
+@settings(max_examples=LONG, suppress_health_check=list(HealthCheck))
 @given(histories(with_nik_changes=False), st.randoms(use_true_random=False), st.integers(1, 7))
 def test_batches_add_up_at_length(events: list[dict[str, Any]], chance: Any, size: int) -> None:
     """The same, as long as is asked for."""

@@ -130,7 +130,7 @@ def stated_alike(one: Json, other: Json) -> bool:
     return all(first == second for first, second in pairs if first is not None and second is not None)
 
 
-few: Callable[[Any], Any] = settings(deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
+few: Callable[[Any], Any] = settings(max_examples=200, suppress_health_check=list(HealthCheck))
 
 
 @few
@@ -162,7 +162,7 @@ def test_the_country_is_the_same_under_the_codes_of_any_day(events: list[Json], 
 
 
 @pytest.mark.timeout(900)
-@settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, suppress_health_check=list(HealthCheck))
 @given(lives(balances=True), st.sampled_from(AS_OF), st.sampled_from(AS_OF))
 def test_core_and_sql_agree_under_any_codes(events: list[Json], day: date, codes_of: date) -> None:
     """Every region and every anomaly, under the codes of the day and those of another."""
@@ -199,7 +199,7 @@ def test_the_month_of_a_change_has_no_flow_and_no_correction(events: list[Json],
     assert all(before[dating]["closing"] == after[dating]["opening"] for dating in DATINGS)
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(lives(balances=True), st.randoms(use_true_random=False))
 def test_the_live_roll_up_turns_with_the_day(events: list[Json], chance: Any) -> None:
     """Batch by batch over every change day, with takeovers: the compacted topic holds what is counted at once."""

@@ -139,7 +139,7 @@ def assert_as_by_intake(events: Sequence[Json], new: Archive, key: bytes) -> Non
 
 
 @pytest.mark.timeout(600)
-@settings(deadline=None, max_examples=12, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
 @given(
     histories(),
     st.just([]) | changes_of_nik(),

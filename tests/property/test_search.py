@@ -174,7 +174,7 @@ def made(number: int, how_many: int) -> list[list[Json]]:
     found: list[list[Json]] = []
 
     @seed(number)
-    @settings(deadline=None, database=None, max_examples=how_many, phases=[Phase.generate],
+    @settings(database=None, max_examples=how_many, phases=[Phase.generate],
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(histories())
     def generate(history: list[dict[str, Any]]) -> None:

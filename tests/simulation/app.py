@@ -56,6 +56,7 @@ class Thread(ConsumerThread):
         self.settings = app.settings
         self.seeks: dict[TopicPartition, int] = {}
         self.delivered: dict[TopicPartition, int] = {}
+        self._polls = 0
         self._simulated = consumer
 
     def _ensure_consumer(self) -> Any:
@@ -79,13 +80,16 @@ class Thread(ConsumerThread):
         """As `_fetch_records` of the real one makes them: positions are read without an await behind the records."""
         consumer = self._simulated
         fetches = []
-        for tp, records in (await consumer.getmany(max_records=records_max)).items():
+        polled = await consumer.getmany(max_records=records_max)
+        self._polls += 1
+        for tp, records in polled.items():
             state = consumer.states[tp]
             begin = self.delivered.get(tp, records[0].offset)
             self.delivered[tp] = state.position
             behind = max(0, (state.lso or 0) - state.position)
             seek = self.seeks.get(tp, 0)
-            fetches.append(Fetch(tp.topic, tp.partition, begin, state.position, tuple(records), seek, False, behind))
+            place = (tp.topic, tp.partition, begin, state.position)
+            fetches.append(Fetch(*place, tuple(records), seek, False, behind, self._polls, len(polled)))
         return fetches
 
 

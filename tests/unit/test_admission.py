@@ -18,7 +18,7 @@ from stream.admission import Admitted, Refusal, admit, admit_by_schema
 from stream.calendar import ordinal
 from stream.events import Birth, OpeningBalance, PersonData, Recording, Register
 from tests.bad_input import ALL, REGISTER, UNREADABLE, Bad
-from tests.wire import DATA, KEY, NIK, OTHER_NIK, PSEUDONYMISE, UNTIMED, event, good_events, raw
+from tests.wire import DATA, KEY, NIK, OTHER_NIK, PSEUDONYMISE, event, good_events, raw
 
 DIGITS = re.compile(r"\d{16}")
 
@@ -214,7 +214,6 @@ JSON = st.recursive(
 )
 
 
-@UNTIMED
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 def test_anything_at_all_is_refused_quietly(payload: bytes) -> None:
     refusal = admit(payload, PSEUDONYMISE)
@@ -222,7 +221,6 @@ def test_anything_at_all_is_refused_quietly(payload: bytes) -> None:
     assert_tells_nothing(refusal)
 
 
-@UNTIMED
 @given(
     st.sampled_from(sorted(DATA)),
     st.dictionaries(st.sampled_from(["id", "source", "time", "type", "specversion", "x", NIK]), JSON, max_size=2),
@@ -245,7 +243,6 @@ def test_good_events_with_anything_in_them_never_raise_nor_leak(
         assert not DIGITS.search(re.sub(r"time=-?\d+", "", shown))
 
 
-@UNTIMED
 @given(st.data())
 def test_cutting_and_changing_bytes_never_raises(data: st.DataObject) -> None:
     payload = bytearray(raw(data.draw(st.sampled_from(sorted(DATA)))))
@@ -257,7 +254,6 @@ def test_cutting_and_changing_bytes_never_raises(data: st.DataObject) -> None:
         assert_tells_nothing(result)
 
 
-@UNTIMED
 @given(good_events(), st.booleans())
 def test_looking_for_unknown_fields_changes_nothing(sent: dict[str, Any], ascii_only: bool) -> None:
     payload = json.dumps(sent, ensure_ascii=ascii_only).encode()
@@ -271,7 +267,6 @@ def test_looking_for_unknown_fields_changes_nothing(sent: dict[str, Any], ascii_
         admission._says_no_more = says_no_more
 
 
-@UNTIMED
 @given(good_events(), st.data())
 def test_a_name_twice_is_always_found(sent: dict[str, Any], data: st.DataObject) -> None:
     """At any level, known or not, and whatever commas the texts hold."""

@@ -21,14 +21,12 @@ from stream.calendar import (
     parse_instant,
     zone_hours,
 )
-from tests.wire import UNTIMED
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOMENTS = st.datetimes(min_value=datetime(1900, 1, 2), max_value=datetime(2200, 12, 30))  # noqa: DTZ001 - zones below
 ZONES = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 
 
-@UNTIMED
 @given(st.dates())
 def test_days_there_and_back(day: date) -> None:
     assert ordinal(day.isoformat()) == day.toordinal()
@@ -43,14 +41,12 @@ def test_what_is_no_day(text: str) -> None:
         ordinal(text)
 
 
-@UNTIMED
 @given(MOMENTS, ZONES)
 def test_instants_as_the_standard_library_reads_them(moment: datetime, zone: timezone) -> None:
     aware = moment.replace(tzinfo=zone)
     assert parse_instant(aware.isoformat()) == (aware - EPOCH) // timedelta(microseconds=1)
 
 
-@UNTIMED
 @given(st.integers(INSTANT_MIN, INSTANT_MAX))
 def test_instants_there_and_back(instant: int) -> None:
     text = format_instant(instant)
@@ -66,7 +62,6 @@ def test_digits_beyond_the_microsecond_are_cut_off(text: str, microseconds: int)
     assert parse_instant(f"1970-01-01t00:00:{text}") == microseconds
 
 
-@UNTIMED
 @given(st.text(alphabet="0123456789-:.+TtZz ", max_size=40) | st.text(max_size=40))
 def test_any_other_text_is_a_value_error(text: str) -> None:
     try:
@@ -89,7 +84,6 @@ def test_zones() -> None:
     assert zone_hours(None) == zone_hours("ID") == zone_hours("99") == 7
 
 
-@UNTIMED
 @given(st.integers(INSTANT_MIN, INSTANT_MAX), st.sampled_from([None, "16.05", "64.72", "91.01"]))
 def test_an_instant_lies_in_its_day(instant: int, region: str | None) -> None:
     day = day_of(instant, region)
@@ -111,7 +105,6 @@ def test_17th_birthdays(born: str, mar1: str, feb28: str) -> None:
     assert iso_day(birthday_17(ordinal(born), "feb28")) == feb28
 
 
-@UNTIMED
 @given(st.dates(max_value=date(9982, 12, 31)))
 def test_a_17th_birthday_is_the_same_day_17_years_on(born: date) -> None:
     turned = date.fromordinal(birthday_17(born.toordinal(), "mar1"))

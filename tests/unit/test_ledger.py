@@ -29,7 +29,7 @@ from stream.ledger import (
     encode_record,
     record_key,
 )
-from tests.wire import DATA, NIK, OTHER_NIK, PSEUDONYMISE, UNTIMED, good_events, raw
+from tests.wire import DATA, NIK, OTHER_NIK, PSEUDONYMISE, good_events, raw
 
 INSTANTS = st.integers(-2_208_988_800_000_000, 7_289_567_999_999_999)
 CONTROLS: list[Genesis | Epoch | Day | DayReset] = [
@@ -55,7 +55,6 @@ def shuffled(value: Any, data: st.DataObject) -> Any:
     return [shuffled(member, data) for member in value] if isinstance(value, list) else value
 
 
-@UNTIMED
 @given(good_events(), INSTANTS, st.none() | st.just("0" * 32))
 def test_what_is_written_is_read(sent: dict[str, Any], received_at: int, forwarded_from: str | None) -> None:
     accepted = admitted(sent)
@@ -63,7 +62,6 @@ def test_what_is_written_is_read(sent: dict[str, Any], received_at: int, forward
     assert decode_record(record) == LedgerRecord(accepted.subject, accepted.event, received_at, forwarded_from)
 
 
-@UNTIMED
 @given(good_events(), INSTANTS)
 def test_a_record_is_as_the_schema_says_and_holds_nothing_else(sent: dict[str, Any], received_at: int) -> None:
     accepted = admitted(sent)
@@ -73,7 +71,6 @@ def test_a_record_is_as_the_schema_says_and_holds_nothing_else(sent: dict[str, A
     assert sent["data"].get("nik", "no NIK") not in json.dumps(json.loads(record)["data"])
 
 
-@UNTIMED
 @given(good_events())
 def test_the_ledger_form_with_the_nik_is_accepted_as_the_same_event(sent: dict[str, Any]) -> None:
     accepted = admitted(sent)
@@ -88,13 +85,11 @@ def test_the_ledger_form_with_the_nik_is_accepted_as_the_same_event(sent: dict[s
     assert again.unknown_fields == ()
 
 
-@UNTIMED
 @given(good_events(), st.data())
 def test_the_digest_does_not_depend_on_the_order_of_names(sent: dict[str, Any], data: st.DataObject) -> None:
     assert content_digest(admitted(shuffled(sent, data)).event) == content_digest(admitted(sent).event)
 
 
-@UNTIMED
 @given(good_events())
 def test_the_digest_is_of_the_canonical_json_of_the_content(sent: dict[str, Any]) -> None:
     """RFC 8785, spelt out for what a record can hold: ASCII names, integers, texts without control characters."""

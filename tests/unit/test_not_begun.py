@@ -42,6 +42,49 @@ def test_a_fetch_of_a_partition_that_has_not_begun_again_is_left_out(tmp_path: P
     asyncio.run(run())
 
 
+def test_while_it_is_asked_where_to_begin_nothing_is_handed_out(tmp_path: Path) -> None:
+    """Faust has two callers. Behind a stand told to the second one, an agent went on with what the first one had begun.
+
+    All of that was then done again, and the positions that subscribers were told went back (seed 178 of the simulation).
+    """
+
+    async def run() -> None:
+        app, consumer = at_work(tmp_path)
+        consumer.assignment = lambda: {HERE}  # type: ignore[method-assign]
+        asked: list[int] = []
+
+        async def begin(partitions: frozenset[TP]) -> dict[TP, int | None]:
+            asked.append(consumer.done[HERE])
+            assert not consumer.current(FETCH)
+            return {HERE: consumer.done[HERE]}
+
+        async def begin_at(wanted: dict[TP, int]) -> dict[TP, int]:
+            assert not consumer.current(FETCH)
+            return wanted
+
+        async def in_thread(call: Any) -> Any:
+            return await call
+
+        seeks = {HERE: 0}
+        consumer._thread = cast(
+            Any, SimpleNamespace(say_at_work=lambda: None, begin_at=begin_at, in_thread=in_thread, seeks=seeks)
+        )
+        app.on_begin = begin
+        consumer.take_in_hand(FETCH)
+        seeking = asyncio.create_task(consumer.seek_to_committed())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not asked, "what is in hand is finished first"
+        assert not consumer.current(FETCH), "or given up"
+        consumer.let_go(FETCH, done=True)
+        await seeking
+        assert asked == [FETCH.next_offset]
+        assert consumer.done[HERE] == FETCH.next_offset
+        assert consumer.current(FETCH)
+
+    asyncio.run(run())
+
+
 def test_a_poll_that_comes_back_in_a_rebalance_is_no_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -23,7 +23,7 @@ from stream.admission import Admitted, admit
 from stream.ledger import decode_record, encode_record
 from tests.bad_input import ALL
 from tests.odd_input import common_events, objects_of, written_oddly
-from tests.wire import DATA, NIK, OTHER_NIK, PSEUDONYMISE, UNTIMED, good_events, raw
+from tests.wire import DATA, NIK, OTHER_NIK, PSEUDONYMISE, good_events, raw
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 CASES: Final = sorted((ROOT / "tests" / "scenarios" / "cases").glob("*/events.jsonl"))
@@ -98,7 +98,6 @@ def test_nothing_personal_leaves_admission() -> None:
         assert_private(told(payload))
 
 
-@UNTIMED
 @given(
     common_events() | good_events(),
     st.randoms(use_true_random=False),

@@ -156,7 +156,7 @@ def test_every_later_day_extends_every_earlier_one(folder: Path) -> None:
     assert checked(folder, shown)[0] == 1
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.data())
 def test_every_offset_under_every_head(folder: Path, data: st.DataObject) -> None:
     """Segments are of 64 offsets or less, heads are at the end of each."""

@@ -9,12 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.pseudonym import Pseudonymiser, stillborn_subject
-from tests.wire import UNTIMED
 
 KEY = bytes(range(32))
 
 
-@UNTIMED
 @given(st.binary(min_size=32, max_size=200), st.text())
 def test_an_id_is_hmac_sha256_cut_to_16_bytes(key: bytes, text: str) -> None:
     assert Pseudonymiser(key)(text) == hmac.digest(key, text.encode(), "sha256")[:16].hex()
@@ -38,7 +36,6 @@ def test_digests_are_keyed() -> None:
     assert Pseudonymiser(KEY).digest(b"payload") != Pseudonymiser(KEY).digest(b"Payload")
 
 
-@UNTIMED
 @given(st.text(), st.text(), st.text(), st.text())
 def test_stillborn_ids_are_told_apart(source: str, event_id: str, other_source: str, other_id: str) -> None:
     pseudonymise = Pseudonymiser(KEY)

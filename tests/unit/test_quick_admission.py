@@ -15,7 +15,7 @@ from stream.admission import Admitted, admit_by_schema
 from stream.quick_admission import admit_quickly
 from tests.bad_input import ALL, Bad
 from tests.odd_input import COMMON, NAMES, ODD, common_events, objects_of, written_oddly
-from tests.wire import DATA, NIK, OTHER_NIK, PSEUDONYMISE, UNTIMED, event, raw
+from tests.wire import DATA, NIK, OTHER_NIK, PSEUDONYMISE, event, raw
 
 WAYS = 20
 
@@ -30,7 +30,6 @@ def _agree_on_odd_ways_to_write(sent: dict[str, Any], seed: int) -> None:
         _agree(written_oddly(sent, Random(seed + way)))
 
 
-@UNTIMED
 @given(common_events(), st.integers(0, 2**32))
 def test_quick_is_nothing_or_what_the_schema_says(sent: dict[str, Any], seed: int) -> None:
     _agree_on_odd_ways_to_write(sent, seed)
@@ -38,7 +37,7 @@ def test_quick_is_nothing_or_what_the_schema_says(sent: dict[str, Any], seed: in
 
 @pytest.mark.fuzz
 @pytest.mark.timeout(3600)
-@settings(UNTIMED, max_examples=20_000)
+@settings(max_examples=20_000)
 @given(common_events(), st.integers(0, 2**32))
 def test_quick_is_nothing_or_what_the_schema_says_for_long(sent: dict[str, Any], seed: int) -> None:
     """400,000 inputs."""
@@ -65,7 +64,6 @@ def test_every_field_holds_every_odd_value(kind: str, separators: tuple[str, str
                 _agree(payload.encode("utf-8", "surrogatepass"))
 
 
-@UNTIMED
 @given(common_events())
 @example(event("register"))
 @example(event("birth"))

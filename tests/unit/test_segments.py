@@ -13,7 +13,7 @@ from agents import segments
 from stream.admission import Admitted, admit
 from stream.ledger import encode_record, record_key
 from tests.archives import LogRecord, ledger
-from tests.wire import PSEUDONYMISE, UNTIMED, good_events
+from tests.wire import PSEUDONYMISE, good_events
 
 INSTANTS = st.integers(-2_208_988_800_000_000, 7_289_567_999_999_999)
 Row = tuple[bytes | None, bytes | None]
@@ -47,7 +47,6 @@ def damaged(draw: st.DrawFn) -> Row:
 ANY = st.tuples(st.none() | st.binary(max_size=40), st.none() | st.binary(max_size=40))
 
 
-@UNTIMED
 @given(st.lists(st.one_of(accepted(), damaged(), ANY), max_size=6))
 def test_records_come_back_byte_for_byte(rows: list[Row]) -> None:
     before = table(rows)
@@ -56,7 +55,6 @@ def test_records_come_back_byte_for_byte(rows: list[Row]) -> None:
     assert segments.content_digest(after) == segments.content_digest(before)
 
 
-@UNTIMED
 @given(st.lists(accepted(), min_size=1, max_size=4), st.data())
 def test_the_digest_tells_any_two_contents_apart(rows: list[Row], data: st.DataObject) -> None:
     changed = list(rows)
