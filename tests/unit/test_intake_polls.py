@@ -1,0 +1,130 @@
+"""Intake takes in a poll at a time, by time; what it gathered of one is neither sent nor committed before it is admitted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from agents import intake
+from agents.barrier import LedgerIdentity
+from agents.driver import Fetch
+from agents.producer import Record
+from agents.settings import Settings
+from stream.pseudonym import Pseudonymiser
+from stream.rules import Rules
+from tests.live import KEY
+from tests.wire import raw
+
+BIRTHS, RECORDINGS, MOVES = (TP(f"lampit.intake.{family}", 0) for family in ("birth", "recording", "move-in"))
+
+
+def fetch(tp: TP, kind: str, poll: int, of_poll: int, *timestamps: int, begin: int = 0) -> Fetch:
+    records: Any = tuple(
+        SimpleNamespace(value=raw(kind, {"id": f"{kind}-{timestamp}"}), offset=begin + number, timestamp=timestamp)
+        for number, timestamp in enumerate(timestamps)
+    )
+    return Fetch(*tp, begin, begin + len(timestamps), records, seek=0, poll=poll, of_poll=of_poll)
+
+
+class AtWork:
+    """An intake agent that is handed fetches one by one; what it sends and commits."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sent: list[str] = []
+        self.committed: dict[TP, int] = {}
+        self._handed: asyncio.Queue[Fetch] = asyncio.Queue()
+        monkeypatch.setattr(intake, "fetches", self._fetches)
+        monkeypatch.setattr(intake, "commit", self._commit)
+        monkeypatch.setattr(intake, "reached", self._reached)
+        identity = LedgerIdentity("ledger", 1, Rules(), "digest")
+        self.agent = intake.IntakeAgent(Settings(data_dir=folder), identity, Pseudonymiser(KEY.encode()))
+        self.agent._producer = SimpleNamespace(start=self._start, send_all=self._send_all)  # type: ignore[assignment]
+
+    async def hand(self, one: Fetch) -> None:
+        """Hand a fetch to the agent, and let it do what it does with it."""
+        await self._handed.put(one)
+        await asyncio.wait_for(self._handed.join(), 10)
+
+    async def deliver(self) -> None:
+        """As the courier does, and as it does before partitions go."""
+        await self.agent._deliver(last=True)
+
+    async def _fetches(self, _: Any) -> AsyncIterator[Fetch]:
+        while True:
+            yield await self._handed.get()
+            self._handed.task_done()
+
+    async def _start(self) -> None: ...
+
+    async def _send_all(self, records: list[Record]) -> None:
+        self.sent += [json.loads(record.value or b"")["id"] for record in records]
+
+    async def _commit(self, _: Any, offsets: dict[TP, int]) -> bool:
+        self.committed |= offsets
+        return True
+
+    async def _reached(self, _: Any) -> dict[Any, Any]:
+        return {}
+
+
+def run(test: Callable[[AtWork], Awaitable[None]], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def at_work() -> None:
+        one = AtWork(folder, monkeypatch)
+        working = asyncio.create_task(one.agent.work(None))
+        await test(one)
+        working.cancel()
+
+    asyncio.run(at_work())
+
+
+def test_a_poll_is_sent_by_time_and_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(one: AtWork) -> None:
+        await one.hand(fetch(RECORDINGS, "recording", 7, 2, 20, 40))
+        await one.deliver()
+        assert not one.sent
+        assert not one.committed
+        await one.hand(fetch(BIRTHS, "register", 7, 2, 10, 30, 50))
+        await one.deliver()
+        assert one.sent == ["register-10", "recording-20", "register-30", "recording-40", "register-50"]
+        assert one.committed == {RECORDINGS: 2, BIRTHS: 3}
+
+    run(test, tmp_path, monkeypatch)
+
+
+def test_of_a_poll_that_was_cut_short_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the rest nobody hears any more: what is there already goes before the next poll."""
+
+    async def test(one: AtWork) -> None:
+        await one.hand(fetch(RECORDINGS, "recording", 7, 3, 20))
+        await one.hand(fetch(BIRTHS, "register", 7, 3, 10))
+        await one.hand(fetch(RECORDINGS, "recording", 8, 2, 5, begin=1))
+        await one.deliver()
+        assert one.sent == ["register-10", "recording-20"]
+        assert one.committed == {RECORDINGS: 1, BIRTHS: 1}
+        await one.hand(fetch(MOVES, "move_in", 8, 2, 4))
+        await one.deliver()
+        assert one.sent[2:] == ["move_in-4", "recording-5"]
+        assert one.committed == {RECORDINGS: 2, BIRTHS: 1, MOVES: 1}
+
+    run(test, tmp_path, monkeypatch)
+
+
+def test_what_was_gathered_of_partitions_that_go_is_left_to_their_next_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(one: AtWork) -> None:
+        await one.hand(fetch(RECORDINGS, "recording", 7, 2, 20))
+        await one.agent.revoked(frozenset({RECORDINGS, BIRTHS}))
+        await one.hand(fetch(BIRTHS, "register", 8, 1, 10))
+        await one.deliver()
+        assert one.sent == ["register-10"]
+        assert one.committed == {BIRTHS: 1}
+
+    run(test, tmp_path, monkeypatch)
