@@ -87,6 +87,7 @@ class App(faust.App):
         self.settings = settings
         self.health = Health()
         self.health.require("assigned")
+        self.by_time = False
         self.on_begin: Callable[[frozenset[TP]], Awaitable[Positions]] | None = None
         self.on_revoked: Notice | None = None
         self.on_assigned: Notice | None = None
@@ -165,13 +166,15 @@ def create_app(
     begin: Callable[[frozenset[TP]], Awaitable[Positions]] | None = None,
     assigned: Notice | None = None,
     revoked: Notice | None = None,
+    by_time: bool = False,
 ) -> App:
     """An app whose consumer group is `<group_prefix>.<name>`.
 
     `begin(partitions)` gives the next offset of each (None: the committed one, else the first). Faust calls it after every
     rebalance, outside the group's callbacks, sometimes twice, and the driver with no partitions where there are none; it is
     cancelled when the next rebalance comes first, and has ended before `revoked` comes. It may open stores (seconds);
-    rebuilding one means to return 0. `revoked` comes when the agent has let go of its batch.
+    rebuilding one means to return 0. `revoked` comes when the agent has let go of its batch. by_time: polls take the records of
+    several topics in the order of their timestamps (`agents.time_order`).
     """
     app = App(
         f"{settings.group_prefix}.{name}",
@@ -212,7 +215,7 @@ def create_app(
         web_in_thread=False,  # a page then also says that the event loop comes round
         worker_redirect_stdouts=False,
     )
-    app.on_begin, app.on_assigned, app.on_revoked = begin, assigned, revoked
+    app.on_begin, app.on_assigned, app.on_revoked, app.by_time = begin, assigned, revoked, by_time
     app.on_partitions_assigned.connect(cast(Any, app._tell_assigned), weak=False)
     app.on_partitions_revoked.connect(cast(Any, app._tell_revoked), weak=False)
     return app

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gzip
 import mmap
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -87,6 +88,7 @@ class _Batch:
         self.is_control_batch: bool = batch.is_control_batch
         self.is_transactional: bool = batch.is_transactional
         self._valid = True
+        self.open_bytes = 0
 
     def validate_crc(self) -> bool:
         self._valid = bool(self._batch.validate_crc())
@@ -100,12 +102,16 @@ class _Batch:
         if not self._valid:
             yield self._unreadable(position, "the checksum does not match")
             return
+        _last_unpacked.bytes = 0
         try:
             for record in self._batch:
+                if position == self.base_offset:  # with the first record all of them are unpacked
+                    self.open_bytes = _last_unpacked.bytes
                 yield record
                 position = record.offset + 1
         except Exception as error:  # whatever a decompressor or parser raises on foreign bytes
             yield self._unreadable(position, type(error).__name__)
+        self.open_bytes = 0
 
     def _unreadable(self, position: int, error: str) -> _Unreadable:
         timestamp = getattr(self._batch, "max_timestamp", None)
@@ -118,9 +124,27 @@ class _Records:
     def __init__(self, records: Any) -> None:
         self._records = records
         self.has_next = records.has_next
+        self.batch: _Batch | None = None
 
     def next_batch(self) -> _Batch:
-        return _Batch(self._records.next_batch())
+        self.batch = _Batch(self._records.next_batch())
+        return self.batch
+
+
+class _LastUnpacked(threading.local):
+    """How large the batch was that this thread unpacked last."""
+
+    bytes = 0
+
+
+_last_unpacked: Final = _LastUnpacked()
+
+
+def open_bytes(result: Any) -> int:
+    """What the fetch result of a partition holds unpacked: its batch, from the first record that is taken until the last."""
+    records = result._partition_records
+    batch = None if records is None else records._records.batch
+    return 0 if batch is None else batch.open_bytes
 
 
 class TolerantPartitionRecords(aiokafka_fetcher.PartitionRecords):  # type: ignore[misc]
@@ -157,7 +181,9 @@ def _unpacked(codec: Any) -> Callable[[bytes], bytes]:
     def decode(packed: bytes) -> bytes:
         # Room that is asked for takes no memory before it is written to.
         with closing(mmap.mmap(-1, BATCH_BYTES_MAX)) as room:
-            return room[: codec.decompress_into(packed, room)]
+            found: bytes = room[: codec.decompress_into(packed, room)]
+        _last_unpacked.bytes = len(found)
+        return found
 
     return decode
 
@@ -167,6 +193,7 @@ def _unzipped(packed: bytes) -> bytes:
         found = file.read(BATCH_BYTES_MAX + 1)
     if len(found) > BATCH_BYTES_MAX:
         raise ValueError("the batch is too large")
+    _last_unpacked.bytes = len(found)
     return found
 
 

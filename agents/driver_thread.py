@@ -189,16 +189,16 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
         _require_alive(consumer)
         fetcher = consumer._fetcher
         many = max_records or consumer._max_poll_records
-        several = len({tp.topic for tp in consumer.assignment()}) > 1
-        if several:
-            self._order.oldest_first(fetcher)
+        by_time = cast(Any, self.app).by_time
+        if by_time:
+            self._order.oldest_first(fetcher, time.monotonic())
         try:
-            at_first = min(SLICE_RECORDS, many) if several else many
+            at_first = min(SLICE_RECORDS, many) if by_time else many
             drained: Any = await super()._fetch_records(consumer, active_partitions, timeout, at_first)
         except NoOffsetForPartitionError:
             return {}  # a partition just assigned and not begun yet: `begin_at` is on its way
-        if several:
-            self._order.take(fetcher, drained, active_partitions, many)
+        if by_time and drained:
+            self._order.take(fetcher, drained, active_partitions, many, time.monotonic())
         self._pace.polled(fetcher, sum(map(len, drained.values())), time.monotonic())
         self._polls += 1
         # No await from here on: the positions below are those after exactly these records.

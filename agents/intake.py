@@ -66,7 +66,7 @@ class IntakeAgent:
         self._committed = 0.0
         self._measured = 0.0
         self._backlog = Backlog()
-        self.app: App = create_app("intake", settings, revoked=self.revoked)
+        self.app: App = create_app("intake", settings, revoked=self.revoked, by_time=True)
         self.app.health.require("caught_up", measured=True)
         metrics.build_info()
         self.app.batch_agent(*INTAKE_TOPICS)(self.work)
@@ -115,7 +115,8 @@ class IntakeAgent:
 
     async def revoked(self, partitions: frozenset[TP]) -> None:
         """Finish what is in hand; what could not be committed will be taken in again, which changes no figure."""
-        self._gathered = []
+        if self._gathered:  # the driver takes it for done
+            self._admit()
         await self._deliver(last=True)
         self._sent = {}
         self._backlog = Backlog()

@@ -164,8 +164,9 @@ class App:
         begin: Callable[[frozenset[TP]], Awaitable[Any]] | None = None,
         assigned: Callable[[frozenset[TP]], Awaitable[None]] | None = None,
         revoked: Callable[[frozenset[TP]], Awaitable[None]] | None = None,
+        by_time: bool = False,
     ) -> None:
-        """Not running."""
+        """Not running. by_time: no matter here, where polls bring what chance has it."""
         self.settings = settings
         self.health = Health()
         self.on_begin, self.on_assigned, self.on_revoked = begin, assigned, revoked

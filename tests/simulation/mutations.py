@@ -29,18 +29,6 @@ MUTATIONS: Final = (
         "            self._gathered.append(fetch)\n            self._admitted[fetch.tp] = fetch.next_offset\n",
     ),
     Mutation(
-        "what is gathered of a poll outlives its partitions",
-        "agents/intake.py",
-        "        self._gathered = []\n        await self._deliver(last=True)\n",
-        "        await self._deliver(last=True)\n",
-    ),
-    Mutation(
-        "the rest of a poll that was cut short is forgotten",
-        "agents/intake.py",
-        "                self._admit()\n            self._gathered.append",
-        "                self._gathered = []\n            self._gathered.append",
-    ),
-    Mutation(
         "no fence for a ledger worker",
         "agents/ledger.py",
         'transactional_id=f"{self.identity.ledger_id}-{partition}"',

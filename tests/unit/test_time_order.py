@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.consumer.fetcher import FetchError, FetchResult, PartitionRecords
+from aiokafka.consumer.fetcher import FetchError, FetchResult
 from aiokafka.errors import KafkaError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents import decoding
-from agents.time_order import SLICE_RECORDS, TimeOrder, by_time
+from agents.decoding import TolerantPartitionRecords
+from agents.time_order import OPEN_BYTES_MAX, OVERDUE_SECONDS, SLICE_RECORDS, TimeOrder, by_time
 
 BIRTHS, RECORDINGS = TopicPartition("births", 0), TopicPartition("recordings", 0)
 EVERYTHING = 10**6
@@ -48,47 +49,53 @@ class State:
         self.position = position
 
 
-def batch(timestamps: Sequence[int]) -> bytes:
+def batch(timestamps: Sequence[int], value: bytes, codec: int) -> bytes:
     builder = DefaultRecordBatchBuilder(
         magic=2,
-        compression_type=0,
+        compression_type=codec,
         is_transactional=0,
         producer_id=-1,
         producer_epoch=-1,
         base_sequence=-1,
-        batch_size=2**20,
+        batch_size=2**30,
     )
     for number, timestamp in enumerate(timestamps):
-        assert builder.append(number, timestamp, None, b"%d" % number, []) is not None
+        assert builder.append(number, timestamp, None, value, []) is not None
     return bytes(builder.build())
 
 
-def fetcher_of(partitions: Timestamps) -> Any:
+def fetcher_of(partitions: Timestamps, value: bytes = b"-", codec: int = 0) -> Any:
     """A fetcher with these records at hand; it counts how often a partition was used up."""
-    assignment, told = Assignment(partitions), []
-    records = {
-        tp: FetchResult(
-            tp,
-            assignment=assignment,
-            partition_records=PartitionRecords(
-                tp, MemoryRecords(batch(timestamps)), [], 0, None, decoding.as_read, True, 0
-            ),
-            backoff=0,
-        )
-        for tp, timestamps in partitions.items()
-    }
-    return SimpleNamespace(
-        _records=records, _wait_consume_future=None, _notify=told.append, told=told, assignment=assignment
+    told: list[Any] = []
+    fetcher = SimpleNamespace(
+        _records={}, _wait_consume_future=None, _notify=told.append, told=told, assignment=Assignment(partitions)
     )
+    for tp, timestamps in partitions.items():
+        refill(fetcher, tp, timestamps, value, codec)
+    return fetcher
+
+
+def refill(fetcher: Any, tp: TopicPartition, timestamps: Sequence[int], value: bytes = b"-", codec: int = 0) -> None:
+    """What a fetch brings of a partition that is used up."""
+    fetcher.assignment.states[tp].position = 0
+    records = MemoryRecords(batch(timestamps, value, codec))
+    read = TolerantPartitionRecords(tp, records, [], 0, None, decoding.as_read, True, 0)
+    fetcher._records[tp] = FetchResult(tp, assignment=fetcher.assignment, partition_records=read, backoff=0)
+
+
+def poll(fetcher: Any, order: TimeOrder, records_max: int, now: float = 0.0) -> dict[TopicPartition, list[int]]:
+    """The timestamps that a poll brings, all but the fetcher's own first slice."""
+    drained: dict[TopicPartition, list[Any]] = {}
+    order.oldest_first(fetcher, now)
+    order.take(fetcher, drained, None, records_max, now)
+    return {tp: [record.timestamp for record in records] for tp, records in drained.items()}
 
 
 def polls(fetcher: Any, order: TimeOrder, records_max: int) -> list[dict[TopicPartition, list[int]]]:
-    """The timestamps of each poll, until nothing is at hand."""
+    """Each poll, until nothing is at hand."""
     found = []
     while fetcher._records:
-        drained: dict[TopicPartition, list[Any]] = {}
-        order.take(fetcher, drained, None, records_max)
-        found.append({tp: [record.timestamp for record in records] for tp, records in drained.items()})
+        found.append(poll(fetcher, order, records_max))
     return found
 
 
@@ -131,19 +138,55 @@ def test_of_a_long_backlog_no_topic_runs_ahead() -> None:
 def test_the_fetchers_own_answer_begins_with_the_oldest() -> None:
     fetcher, order = fetcher_of({BIRTHS: range(100), RECORDINGS: range(100)}), TimeOrder()
     drained = {BIRTHS: fetcher._records[BIRTHS].getall(10)}
-    order.take(fetcher, drained, {BIRTHS}, 10)
-    order.oldest_first(fetcher)
+    order.take(fetcher, drained, {BIRTHS}, 10, 0.0)
+    order.oldest_first(fetcher, 0.0)
     assert list(fetcher._records) == [RECORDINGS, BIRTHS]
 
 
 def test_what_is_not_asked_for_and_what_went_wrong_stay() -> None:
-    """An error is raised by the fetcher's own answer: raised here, it would lose the records of this poll."""
+    """An error is raised by the fetcher's own answer, before all else: raised here, it would lose the records of this poll."""
     fetcher, order = fetcher_of({BIRTHS: range(10), RECORDINGS: range(10)}), TimeOrder()
     error = TopicPartition("births", 1)
     fetcher._records[error] = FetchError(error=KafkaError(), backoff=0)
     drained: dict[TopicPartition, list[Any]] = {}
-    order.take(fetcher, drained, {BIRTHS, error}, EVERYTHING)
+    order.take(fetcher, drained, {BIRTHS, error}, EVERYTHING, 0.0)
     assert list(drained) == [BIRTHS]
-    assert list(fetcher._records) == [RECORDINGS, error]
+    order.oldest_first(fetcher, 0.0)
+    assert list(fetcher._records) == [error, RECORDINGS]
     with pytest.raises(KafkaError):
         fetcher._records[error].check_raise()
+
+
+@pytest.mark.parametrize("records_max", [1, 2_000])
+def test_nobody_waits_for_ever_behind_records_that_are_always_older(records_max: int) -> None:
+    """A topic is filled with events of long ago as fast as they are taken in: what comes now has its turn all the same."""
+    live, now = range(10**9, 10**9 + 1000), 0.0
+    fetcher, order = fetcher_of({BIRTHS: range(100), RECORDINGS: live}), TimeOrder()
+    taken, waited = 0, []
+    since = now
+    while taken < 20:
+        now += OVERDUE_SECONDS / 4
+        if BIRTHS not in fetcher._records:
+            refill(fetcher, BIRTHS, range(100))
+        order.oldest_first(fetcher, now)
+        first = next(iter(fetcher._records))
+        drained = {first: fetcher._records[first].getall(min(SLICE_RECORDS, records_max))}
+        order.take(fetcher, drained, None, records_max, now)
+        if found := len(drained.get(RECORDINGS, [])):
+            taken += found
+            waited.append(now - since)
+            since = now
+    assert max(waited) <= 2 * OVERDUE_SECONDS
+
+
+def test_few_large_batches_are_unpacked_at_once() -> None:
+    """Each is in memory until its last record is taken: of 24 partitions that may be more than a machine has."""
+    value, count = b"-" * 100_000, 200
+    partitions = {TopicPartition("any", number): range(count) for number in range(12)}
+    fetcher, order = fetcher_of(partitions, value, codec=4), TimeOrder()
+    most, taken = 0, 0
+    while fetcher._records:
+        taken += sum(map(len, poll(fetcher, order, SLICE_RECORDS, now=float(taken)).values()))
+        most = max(most, sum(decoding.open_bytes(result) for result in fetcher._records.values()))
+    assert taken == count * len(partitions)
+    assert count * len(value) < most <= OPEN_BYTES_MAX + 2 * count * len(value)
