@@ -33,7 +33,7 @@ demo: setup ## Embedded broker, all agents, live events and the page, in one com
 test: system-packages compile lint ## Lint, types, import contracts and every test
 	scripts/kafka-distribution
 	PYTHON=$(PYTHON) scripts/s3-server
-	# Tests on brokers wait more than they work, and more than two would only keep each other waiting; each has a Kafka of its own.
+	# Tests on brokers wait more than they work: two at a time, each process with a Kafka of its own.
 	$(if $(ARGS),$(PYTEST) $(ARGS),$(PYTEST) -q --numprocesses auto --ignore tests/broker && \
 		$(PYTEST) -q --numprocesses 2 --dist loadfile tests/broker)
 

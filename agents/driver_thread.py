@@ -197,9 +197,10 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             drained: Any = await super()._fetch_records(consumer, active_partitions, timeout, at_first)
         except NoOffsetForPartitionError:
             return {}  # a partition just assigned and not begun yet: `begin_at` is on its way
+        now = time.monotonic()
         if by_time and drained:
-            self._order.take(fetcher, drained, active_partitions, many, time.monotonic())
-        self._pace.polled(fetcher, sum(map(len, drained.values())), time.monotonic())
+            self._order.take(fetcher, drained, active_partitions, many, now)
+        self._pace.polled(fetcher, sum(map(len, drained.values())), now)
         self._polls += 1
         # No await from here on: the positions below are those after exactly these records.
         assignment = consumer._subscription.subscription.assignment
@@ -209,11 +210,19 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             next_offset = state.position
             begin = self.delivered.get(tp, records[0].offset)
             self.delivered[tp] = next_offset
-            undecodable = decoding.is_any_undecodable(records)
-            seek = self.seeks.get(tp, 0)
-            behind = max(0, (state.lso or 0) - next_offset)
-            place = (tp.topic, tp.partition, begin, next_offset)
-            fetches[tp] = [Fetch(*place, tuple(records), seek, undecodable, behind, self._polls, len(drained))]
+            fetch = Fetch(
+                tp.topic,
+                tp.partition,
+                begin,
+                next_offset,
+                tuple(records),
+                seek=self.seeks.get(tp, 0),
+                undecodable=decoding.is_any_undecodable(records),
+                behind=max(0, (state.lso or 0) - next_offset),
+                poll=self._polls,
+                of_poll=len(drained),
+            )
+            fetches[tp] = [fetch]
         return fetches
 
     async def require_alive(self) -> None:

@@ -61,13 +61,8 @@ class TimeOrder:
         """Let the fetcher's next answer begin with the partition whose turn it is. Errors come first: they end the process."""
         at_hand = _at_hand(fetcher, None)
         self._waits_since = {tp: self._waits_since.get(tp, now) for tp in at_hand}
-        begun = _begun_enough(at_hand)
-
-        def rank(tp: TopicPartition) -> tuple[bool, bool, int]:
-            return tp not in begun, not self._is_overdue(tp, now), self._behind(tp)
-
-        buffered = fetcher._records
-        for tp in sorted(at_hand, key=rank):
+        begun, buffered = _begun_enough(at_hand), fetcher._records
+        for tp in sorted(at_hand, key=lambda tp: (tp not in begun, self._turn(tp, now))):
             buffered[tp] = buffered.pop(tp)
 
     def take(
@@ -75,31 +70,29 @@ class TimeOrder:
     ) -> None:
         """Add to what the fetcher gave, slice by slice, without waiting for anything. Errors stay for the next poll."""
         for tp, records in drained.items():
-            self._reached[tp] = records[-1].timestamp
-            self._waits_since[tp] = now
+            self._served(tp, records, now)
         room = records_max - sum(map(len, drained.values()))
         at_hand = _at_hand(fetcher, active)
-        overdue = [tp for tp in at_hand if self._is_overdue(tp, now)]
         while room > 0 and at_hand:
-            begun = _begun_enough(at_hand)
-            tp, most = next((tp for tp in overdue if tp in begun), None), max(SLICE_RECORDS, records_max // 4)
-            if tp is None:
-                tp, most = min(begun, key=self._behind), SLICE_RECORDS
-            else:
-                overdue.remove(tp)
+            tp = min(_begun_enough(at_hand), key=lambda tp: self._turn(tp, now))
+            most = max(SLICE_RECORDS, records_max // 4) if self._is_overdue(tp, now) else SLICE_RECORDS
             result = at_hand[tp]
             records = result.getall(min(most, room))
             if records:
                 drained.setdefault(tp, []).extend(records)
                 room -= len(records)
-                self._reached[tp] = records[-1].timestamp
-                self._waits_since[tp] = now
+                self._served(tp, records, now)
             if not result.has_more():
                 del at_hand[tp], fetcher._records[tp]
                 fetcher._notify(fetcher._wait_consume_future)
 
-    def _behind(self, tp: TopicPartition) -> int:
-        return self._reached.get(tp, -1)
+    def _served(self, tp: TopicPartition, records: list[Any], now: float) -> None:
+        self._reached[tp] = records[-1].timestamp
+        self._waits_since[tp] = now
+
+    def _turn(self, tp: TopicPartition, now: float) -> tuple[bool, int]:
+        """The lowest comes first: what waits too long, then what is farthest behind."""
+        return not self._is_overdue(tp, now), self._reached.get(tp, -1)
 
     def _is_overdue(self, tp: TopicPartition, now: float) -> bool:
         return now - self._waits_since.get(tp, now) > OVERDUE_SECONDS

@@ -72,7 +72,7 @@ def broker_down(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def kafka_process() -> Iterator[KafkaBroker]:
-    """One Kafka for the whole run: starting it takes seconds, emptying it does not."""
+    """One Kafka for all tests of a process: starting it takes seconds, emptying it does not."""
     need_kafka()
     with KafkaBroker() as process:
         yield process

@@ -86,10 +86,18 @@ class Thread(ConsumerThread):
             state = consumer.states[tp]
             begin = self.delivered.get(tp, records[0].offset)
             self.delivered[tp] = state.position
-            behind = max(0, (state.lso or 0) - state.position)
-            seek = self.seeks.get(tp, 0)
-            place = (tp.topic, tp.partition, begin, state.position)
-            fetches.append(Fetch(*place, tuple(records), seek, False, behind, self._polls, len(polled)))
+            fetch = Fetch(
+                tp.topic,
+                tp.partition,
+                begin,
+                state.position,
+                tuple(records),
+                seek=self.seeks.get(tp, 0),
+                behind=max(0, (state.lso or 0) - state.position),
+                poll=self._polls,
+                of_poll=len(polled),
+            )
+            fetches.append(fetch)
         return fetches
 
 
