@@ -3,7 +3,7 @@
 In: events, sent in whole batches every few milliseconds to the intake topics of a running job, fences on. Out: milliseconds
 from the moment at which so many events had been sent until a consumer of committed records read a country's figure that holds
 so many. Events of different partitions overtake each other; how many are sent and held is told of all of them together. Beside
-it: until so many could be read in the intake topics.
+it: until so many were acknowledged in the intake topics, from when on they can be read.
 
 `bench.delay` follows each event for itself, and takes more processor time for it than the job.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -25,10 +26,10 @@ from typing import Any, Final
 import aiokafka
 from aiokafka.structs import TopicPartition
 
-from agents.topics import COVERAGE, INTAKE_TOPICS, LEDGER
+from agents.topics import COVERAGE, LEDGER
 from bench.delay import spread, until_complete, watched
 from bench.kafka_job import BATCH_BYTES, BenchKafka, consumer, ends, job, start, take_acknowledged
-from bench.machine import wait_until_quiet
+from bench.machine import cpu_seconds, wait_until_quiet
 from bench.people import events
 from bench.results import Result, round_all, say
 from bench.whole_job import PARTITIONS, start_counting, wait_until_ready
@@ -36,7 +37,8 @@ from lampit.publish import address
 from stream.regions import COUNTRY
 
 TICK_SECONDS: Final = 0.02
-ENDS_SECONDS: Final = 0.005
+ENDS_SECONDS: Final = 0.025
+"""Between two looks at the ledger's ends, for the notes: each is a request that broker and sender answer beside the job."""
 
 Curve = list[tuple[int, float]]
 """(so many by then, when), ascending by both."""
@@ -52,7 +54,7 @@ def measure(rate: int, seconds: int, warm_up: int, seed: int) -> Result:
         "partitions": PARTITIONS,
         "processes": "one intake, one ledger, one rollup",
     }
-    name = "as many, readable in intake"
+    name = "as many, acknowledged in intake"
     result = Result("latency_loaded", parameters, [], name, [], ("p99_ms", "at_most", 250.0))
     say("making the events")
     lines = list(events(rate * (seconds + warm_up), seed))
@@ -61,11 +63,16 @@ def measure(rate: int, seconds: int, warm_up: int, seed: int) -> Result:
         BenchKafka() as kafka,
         job(kafka, Path(folder)) as running,
     ):
-        start_counting(running)
-        wait_until_ready(start(running, "intake", "intake"))
+        processes = [*start_counting(running), start(running, "intake", "intake")]
+        wait_until_ready(processes[-1])
+        pids = {process.role: process.popen.pid for process in processes} | {"broker": kafka.pid, "bench": os.getpid()}
         result.busy.append(wait_until_quiet())
         say(f"sending {rate:,} events a second for {warm_up} + {seconds} s")
+        before, began = {role: cpu_seconds(pid) for role, pid in pids.items()}, time.monotonic()
         sent, seen = asyncio.run(_run(kafka.bootstrap_servers, lines, rate))
+        took = time.monotonic() - began
+        spent = {f"{role}_percent": 100 * (cpu_seconds(pid) - before[role]) / took for role, pid in pids.items()}
+    result.notes["of_a_core"] = round_all(spent)
     first = rate * warm_up
     result.repeats.append(spread(_delays(sent, seen.coverage, first)))
     result.peer.append(spread(_delays(sent, seen.intake, first)))
@@ -114,18 +121,17 @@ async def _run(servers: str, lines: Sequence[bytes], rate: int) -> tuple[Curve, 
 
     async with (
         watched(servers, [((COVERAGE,), 1, seen.in_coverage)]),
-        _ends_watched(servers, INTAKE_TOPICS, seen.intake),
-        _ends_watched(servers, (LEDGER,), seen.ledger),
+        _ends_watched(servers, LEDGER, seen.ledger),
     ):
-        sent = await _send(servers, lines, rate)
+        sent = await _send(servers, lines, rate, seen.intake)
         await until_complete(lambda: come() >= len(lines), lambda: f"{come():,} of {len(lines):,} events are counted")
     return sent, seen
 
 
 @asynccontextmanager
-async def _ends_watched(servers: str, topics: Sequence[str], curve: Curve) -> AsyncIterator[None]:
-    """Note how many records come to these topics from here on, by their ends: to read them all would be a load of its own."""
-    places = [TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS)]
+async def _ends_watched(servers: str, topic: str, curve: Curve) -> AsyncIterator[None]:
+    """Note how many records come to a topic from here on, by its ends: to read them all would be a load of its own."""
+    places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
 
     async def watch(reader: Any, before: int) -> None:
         while True:
@@ -139,7 +145,7 @@ async def _ends_watched(servers: str, topics: Sequence[str], curve: Curve) -> As
         await asyncio.gather(watching, return_exceptions=True)
 
 
-async def _send(servers: str, lines: Sequence[bytes], rate: int) -> Curve:
+async def _send(servers: str, lines: Sequence[bytes], rate: int, acknowledged: Curve) -> Curve:
     """At the rate, all that is due every few milliseconds; what is late is sent at once, and its time counts from then."""
     places = [address(line) for line in lines]
     sent: Curve = [(0, time.monotonic())]
@@ -163,7 +169,11 @@ async def _send(servers: str, lines: Sequence[bytes], rate: int) -> Curve:
                     raise ValueError(f"{rate} events a second are more than a batch takes in {TICK_SECONDS} s")
             sent.append((due, time.monotonic()))
             for (topic, partition), batch in batches.items():
+                records = batch.record_count()
                 pending.append(await producer.send_batch(batch, topic, partition=partition))
+                pending[-1].add_done_callback(
+                    lambda _, records=records: reached(acknowledged, acknowledged[-1][0] + records, time.monotonic())
+                )
             take_acknowledged(pending)
         await asyncio.gather(*pending)
     return sent

@@ -52,11 +52,23 @@ class _Head(msgspec.Struct, gc=False):
 _decode: Final = msgspec.json.Decoder(_Head).decode
 
 
+def _head(line: bytes) -> _Head | None:
+    try:
+        return _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _has_form(line: bytes) -> bool:
+    """Whether it is a JSON object that says a type, and of `data` what can be read."""
+    head = _head(line)
+    return head is not None and bool(head.type)
+
+
 def address(line: bytes) -> tuple[str, bytes | None]:
     """The topic of a line and its key: the NIK, where one is found."""
-    try:
-        head = _decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    head = _head(line)
+    if head is None:
         return CIVIL, None
     nik = head.data.nik
     return TOPIC_BY_TYPE.get(head.type, CIVIL), nik.encode() if _NIK.fullmatch(nik) else None
@@ -70,6 +82,8 @@ class Summary:
     already_published: int = 0
     changed: list[str] = field(default_factory=list)
     """Files that no longer begin as they did when they were published before: all of their lines were sent."""
+    no_events: int = 0
+    """Lines published that have not even the form of an event: of a file of another kind, as a rule."""
     too_long: list[dict[str, str | int]] = field(default_factory=list)
     interrupted: bool = False
     seconds: float = 0.0
@@ -156,6 +170,7 @@ def _publish_file(
                         f"{_name(file)}, line {number}: has changed since it was published, and is published again."
                     )
                 topic, key = address(line)
+                summary.no_events += key is None and not _has_form(line)
                 publisher.send(position, number, line, topic, key)
         last = first + len(lines) - 1
         publisher.reap()
@@ -182,6 +197,11 @@ def _print(summary: Summary, as_json: bool) -> None:
         before = f" ({summary.already_published:,} lines were published before)" if summary.already_published else ""
         click.echo(
             f"{summary.published:,} events published in {summary.seconds:,.1f} s, {summary.rate:,.0f} events/s{before}"
+        )
+    if summary.no_events:
+        tables.notice(
+            f"{summary.no_events:,} lines are no events, and intake will put them on lampit.rejected: give files of one JSON "
+            "event a line."
         )
     for line in summary.too_long:
         tables.notice(f"{line['file']}, line {line['line']}: longer than 8 MiB, not published.")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -49,19 +49,34 @@ class Agreement:
 
 def newest(records: Iterable[bytes]) -> dict[str, Json]:
     """The newest coverage record of every region, of the newest epoch; ValueError for what is none that was published."""
-    found: dict[str, Json] = {}
-    for raw in records:
-        said = CoverageRecord.model_validate_json(raw)
-        if said.epoch is None or said.position is None or not all(map(_DIGITS.fullmatch, said.position)):
-            raise ValueError("a coverage record without the offsets it counts")
-        found[said.region] = msgspec.json.decode(raw)
+    return _newest(map(_published, records))
+
+
+def _published(raw: bytes) -> Json:
+    said = CoverageRecord.model_validate_json(raw)
+    if said.epoch is None or said.position is None or not all(map(_DIGITS.fullmatch, said.position)):
+        raise ValueError("a coverage record without the offsets it counts")
+    record: Json = msgspec.json.decode(raw)
+    return record
+
+
+def _newest(records: Iterable[Json]) -> dict[str, Json]:
+    found = {record["region"]: record for record in records}
     epoch = max((record["epoch"] for record in found.values()), default=0)
     return {region: record for region, record in found.items() if record["epoch"] == epoch}
 
 
-def published(settings: Settings) -> dict[str, Json]:
-    """What lampit.coverage says now."""
-    return newest(record.value for _, record in log.read(settings, COVERAGE, {0: 0}) if record.value is not None)
+def compare_published(archive: Archive, settings: Settings) -> Agreement:
+    """Compare what lampit.coverage says now. A record there that Lampit cannot have published is a difference too."""
+    records, strange = [], []
+    for _, record in log.read(settings, COVERAGE, {0: 0}):
+        if record.value is not None:
+            try:
+                records.append(_published(record.value))
+            except ValueError:
+                strange.append(f"{COVERAGE} offset {record.offset}: no coverage record that Lampit published")
+    found = compare(archive, _newest(records), settings)
+    return replace(found, status="differs", differences=[*strange, *found.differences]) if strange else found
 
 
 def compare(archive: Archive, live: Mapping[str, Json], settings: Settings | None) -> Agreement:

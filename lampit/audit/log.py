@@ -6,6 +6,7 @@ In: settings, a topic, where to begin and end. Out: committed records in order. 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -64,7 +65,8 @@ def read(
 
 @asynccontextmanager
 async def _open(settings: Settings) -> AsyncIterator[Any]:
-    """A reader; a broker or topic that is not there is one sentence."""
+    """A reader; a broker or topic that is not there is one sentence, without aiokafka's own beside it."""
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     try:
         async with reader(settings) as consumer:
             yield consumer

@@ -75,7 +75,7 @@ def verify(
             if coverage is not None:
                 report.agreement = agreement.compare(readable, _coverage_of(coverage), settings)
             elif settings is not None:
-                report.agreement = agreement.compare(readable, agreement.published(settings), settings)
+                report.agreement = agreement.compare_published(readable, settings)
     return report
 
 
@@ -210,7 +210,8 @@ def _print_agreement(found: Agreement) -> None:
         return
     log_part = f", {found.from_the_log:,} records of them from the log behind the archive" if found.from_the_log else ""
     verdict = "equal" if found.status == "equal" else "DIFFER from"
-    click.echo(f"figures:   {found.regions:,} published regions of {found.as_of} {verdict} the recount{log_part}")
+    of_day = f" of {found.as_of}" if found.as_of else ""
+    click.echo(f"figures:   {found.regions:,} published regions{of_day} {verdict} the recount{log_part}")
     for number, difference in enumerate(found.differences[:SHOWN_MAX]):
         click.echo(f"{'first: ' if number == 0 else '       '}{difference}")
     if len(found.differences) > SHOWN_MAX:

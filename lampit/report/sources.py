@@ -64,9 +64,11 @@ async def from_topic(
 ) -> Report:
     """The latest revision on `lampit.closings`, or the latest known by the end of a day."""
     latest: dict[str, Mapping[str, Any]] = {}
+    months: dict[str, set[str]] = {}
     async for key, value in _records(settings):
         code, _, rest = key.partition("|")
         named, _, known = rest.partition("|")
+        months.setdefault(code, set()).add(named)
         if named != period or (known_day is not None and known > known_day.isoformat()):
             continue
         if code == region or (children and parent(code) == region):
@@ -74,17 +76,34 @@ async def from_topic(
             if code not in latest or latest[code]["revision"] <= record["revision"]:
                 latest[code] = record
     if region not in latest:
-        when = "" if known_day is None else f" by the end of {known_day}"
-        raise ReportError(
-            f"{period} of {region} is not on lampit.closings{when}: months are closed from LAMPIT_FIRST_PERIOD on, the day "
-            "after their last; to close it from event files, name them."
-        )
+        raise ReportError(_missing(region, period, known_day, months))
     try:
         for record in latest.values():
             check(record)
     except IdentityError as error:
         raise ReportError(f"{error} This record of lampit.closings was not written by Lampit as it is.") from None
     return Report(by, latest[region], _children(latest.values(), region, children))
+
+
+def _missing(region: str, period: str, known_day: date | None, months: Mapping[str, set[str]]) -> str:
+    """Why the topic has no such closing, by the months that it has of each region."""
+    if not months:
+        return (
+            "lampit.closings holds no month yet: they are closed from LAMPIT_FIRST_PERIOD on, the day after their last; "
+            "to close one from event files, name them."
+        )
+    if region not in months:
+        return f"lampit.closings holds no month of {region}: check the code; it has {len(months):,} other regions."
+    first, last = min(months[region]), max(months[region])
+    if period in months[region]:
+        return (
+            f"{period} of {region} was not yet on lampit.closings by the end of {known_day}: give a later --known-day."
+        )
+    held = first if first == last else f"{first} to {last}"
+    return (
+        f"{period} of {region} is not on lampit.closings, which holds {held} of it: months are closed from LAMPIT_FIRST_PERIOD "
+        "on, the day after their last; to close another one from event files, name them."
+    )
 
 
 async def _records(settings: Settings) -> Any:

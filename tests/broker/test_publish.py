@@ -110,6 +110,7 @@ def test_each_line_goes_as_it_is_to_the_topic_of_its_family(empty_broker: Broker
     records = intake(empty_broker)
     assert {value: topic for topic, _, value in records} == lines
     assert len(records) == len(lines) == summary["published"]
+    assert summary["no_events"] == len(unreadable)
     keys = {value: key for _, key, value in records}
     assert keys[event("birth")] == keys[event("marriage")] == NIK.encode()
     assert keys[keyless] is None
@@ -226,6 +227,15 @@ def test_a_line_that_fits_no_topic_is_named_and_the_others_are_sent(broker: Brok
     summary = publish(broker, file, exit_code=1)
     assert summary["published"] == 3
     assert [one["line"] for one in summary["too_long"]] == [2]
+
+
+def test_a_file_of_another_kind_is_published_and_said_to_be_none(broker: Broker, tmp_path: Path) -> None:
+    file = write(tmp_path / "events.csv", [f"{NIK},birth,{number}".encode() for number in range(3)])
+    process = start(broker, file)
+    said, complained = process.communicate(timeout=90)
+    assert (process.returncode, said.split(" events")[0]) == (0, "3")
+    assert complained.startswith("3 lines are no events, and intake will put them on lampit.rejected: ")
+    assert NIK not in said + complained
 
 
 def saved_line(state: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from agents.signing import make_key
-from agents.topics import LEDGER
+from agents.topics import COVERAGE, LEDGER
 from lampit.audit.archive import Archive
 from tests.brokers import ROOT, Broker, KafkaBroker, topics
 from tests.live import Event, Live
@@ -107,6 +108,8 @@ def test_archived_verified_replayed_and_counted_alike(kafka: Broker, tmp_path: P
         assert report["agreement"]["regions"] == len(original) > 20
         assert report["agreement"]["from_the_log"] == 0
 
+        _what_nobody_published_is_found(live, *verify)
+
     with KafkaBroker() as second:
         (tmp_path / "second").mkdir()
         other = Live(second.broker, tmp_path / "second", partitions=PARTITIONS)
@@ -134,6 +137,15 @@ def test_archived_verified_replayed_and_counted_alike(kafka: Broker, tmp_path: P
             other.start("ledger")
             other.start("rollup")
             assert wait_until_counted(other, DAYS[1]) == original
+
+
+def _what_nobody_published_is_found(live: Live, *verify: str | Path) -> None:
+    with live.producer() as forger:
+        forger.send(COVERAGE, b"{", key=b"16.05", partition=0)
+    code, report = answer(live, *verify)
+    (difference,) = report["agreement"]["differences"]
+    assert (code, report["findings"]) == (1, [])
+    assert re.fullmatch(r"lampit.coverage offset [0-9]+: no coverage record that Lampit published", difference)
 
 
 def _is_archived(archive: Path, live: Live) -> bool:

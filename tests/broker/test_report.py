@@ -79,7 +79,7 @@ def test_the_latest_revision_and_an_earlier_one(broker: Broker) -> None:
     ensure_topics(settings)
     nothing = report(broker)
     assert nothing.exit_code == 1
-    assert nothing.stderr.startswith("2019-03 of 16 is not on lampit.closings: ")
+    assert nothing.stderr.startswith("lampit.closings holds no month yet: ")
     asyncio.run(publish(first))
     asyncio.run(publish(second))
 
@@ -93,6 +93,15 @@ def test_the_latest_revision_and_an_earlier_one(broker: Broker) -> None:
     assert [(one["region"], one["revision"]) for one in earlier] == [("16", 0)]
     assert earlier[0]["by_report_date"]["flows"]["deaths"]["total"] == 0
     assert "by the end of 2019-03-27" in report(broker, "--known-day", "2019-03-27").stderr
+    other_month = report(broker, "--period", "2019-04").stderr
+    assert other_month.startswith("2019-04 of 16 is not on lampit.closings, which holds 2019-03 of it: ")
+    other_region = CliRunner().invoke(
+        lampit, ["report", "17", "--period", "2019-03"], env={"LAMPIT_BOOTSTRAP_SERVERS": broker.bootstrap_servers}
+    )
+    assert other_region.exit_code == 1
+    assert other_region.stderr.startswith(
+        f"lampit.closings holds no month of 17: check the code; it has {len(first)} other"
+    )
     table = report(broker).stdout
     assert "as known at the end of 2019-04-02, revision 1" in table
     shown = table.split("Changed since revision 0")[1].splitlines()[1:]
