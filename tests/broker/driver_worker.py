@@ -2,7 +2,8 @@
 
 Each line of <store>/<partition> is one fetch applied: begin, next offset, records, CRC of the values so far, worker. The
 last line is where the store stands. <store>/begun has a line for every partition and offset `begin` gave, <store>/calls one
-for every call of the app: worker, "assigned", "revoked" or "begin", partitions.
+for every call of the app: worker, "assigned", "revoked" or "begin", partitions; <store>/clock has the moment of each.
+starts_at: a file that is waited for before the app runs, with "prepared" among the calls; then all is imported.
 begin_until: a file that `begin` waits for. blocked_seconds: for so long the agent keeps the event loop from going round.
 """
 
@@ -41,6 +42,8 @@ def main(options: dict[str, Any]) -> int:
     settings = load_settings(**options["settings"])
 
     def called(what: str, partitions: frozenset[TP]) -> None:
+        with (store / "clock").open("a") as clock:
+            clock.write(json.dumps([options["name"], what, time.monotonic()]) + "\n")
         with (store / "calls").open("a") as calls:
             calls.write(json.dumps([options["name"], what, sorted(tp.partition for tp in partitions)]) + "\n")
 
@@ -104,6 +107,10 @@ def main(options: dict[str, Any]) -> int:
 
     app.web.web_app.router.add_get("/lag", show_lag)
     app.web.web_app.router.add_get("/fetched", show_fetched)
+    if "starts_at" in options:
+        called("prepared", frozenset())
+        while not Path(options["starts_at"]).exists():
+            time.sleep(0.02)
     return run(app)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from datetime import date
 from pathlib import Path
 
@@ -16,23 +17,27 @@ from lampit.audit.proofs import heads
 from schemas.head import HeadRecord
 from tests.archives import contents, ledger
 from tests.brokers import Broker
-from tests.live import Live, Process
+from tests.live import WAIT_SECONDS_MAX, Live, Process
 
 PARTITIONS = 2
 SEGMENT = 100
 EVENTS = 12_000
 LAST_DAY = date(2019, 4, 30)
+KILLED_AT = (29, 34, 40, 43)
+"""Files of which it sends the contents or the name to the disk when it is killed; a segment and its manifest are four."""
 
 
-def archiving(live: Live, folder: Path | str, name: str, group: str) -> Process:
-    """An archive process of its own consumer group, writing to a place of its own."""
+def archiving(live: Live, folder: Path | str, name: str, group: str, killed_at: int | None = None) -> Process:
+    """An archive process of its own consumer group, writing to a place of its own; killed_at: it is at that file."""
     live.settings |= {
         "LAMPIT_ARCHIVE_URL": str(folder),
         "LAMPIT_ARCHIVE_KEY_FILE": str(live.folder / "archive.key"),
         "LAMPIT_ARCHIVE_SEGMENT_RECORDS": str(SEGMENT),
         "LAMPIT_GROUP_PREFIX": group,
     }
-    return live.start("archive", name)
+    if killed_at is None:
+        return live.start("archive", name)
+    return live.start("archive", name, program=("tests.chaos.worker",), CHAOS_CRASH=f"archive-file:{killed_at}")
 
 
 def fill(broker: Broker, events: int = EVENTS) -> None:
@@ -73,19 +78,19 @@ def written(folder: Path) -> dict[str, bytes]:
     return {name: content for name, content in contents(folder).items() if not name.endswith(".tmp")}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_killed_while_it_writes_it_leaves_the_same_archive(kafka: Broker, tmp_path: Path) -> None:
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
     with Live(kafka, tmp_path, partitions=PARTITIONS) as live:
         make_key(tmp_path / "archive.key", tmp_path / "archive.pub")
         fill(kafka)
         live.turn_day(LAST_DAY)
-        for number in range(4):
-            process = archiving(live, killed, f"killed-{number}", "killed")
+        for number, killed_at in enumerate(KILLED_AT):
             before = segments(killed)
-            # Looked at often: a fast machine writes all that is left between two looks.
-            live.wait_until(lambda before=before: segments(killed) > before + 7, "some segments", 0.005)  # type: ignore[misc]
-            process.kill()
+            # By itself: while we look, it might write all that is left.
+            process = archiving(live, killed, f"killed-{number}", "killed", killed_at)
+            assert process.popen.wait(WAIT_SECONDS_MAX) == -signal.SIGKILL, process.log.read_text()[-2000:]
+            assert segments(killed) > before
         assert not is_done(killed), "it was killed after its work, not at it"
         archiving(live, killed, "killed", "killed")
         live.wait_until(lambda: is_grown(str(killed)), "the killed one to be done")

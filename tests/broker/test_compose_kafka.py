@@ -16,11 +16,13 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from agents.settings import Settings
 from agents.topics import ensure_topics, topics_of
-from lampit.broker import free_port, spawn, stop_process, wait_until_answers
-from tests.brokers import ROOT, KafkaBroker, kafka_libs, topics
+from lampit.broker import spawn, stop_process, wait_until_answers
+from tests.brokers import ROOT, START_SECONDS_MAX, KafkaBroker, free_ports, kafka_libs, topics
 
 CLUSTER_ID = "5L6g3nShT-eMCtK--X86sw"
 JAVA = ["java", "-Xmx512M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=WARN"]
+
+pytestmark = pytest.mark.timeout(400)  # the first test waits for two of them to start
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def compose_kafka(kafka_process: KafkaBroker, tmp_path_factory: pytest.TempPathF
     for name in ("server.properties", "log4j2.yaml", "tools-log4j2.yaml"):
         (defaults / name).write_text("")
     (mounted / "server.properties").symlink_to(ROOT / "deploy/kafka/server.properties")
-    port, internal, controller = free_port(), free_port(), free_port()
+    port, internal, controller = free_ports(3)
     environment = os.environ | {
         "CLUSTER_ID": CLUSTER_ID,
         "KAFKA_LOG_DIRS": str(folder / "data"),
@@ -44,11 +46,13 @@ def compose_kafka(kafka_process: KafkaBroker, tmp_path_factory: pytest.TempPathF
     java = [*JAVA, "-cp", str(kafka_libs().absolute() / "*")]
     folders = ["--default-configs-dir", defaults, "--mounted-configs-dir", mounted, "--final-configs-dir", final]
     setup = [*java, "kafka.docker.KafkaDockerWrapper", "setup", *map(str, folders)]
-    done = subprocess.run(setup, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        setup, env=environment, capture_output=True, text=True, timeout=START_SECONDS_MAX, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     process = spawn([*java, "kafka.Kafka", str(final / "server.properties")], log=folder / "kafka.log")
     try:
-        wait_until_answers(f"127.0.0.1:{port}", [process])
+        wait_until_answers(f"127.0.0.1:{port}", [process], START_SECONDS_MAX)
         yield f"127.0.0.1:{port}"
     finally:
         stop_process(process)

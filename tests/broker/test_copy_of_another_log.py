@@ -25,9 +25,9 @@ from tests.brokers import Broker, delete_topics
 from tests.live import KEY
 
 PSEUDONYMISE = Pseudonymiser(KEY.encode())
-SECONDS_MAX = 30.0
+SECONDS_MAX = 120.0
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.parametrize("empty_broker", ["kafka"], indirect=True)]
+pytestmark = [pytest.mark.timeout(400), pytest.mark.parametrize("empty_broker", ["kafka"], indirect=True)]
 
 
 def birth(number: int) -> Admitted:

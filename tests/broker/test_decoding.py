@@ -66,7 +66,7 @@ def test_a_batch_nobody_can_read_is_one_record_and_the_next_ones_follow(broker: 
         async with aiokafka.AIOKafkaConsumer(
             "spoiled", bootstrap_servers=broker.bootstrap_servers, auto_offset_reset="earliest", max_poll_records=3
         ) as consumer:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while sum(not isinstance(record, UndecodableRecord) for record in records) < good:
                     for rows in (await consumer.getmany(timeout_ms=200)).values():
                         records.extend(rows)

@@ -17,7 +17,16 @@ from aiokafka.structs import TopicPartition
 
 from agents.settings import load_settings
 from agents.topics import Topic, ensure_topics
-from tests.broker.workers import Expected, Worker, applied, assert_contiguous, wait_for
+from tests.broker.workers import (
+    PATIENT_SESSION_SECONDS,
+    SHUTDOWN_SECONDS,
+    Expected,
+    Worker,
+    applied,
+    assert_contiguous,
+    json_lines,
+    wait_for,
+)
 from tests.brokers import Broker
 from tests.conftest import KAFKA_FIRST
 
@@ -30,6 +39,7 @@ FETCHES_MAX = 16
 
 BEGUN = {str(("begin", [0])), str(("begin", []))}
 CODECS = (None, "gzip", "snappy", "lz4", "zstd")
+PATIENT = {"session_timeout_seconds": PATIENT_SESSION_SECONDS}
 
 
 def make_topic(broker: Broker, name: str, partitions: int = PARTITIONS) -> str:
@@ -47,6 +57,7 @@ async def committed(broker: Broker, topic: str) -> dict[int, int | None]:
         await consumer.stop()
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("broker", KAFKA_FIRST, indirect=True)
 def test_whole_fetches_in_order_from_where_the_store_stands(broker: Broker, tmp_path: Path) -> None:
     """Every codec, an idle partition, restart, a deleted store, a failing agent: one topic, four worker starts."""
@@ -55,7 +66,8 @@ def test_whole_fetches_in_order_from_where_the_store_stands(broker: Broker, tmp_
     for codec in CODECS:
         asyncio.run(expected.send(broker, topic, [0, 1, 2], 4000, codec=codec))
 
-    with Worker(broker, tmp_path, "first", [topic]) as worker:
+    # Patient: a commit that a rebalance refuses is made good by nobody, when nothing comes any more.
+    with Worker(broker, tmp_path, "first", [topic], settings=PATIENT) as worker:
         worker.wait_caught_up(PARTITIONS)
         expected.assert_applied(worker.store)
         assert sum(len(rows) for rows in applied(worker.store).values()) < 200, "a fetch holds many records"
@@ -66,16 +78,14 @@ def test_whole_fetches_in_order_from_where_the_store_stands(broker: Broker, tmp_
         asyncio.run(expected.send(broker, topic, [3], 20))
         wait_for(lambda: 3 in applied(worker.store), "records of the idle partition")
         worker.wait_caught_up(PARTITIONS)
-        started = time.monotonic()
-        assert worker.terminate() == 0
-        assert time.monotonic() - started < 5
+        assert worker.terminate() == 0, f"it ends by itself, not because {SHUTDOWN_SECONDS} s are over"
     expected.assert_applied(worker.store)
     ends = asyncio.run(committed(broker, topic))
     assert ends == {p: rows[-1]["next"] for p, rows in applied(worker.store).items()}
 
     # The group is committed at the end; the store is gone: all of it again.
     shutil.rmtree(worker.store)
-    with Worker(broker, tmp_path, "second", [topic]) as worker:
+    with Worker(broker, tmp_path, "second", [topic], settings=PATIENT) as worker:
         worker.wait_caught_up(PARTITIONS)
         expected.assert_applied(worker.store)
         assert worker.terminate() == 0
@@ -103,6 +113,7 @@ def test_whole_fetches_in_order_from_where_the_store_stands(broker: Broker, tmp_
         expected.assert_applied(older)
 
 
+@pytest.mark.timeout(600)
 def test_join_and_kill_under_load_skip_and_repeat_nothing(kafka: Broker, tmp_path: Path) -> None:
     """Two workers on one store, records all the while; the first is killed. (The embedded broker is for one worker.)"""
     topic = make_topic(kafka, "takeover")
@@ -114,7 +125,8 @@ def test_join_and_kill_under_load_skip_and_repeat_nothing(kafka: Broker, tmp_pat
             asyncio.run(expected.send(kafka, topic, list(range(PARTITIONS)), 400))
 
     store = tmp_path / "store"
-    options = {"store": store, "fetch_seconds": 0.02}
+    # Patient: a worker that had no time for its heartbeats would give its partitions up, and get them again.
+    options = {"store": store, "fetch_seconds": 0.02, "settings": PATIENT}
 
     def last_workers() -> set[str]:
         return {rows[-1]["worker"] for rows in applied(store).values()}
@@ -142,20 +154,25 @@ def test_join_and_kill_under_load_skip_and_repeat_nothing(kafka: Broker, tmp_pat
     assert all(names == ["one", "two"] for names in changes.values()), "sticky: a partition moves once at most"
 
 
+@pytest.mark.timeout(600)
 def test_what_is_taken_away_is_not_begun_again_before_the_next_assignment(kafka: Broker, tmp_path: Path) -> None:
     """A poll that comes back during a rebalance asks where to begin; it got what had just been closed opened again."""
     topic = make_topic(kafka, "taken-away", 1)
     store = tmp_path / "store"
 
     def calls(name: str) -> list[tuple[str, list[int]]]:
-        lines = (store / "calls").read_text().splitlines() if (store / "calls").exists() else []
-        return [(what, partitions) for who, what, partitions in map(json.loads, lines) if who == name]
+        return [(what, partitions) for who, what, partitions in json_lines(store / "calls") if who == name]
 
-    options = {"group": "taken-away", "settings": {"session_timeout_seconds": 12}}
+    def times(name: str) -> list[float]:
+        return [at for who, _, at in json_lines(store / "clock") if who == name]
+
+    options, go_on = {"group": "taken-away", "settings": PATIENT}, tmp_path / "go-on"
     with (
         Worker(kafka, tmp_path, "one", [topic], **options) as one,
         Worker(kafka, tmp_path, "two", [topic], **options) as two,
+        Worker(kafka, tmp_path, "three", [topic], starts_at=str(go_on), **options),
     ):
+        wait_for(lambda: calls("three"), "a third one that could join at once")
         wait_for(
             lambda: one.ready() and two.ready() and {str(calls(name)[-1]) for name in ("one", "two")} == BEGUN,
             "one has the partition, and the other one has heard that it has none",
@@ -163,19 +180,19 @@ def test_what_is_taken_away_is_not_begun_again_before_the_next_assignment(kafka:
         active, idle = (one, two) if calls("one")[-1] == ("begin", [0]) else (two, one)
         name = active.log.stem
         before = len(calls(name))
-        # The group waits for this one as long as its session lasts: a worker starts and a poll comes back in less.
+        # The group waits for this one as long as its session lasts: a worker joins and a poll comes back in less.
         idle.process.send_signal(signal.SIGSTOP)
-        with Worker(kafka, tmp_path, "three", [topic], **options):
-            wait_for(lambda: ("revoked", [0]) in calls(name)[before:], "the partition to be taken away")
-            revoked_at = time.monotonic()
-            while len(since := calls(name)[before:]) == 1:
-                is_ready = active.ready()
-                if len(calls(name)) == before + 1:
-                    assert not is_ready, "it has no partitions, and has not heard that it is to have none"
-            assert [what for what, _ in since[:2]] == ["revoked", "assigned"]
-            assert time.monotonic() - revoked_at > POLL_SECONDS, "no poll came back in this rebalance"
-            wait_for(lambda: ("begin", calls(name)[before + 1][1]) in calls(name)[before:], "what is assigned to begin")
-            wait_for(active.ready, "it to be ready again")
+        go_on.touch()
+        wait_for(lambda: ("revoked", [0]) in calls(name)[before:], "the partition to be taken away")
+        while len(since := calls(name)[before:]) == 1:
+            is_ready = active.ready()
+            if len(calls(name)) == before + 1:
+                assert not is_ready, "it has no partitions, and has not heard that it is to have none"
+        assert [what for what, _ in since[:2]] == ["revoked", "assigned"]
+        revoked_at, assigned_at = times(name)[before : before + 2]
+        assert assigned_at - revoked_at > POLL_SECONDS, "no poll came back in this rebalance"
+        wait_for(lambda: ("begin", calls(name)[before + 1][1]) in calls(name)[before:], "what is assigned to begin")
+        wait_for(active.ready, "it to be ready again")
 
 
 def test_an_agent_that_stands_still_holds_up_the_fetches(kafka: Broker, tmp_path: Path) -> None:
@@ -243,10 +260,12 @@ def test_without_a_store_the_group_goes_on_at_what_it_committed(kafka: Broker, t
     topic = make_topic(kafka, "stateless")
     expected = Expected()
     asyncio.run(expected.send(kafka, topic, [0, 1], 100))
-    with Worker(kafka, tmp_path, "first", [topic], stateless=True, group="stateless") as worker:
+    # Patient: what is not committed in time because of a rebalance is fetched again.
+    options = {"stateless": True, "group": "stateless", "settings": PATIENT}
+    with Worker(kafka, tmp_path, "first", [topic], **options) as worker:
         worker.wait_caught_up(PARTITIONS)
         assert worker.terminate() == 0
     asyncio.run(expected.send(kafka, topic, [0, 1], 100))
-    with Worker(kafka, tmp_path, "second", [topic], stateless=True, group="stateless") as worker:
+    with Worker(kafka, tmp_path, "second", [topic], **options) as worker:
         worker.wait_caught_up(PARTITIONS)
         expected.assert_applied(worker.store)

@@ -22,12 +22,12 @@ ONLY = TP("lampit.test.hidden", 0)
 
 async def until(thread: ConsumerThread, position: int, seen: int, written: int) -> None:
     """Poll until the log is told to end there and is read up to the position: ends are asked for, a position is fetched."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await thread.ends()).get(ONLY) != (seen, written) or (await thread.places())[ONLY].position != position:
             await thread._fetch_records(thread._consumer, {ONLY}, 0.1, 100)
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(300)
 def test_the_end_of_all_records_is_known_besides_the_end_of_those_that_are_seen(kafka: Broker, tmp_path: Path) -> None:
     settings = Settings(bootstrap_servers=kafka.bootstrap_servers, partitions=1, data_dir=tmp_path)
     ensure_topics(settings, [Topic(ONLY.topic, 1, "delete")])
@@ -35,7 +35,9 @@ def test_the_end_of_all_records_is_known_besides_the_end_of_those_that_are_seen(
 
     async def run() -> None:
         other = await FencedProducer(settings, transactional_id="other").start()
-        frozen = aiokafka.AIOKafkaProducer(**for_aiokafka(settings), transactional_id="frozen")
+        frozen = aiokafka.AIOKafkaProducer(
+            **for_aiokafka(settings), transactional_id="frozen", transaction_timeout_ms=300_000
+        )
         await frozen.start()
         async with started("hidden", settings) as (thread, consumer):
             thread._consumer = consumer

@@ -26,7 +26,7 @@ from stream.admission import Admitted, admit
 from stream.ledger import encode_record
 from stream.pseudonym import Pseudonymiser
 from tests.brokers import Broker
-from tests.live import KEY, settings_of
+from tests.live import KEY, settings_of, settled
 from tests.wire import raw
 
 ONLY = frozenset({TP(LEDGER, 0)})
@@ -65,6 +65,7 @@ async def given_out(settings: Settings) -> dict[str, Any]:
     desk.pass_through(desk.caught_up_at)
     await desk.publish()
     await agent.revoked(ONLY)
+    await settled(settings, ANOMALIES)
     (record,) = [record async for record in newest(settings, ANOMALIES, 0)]
     value: dict[str, Any] = json.loads(record.value or b"")
     return value

@@ -20,10 +20,13 @@ from agents.topics import ANOMALIES, LEDGER
 from lampit import reference
 from stream.pseudonym import Pseudonymiser
 from tests.brokers import Broker
-from tests.live import KEY, settings_of
+from tests.live import KEY, settings_of, settled
 
 ONLY = frozenset({TP(LEDGER, 0)})
 BEFORE, IN_IT, BEHIND, CLEARED = (digit * 32 for digit in "0123")
+OPEN_MILLISECONDS_MAX = 300_000
+"""Of a transaction that is to be open still when it is ended."""
+
 UNPLACED = [{"event": {"source": "/siak", "id": "1"}, "kind": "unplaced"}]
 
 
@@ -38,7 +41,9 @@ async def taken_over(settings: Settings) -> None:
     identity = await ensure_ledger(settings, Pseudonymiser(KEY.encode()).fingerprint, reference.load())
     owner = await FencedProducer(settings, transactional_id="the-last-owner").start()
     await owner.publish([listed(BEFORE)])
-    other = aiokafka.AIOKafkaProducer(**for_aiokafka(settings), transactional_id="the-other-worker")
+    other = aiokafka.AIOKafkaProducer(
+        **for_aiokafka(settings), transactional_id="the-other-worker", transaction_timeout_ms=OPEN_MILLISECONDS_MAX
+    )
     await other.start()
     await other.begin_transaction()
     for record in (listed(IN_IT), listed(BEFORE, is_any=False)):
@@ -56,6 +61,7 @@ async def taken_over(settings: Settings) -> None:
     await agent.revoked(ONLY)
     await other.abort_transaction()
     await other.stop()
+    await settled(settings, ANOMALIES)
     assert [record.key async for record in newest(settings, ANOMALIES, 0)] == [
         subject.encode() for subject in (BEFORE, BEHIND, CLEARED)
     ]

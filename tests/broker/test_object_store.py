@@ -38,7 +38,7 @@ def said(*words: str | Path) -> str:
     return result.stdout
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_killed_in_the_middle_of_uploads_it_is_the_archive_of_a_directory(
     kafka: Broker, object_store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

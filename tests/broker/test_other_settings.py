@@ -31,7 +31,7 @@ from stream import partials
 from stream.partials import HeadRecord
 from stream.pseudonym import Pseudonymiser
 from tests.brokers import Broker
-from tests.live import KEY, Live, Process, settings_of
+from tests.live import KEY, WAIT_SECONDS_MAX, Live, Process, settings_of
 
 OF_BEFORE = "0123abcd"
 
@@ -47,7 +47,7 @@ def health(process: Process) -> str:
         return ""
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_it_ends_or_waits_for_the_workers_of_an_epoch_of_its_own(kafka: Broker, tmp_path: Path) -> None:
     """The figures stay those of before until a ledger worker of the new epoch gives out its own."""
     settings = settings_of(kafka, tmp_path)
@@ -61,7 +61,7 @@ def test_it_ends_or_waits_for_the_workers_of_an_epoch_of_its_own(kafka: Broker, 
     with Live(kafka, tmp_path, partitions=1, settings={"LAMPIT_SESSION_TIMEOUT_SECONDS": "6"}) as live:
         asyncio.run(tell(1, OF_BEFORE, 2))
         refused = live.start("rollup")
-        assert refused.popen.wait(timeout=60) == EXIT_REFUSED
+        assert refused.popen.wait(timeout=WAIT_SECONDS_MAX) == EXIT_REFUSED
         assert "LAMPIT_LEAP_BIRTHDAY" in refused.log.read_text()
         assert asyncio.run(begin_epoch(settings)) == 2
         waiting = live.start("rollup")
@@ -71,10 +71,10 @@ def test_it_ends_or_waits_for_the_workers_of_an_epoch_of_its_own(kafka: Broker, 
         live.wait_until(lambda: bool(live.read(COVERAGE)), "coverage")
         assert {json.loads(record.value)["epoch"] for record in live.read(COVERAGE)} == {2}
         asyncio.run(tell(3, OF_BEFORE, 4))
-        assert waiting.popen.wait(timeout=60) == EXIT_REFUSED
+        assert waiting.popen.wait(timeout=WAIT_SECONDS_MAX) == EXIT_REFUSED
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 def test_a_store_is_given_up_for_an_epoch_and_not_for_a_slip_in_a_setting(kafka: Broker, tmp_path: Path) -> None:
     """It was set aside first, and the right settings of before found nothing to go on with."""
     right = settings_of(kafka, tmp_path)

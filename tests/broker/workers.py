@@ -22,9 +22,18 @@ from lampit.broker import free_port
 from tests.brokers import ROOT, Broker
 
 SCRIPT = Path(__file__).with_name("driver_worker.py")
+WAIT_SECONDS_MAX = 120.0
+"""Of what takes seconds on an idle machine."""
+
+SHUTDOWN_SECONDS = 45
+"""Of a worker that is to end well: it takes a moment, on a machine that lets it run."""
+
+SESSION_SECONDS = 6
+PATIENT_SESSION_SECONDS = 30
+"""For tests in which nobody is to lose a partition because the machine had no time for a worker."""
 
 
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = 40.0) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS_MAX) -> Any:
     """The first true value of `condition`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -47,8 +56,9 @@ class Worker:
             "transactions": broker.transactions,
             "data_dir": str(folder / name),
             "web_port": self.port,
-            "session_timeout_seconds": 6,
+            "session_timeout_seconds": SESSION_SECONDS,
             "heartbeat_seconds": 1,
+            "shutdown_seconds": SHUTDOWN_SECONDS,
             **options.pop("settings", {}),
         }
         arguments = {"settings": settings, "store": str(self.store), "name": name, "group": "driver", "topics": topics}
@@ -84,7 +94,7 @@ class Worker:
     def wait_caught_up(self, partitions: int) -> None:
         wait_for(lambda: self.caught_up(partitions), f"{self.log.name} caught up")
 
-    def wait_exit(self, seconds: float = 30.0) -> int:
+    def wait_exit(self, seconds: float = WAIT_SECONDS_MAX) -> int:
         return self.process.wait(seconds)
 
     def terminate(self) -> int:
@@ -103,11 +113,13 @@ class Worker:
 
 def applied(store: Path) -> dict[int, list[dict[str, Any]]]:
     """The lines of each partition's store."""
-    return {
-        int(file.name): [json.loads(line) for line in file.read_text().splitlines()]
-        for file in store.iterdir()
-        if file.name.isdigit()
-    }
+    return {int(file.name): json_lines(file) for file in store.iterdir() if file.name.isdigit()}
+
+
+def json_lines(file: Path) -> list[Any]:
+    """What its lines say; none where there is no file. A last one may be half written: it is not there yet."""
+    whole, _, _ = file.read_text().rpartition("\n") if file.exists() else ("", "", "")
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def assert_contiguous(store: Path) -> None:
@@ -139,7 +151,11 @@ class Expected:
     ) -> None:
         """Send `count` records spread over the partitions."""
         producer = aiokafka.AIOKafkaProducer(
-            bootstrap_servers=broker.bootstrap_servers, compression_type=codec, acks="all", linger_ms=5
+            bootstrap_servers=broker.bootstrap_servers,
+            compression_type=codec,
+            acks="all",
+            enable_idempotence=broker.transactions,  # a batch that is sent again is there once
+            linger_ms=5,
         )
         await producer.start()
         try:

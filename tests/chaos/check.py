@@ -103,7 +103,7 @@ def _anomalies(live: Field, expected: Any) -> list[str]:
         if anomaly.subject is not None:
             lists.setdefault(anomaly.subject, set()).add((anomaly.source, anomaly.id, anomaly.kind))
     given_out = {}
-    for record in live.read(ANOMALIES, live.partitions):
+    for record in live.read(ANOMALIES, live.partitions, whole=True):
         value = json.loads(record.value)
         given_out[record.key.decode()] = {
             (one["event"]["source"], one["event"]["id"], one["kind"]) for one in value["anomalies"]

@@ -81,6 +81,7 @@ class Field(Live):
     day: date = DAYS[1]
     renumbered: dict[str, int] = field(default_factory=dict)
     _ended_at: dict[str, float] = field(default_factory=dict)
+    _once: dict[int, dict[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """The settings all processes share."""
@@ -99,7 +100,8 @@ class Field(Live):
         """Start a worker, or start it again with its store."""
         role = name.partition("-")[0]
         armed = self.armed.get(name)
-        extra = {**self.always.get(name, {}), **(armed.pop(0) if armed else {}), **(more or {})}
+        once = armed.pop(0) if armed else {}
+        extra = {**self.always.get(name, {}), **once, **(more or {})}
         self.down.discard(name)
         port = free_port()
         log = self.folder / f"{name}-{len(self.processes)}.log"
@@ -114,6 +116,7 @@ class Field(Live):
         process = Process(role, name, popen, log, port)
         self.processes.append(process)
         self.current[name] = process
+        self._once[popen.pid] = once
         return process
 
     def kill(self, name: str) -> None:
@@ -145,7 +148,11 @@ class Field(Live):
                 continue
             log = process.log.read_text(errors="replace")
             reason = _REASON.search(log)
-            self.crashed.update(_CRASHED.findall(log))
+            crashed = _CRASHED.findall(log)
+            self.crashed.update(crashed)
+            if not crashed and (once := self._once[process.popen.pid]):
+                # It ended before it came to its point, as one whose machine let it wait too long does: the next one is to.
+                self.armed.setdefault(name, []).insert(0, once)
             self.ended.append((name, code, reason[1].strip() if reason else ""))
             assert code != REFUSED or name in self.refusing, f"{name} refused to run:\n{log[-2000:]}"
             self.run(name)

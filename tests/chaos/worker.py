@@ -43,6 +43,7 @@ POINTS: Final[dict[str, str]] = {
     "rollup-before-transaction": "figures are added up, none is sent",
     "rollup-in-transaction": "figures are sent, their transaction is open",
     "rollup-after-commit": "figures are published",
+    "archive-file": "a file is written under another name, or has its own: to the disk it is sent in both cases",
     "rollup-before-closed": "the closings of a day are published, the day is not said to be closed",
 }
 
@@ -80,6 +81,8 @@ def arm(point: str, count: int) -> None:
         _wrap_async(Producer, "send_all", come, before=False)
     elif point == "intake-after-commit":
         _wrap_async(intake, "commit", come, before=False)
+    elif point == "archive-file":
+        _wrap(os, "fsync", come, before=False)
     elif point == "rollup-before-closed":
         _wrap(Closer, "finish", come, before=True)
     else:
