@@ -23,8 +23,11 @@ from tests.brokers import ROOT, Broker
 
 SCRIPT = Path(__file__).with_name("driver_worker.py")
 
+WAIT_SECONDS_MAX = 120.0
+"""For what takes seconds on an idle machine: a worker's beginning, or a broker's answer, may stand still for a while."""
 
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = 40.0) -> Any:
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS_MAX) -> Any:
     """The first true value of `condition`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -84,7 +87,7 @@ class Worker:
     def wait_caught_up(self, partitions: int) -> None:
         wait_for(lambda: self.caught_up(partitions), f"{self.log.name} caught up")
 
-    def wait_exit(self, seconds: float = 30.0) -> int:
+    def wait_exit(self, seconds: float = WAIT_SECONDS_MAX) -> int:
         return self.process.wait(seconds)
 
     def terminate(self) -> int:
