@@ -74,7 +74,7 @@ class Process:
     def stop(self) -> int:
         """SIGTERM; the exit code."""
         self.popen.send_signal(signal.SIGTERM)
-        return self.popen.wait(timeout=40)
+        return self.popen.wait(timeout=120)
 
     def pause(self) -> None:
         """SIGSTOP: a zombie, once another worker has taken over."""
