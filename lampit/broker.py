@@ -38,6 +38,8 @@ _PORTS_TRIED_MAX: Final = 3
 _SERVER_PORTS: Final = range(10_000, 32_768)
 """Below the ports that Linux (from 32768), macOS and Windows (from 49152) give to outgoing connections."""
 _PORTS_LOOKED_AT_MAX: Final = 200
+_given: Final[set[int]] = set()
+"""Ports that `free_port` has given: who is to listen there may not do so yet."""
 
 _PASSED_ON: Final = ("HOME", "LANG", "PATH", "TMPDIR")
 """The environment of the broker: some of its settings are read from variables that other software uses too."""
@@ -134,12 +136,14 @@ def free_port() -> int:
     Not one that the system gives (`bind` to 0): those it gives to outgoing connections too, and while brokers and agents
     begin, one of their connections takes the port of a server that does not listen yet.
     """
-    for port in random.SystemRandom().sample(_SERVER_PORTS, k=min(len(_SERVER_PORTS), _PORTS_LOOKED_AT_MAX)):
+    found = random.SystemRandom().sample(_SERVER_PORTS, k=min(len(_SERVER_PORTS), _PORTS_LOOKED_AT_MAX))
+    for port in sorted(found, key=_given.__contains__):  # those first that were not given before
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _given.add(port)
             return port
     raise BrokerError(
         f"No free port from {_SERVER_PORTS.start} to {_SERVER_PORTS.stop - 1} was found on 127.0.0.1: end what holds them."

@@ -152,10 +152,8 @@ class KafkaCluster:
         self.stop()
 
     def _format(self) -> None:
-        nodes = range(1, self._size + 1)
-        free = free_ports(2 * self._size)
-        self._ports = dict(zip(nodes, free, strict=False))
-        controllers = dict(zip(nodes, free[self._size :], strict=True))
+        self._ports = {node: free_port() for node in range(1, self._size + 1)}
+        controllers = {node: free_port() for node in self._ports}
         voters = ",".join(f"{node}@127.0.0.1:{port}" for node, port in controllers.items())
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
         formatting = []
@@ -203,14 +201,6 @@ class KafkaBroker(KafkaCluster):
         """As KafkaCluster, of size 1. `more_listeners`: names and ports of others than the one that answers in the clear."""
         super().__init__(1, heap=heap, settings=settings)
         self._more_listeners = more_listeners or {}
-
-
-def free_ports(count: int) -> list[int]:
-    """So many ports, each another one: `free_port` may give one twice, before somebody listens there."""
-    found: dict[int, None] = {}
-    while len(found) < count:
-        found[free_port()] = None
-    return list(found)
 
 
 def topics(bootstrap_servers: str) -> set[str]:

@@ -26,6 +26,7 @@ from typing import NoReturn
 import pytest
 from hypothesis import HealthCheck, settings
 
+from lampit import broker as lampit_broker
 from lampit import newer_than_compiled
 from lampit.broker import EmbeddedBroker, free_port
 from tests.brokers import Broker, KafkaBroker, KafkaCluster, delete_topics, kafka_missing
@@ -42,6 +43,10 @@ KAFKA_FIRST = ("kafka", pytest.param("embedded", marks=pytest.mark.chaos))
 
 def pytest_configure() -> None:
     """Refuse an old compiled core; and end as by Ctrl-C on SIGTERM, so that brokers and workers end too."""
+    # Each of several pytest processes has ports of its own: one is looked at seconds before its server listens.
+    share = len(lampit_broker._SERVER_PORTS) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    first = share * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    lampit_broker._SERVER_PORTS = lampit_broker._SERVER_PORTS[first : first + share]  # type: ignore[misc]
     signal.signal(signal.SIGTERM, lambda number, frame: pytest.exit("SIGTERM", returncode=128 + number))
     if newer := newer_than_compiled():
         names = ", ".join(newer)

@@ -23,6 +23,9 @@ from tests.brokers import ROOT, Broker
 
 NIK = "1605024203190001"
 
+MANY, SLOWLY = 10_000, "100"
+"""Lines, and how many of them a second: it goes on for more than a minute, and is ended in the middle of it on any machine."""
+
 
 def environment(broker: Broker) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("LAMPIT_")}
@@ -160,7 +163,7 @@ def test_a_state_of_other_topics_is_not_used(tmp_path: Path) -> None:
 def test_rate(empty_broker: Broker, tmp_path: Path) -> None:
     file = write(tmp_path / "events.jsonl", [event("birth", number) for number in range(400)])
     summary = publish(empty_broker, file, "--rate", "200")
-    assert 1.9 < summary["seconds"] < 20
+    assert 1.9 < summary["seconds"] < 80
     assert summary["rate"] <= 210
 
 
@@ -168,33 +171,33 @@ def test_rate(empty_broker: Broker, tmp_path: Path) -> None:
 def test_interrupted_it_saves_and_goes_on(
     empty_broker: Broker, tmp_path: Path, number: signal.Signals, exit_code: int
 ) -> None:
-    lines = [event("birth", line) for line in range(2000)]
+    lines = [event("birth", line) for line in range(MANY)]
     file = write(tmp_path / "events.jsonl", lines)
     state = tmp_path / "events.jsonl.lampit-publish"
-    process = start(empty_broker, file, "--rate", "500", "--json")
+    process = start(empty_broker, file, "--rate", SLOWLY, "--json")
     wait_for(lambda: state.exists() and saved_line(state) > 100, "some lines acknowledged and saved")
     process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=30)
+    stdout, stderr = process.communicate(timeout=90)
     assert process.returncode == exit_code, stderr
     first = json.loads(stdout)
     assert first["interrupted"]
-    assert 100 < first["published"] < 2000
+    assert 100 < first["published"] < MANY
     assert saved_line(state) == first["published"], "what was in flight is waited for"
 
     second = publish(empty_broker, file)
-    assert first["published"] + second["published"] == 2000
+    assert first["published"] + second["published"] == MANY
     assert Counter(value for _, _, value in intake(empty_broker)) == Counter(lines)
 
 
 def test_killed_it_repeats_a_little_and_loses_nothing(empty_broker: Broker, tmp_path: Path) -> None:
-    lines = [event("birth", line) for line in range(3000)]
+    lines = [event("birth", line) for line in range(MANY)]
     file = write(tmp_path / "events.jsonl", lines)
     state = tmp_path / "events.jsonl.lampit-publish"
-    process = start(empty_broker, file, "--rate", "1000")
+    process = start(empty_broker, file, "--rate", SLOWLY)
     wait_for(lambda: state.exists() and saved_line(state) > 100, "some lines acknowledged and saved")
     process.kill()
     process.communicate()
-    assert 0 < publish(empty_broker, file)["published"] < 3000
+    assert 0 < publish(empty_broker, file)["published"] < MANY
     sent = Counter(value for _, _, value in intake(empty_broker))
     assert set(sent) == set(lines)
     assert max(sent.values()) <= 2
@@ -203,11 +206,11 @@ def test_killed_it_repeats_a_little_and_loses_nothing(empty_broker: Broker, tmp_
 @pytest.mark.chaos
 def test_a_broker_that_goes_away_is_told_and_the_rest_is_sent_later(tmp_path: Path) -> None:
     """The delivery time-out is a minute; the test waits for it."""
-    lines = [event("birth", line) for line in range(3000)]
+    lines = [event("birth", line) for line in range(MANY)]
     file = write(tmp_path / "events.jsonl", lines)
     state = tmp_path / "events.jsonl.lampit-publish"
     with EmbeddedBroker() as broker:
-        process = start(Broker("embedded", broker.bootstrap_servers, transactions=False), file, "--rate", "500")
+        process = start(Broker("embedded", broker.bootstrap_servers, transactions=False), file, "--rate", SLOWLY)
         wait_for(lambda: state.exists() and saved_line(state) > 100, "some lines acknowledged and saved")
         assert broker.pid is not None
         os.kill(broker.pid, signal.SIGKILL)  # a broker that is asked to stop serves its connections to their end
@@ -217,7 +220,7 @@ def test_a_broker_that_goes_away_is_told_and_the_rest_is_sent_later(tmp_path: Pa
     assert stdout == ""
     assert "The same command goes on from there." in stderr
     assert NIK not in stderr
-    assert 100 < saved_line(state) < 3000
+    assert 100 < saved_line(state) < MANY
     assert time.monotonic() - began < 90
 
 

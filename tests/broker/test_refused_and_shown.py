@@ -41,7 +41,7 @@ def test_bad_input_among_good(empty_broker: Broker, tmp_path: Path) -> None:
                 sent = producer.send(topic, bad.payload, key=b"the same partition")
                 live.sent.append(good[number])
                 producer.send(topic, json.dumps(good[number]).encode(), key=b"the same partition")
-                origin = sent.get(timeout=30)
+                origin = sent.get(timeout=90)
                 expected[f"{topic}|{origin.partition}|{origin.offset}"] = (bad.reason.value, bad.pointer)
         live.publish(good[len(ALL) :])
         assert not live.differences(DAY, live.wait_until_counted(DAY))
@@ -102,5 +102,5 @@ def gauge(process: Process, name: str) -> float:
 
 def page(process: Process, path: str) -> str:
     """What a process serves."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{process.port}{path}", timeout=10) as response:
+    with urllib.request.urlopen(f"http://127.0.0.1:{process.port}{path}", timeout=60) as response:
         return str(response.read().decode())

@@ -54,7 +54,7 @@ def test_a_worker_whose_begin_is_cut_short_again_and_again_stays_in_its_group(ka
                 partition_assignment_strategy=[type("Sticky", (StickyPartitionAssignor,), {})],
             )
             await member.start()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(90):
                 while len(begun(worker)) == before:
                     await asyncio.sleep(0.05)
             await member.stop()
@@ -71,7 +71,8 @@ def test_a_worker_whose_begin_is_cut_short_again_and_again_stays_in_its_group(ka
     ) as worker:
         wait_for(lambda: begun(worker), "the worker to begin")
         asyncio.run(come_and_go(worker))
-        assert worker.get("/health/live") == {"live": True}, "it is not hung"
+        # Who hangs never says so; who had no processor for a moment does a beat later.
+        wait_for(lambda: worker.get("/health/live") == {"live": True}, "the worker to say that it is not hung")
         go_on.touch()
         wait_for(worker.ready, "the worker to be at work")
 
@@ -86,7 +87,7 @@ def test_a_worker_that_hangs_loses_its_partitions(kafka: Broker, tmp_path: Path,
         "max_poll_seconds": MAX_POLL_SECONDS,
     }
     with Worker(kafka, tmp_path, "hung", [topic], **hung, **options) as one:
-        wait_for(lambda: begun(one) == [[0]], "the partition to be begun")
+        wait_for(lambda: [0] in begun(one), "the partition to be begun")
         with Worker(kafka, tmp_path, "other", [topic], **options) as other:
             wait_for(lambda: [0] in begun(other), "the other one to have the partition")
             assert one.process.poll() is None

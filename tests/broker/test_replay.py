@@ -44,7 +44,7 @@ def lampit(live: Live, *arguments: str | Path) -> subprocess.Popen[str]:
 
 def answer(live: Live, *arguments: str | Path) -> tuple[int, dict[str, Any]]:
     process = lampit(live, *arguments, "--json")
-    said, complained = process.communicate(timeout=120)
+    said, complained = process.communicate(timeout=300)
     assert said, complained
     return process.returncode, json.loads(said)
 
@@ -93,7 +93,7 @@ def test_archived_verified_replayed_and_counted_alike(kafka: Broker, tmp_path: P
             "--bootstrap",
             kafka.bootstrap_servers,
         )
-        live.wait_until((archive / "ledger").exists, "the archive")
+        live.wait_until(lambda: _is_begun(archive), "the archive")
         # What waits for the end of its segment is compared too: it is read from the log.
         code, report = answer(live, *verify)
         assert (code, report["agreement"]["status"]) == (0, "equal"), report
@@ -114,7 +114,7 @@ def test_archived_verified_replayed_and_counted_alike(kafka: Broker, tmp_path: P
         (tmp_path / "second").mkdir()
         other = Live(second.broker, tmp_path / "second", partitions=PARTITIONS)
         replay = ("replay", "--archive", archive, "--to", second.bootstrap_servers)
-        killed = lampit(other, *replay, "--rate", "200")
+        killed = lampit(other, *replay, "--rate", "20")  # a minute: it is killed in the middle of it on any machine
         live.wait_until(lambda: LEDGER in topics(second.bootstrap_servers), "the topics of the replay")
         live.wait_until(lambda: len(other.read(LEDGER, PARTITIONS)) > 100, "some records of the replay")
         killed.send_signal(signal.SIGKILL)
@@ -130,7 +130,7 @@ def test_archived_verified_replayed_and_counted_alike(kafka: Broker, tmp_path: P
         ]
         assert answer(other, *replay)[1]["replayed"] == 0
         refused = lampit(other, *replay, "--region", "16.05")
-        assert "use a fresh cluster" in refused.communicate(timeout=60)[1]
+        assert "use a fresh cluster" in refused.communicate(timeout=120)[1]
         assert refused.returncode == 2
 
         with other:
@@ -146,6 +146,12 @@ def _what_nobody_published_is_found(live: Live, *verify: str | Path) -> None:
     (difference,) = report["agreement"]["differences"]
     assert (code, report["findings"]) == (1, [])
     assert re.fullmatch(r"lampit.coverage offset [0-9]+: no coverage record that Lampit published", difference)
+
+
+def _is_begun(archive: Path) -> bool:
+    """Whether every partition has its first segment: the folder is there before the manifest."""
+    ledger = archive / "ledger"
+    return all((ledger / f"partition={number:05}" / "manifest.jsonl").exists() for number in range(PARTITIONS))
 
 
 def _is_archived(archive: Path, live: Live) -> bool:

@@ -37,7 +37,7 @@ def test_stories(kafka: Broker, tmp_path: Path, chosen: Callable[[Scenario], boo
         assert found == {scenario.name: [] for scenario in ledger.scenarios}
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_a_story_that_tells_other_anomalies_differs(kafka: Broker, tmp_path: Path) -> None:
     """The story's list without one of its anomalies is not the live one."""
     told = next(scenario for scenario in load_scenarios() if scenario.name == "left-twice-before-return")

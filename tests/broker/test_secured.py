@@ -33,7 +33,7 @@ from tests.broker.test_run import CASES, DAY, Lampit
 from tests.broker.workers import wait_for
 from tests.brokers import Broker, KafkaBroker
 
-HELD_SECONDS = 12.0
+HELD_SECONDS = 30.0
 USER, PASSWORD = "lampit", "a password that only this test uses"
 
 
@@ -109,6 +109,7 @@ def settings_of(secured: Secured, **others: object) -> Settings:
     return Settings(bootstrap_servers=secured.broker.bootstrap_servers, **{**named, **others})  # type: ignore[arg-type]
 
 
+@pytest.mark.timeout(600)
 def test_events_become_coverage(secured: Secured, tmp_path: Path) -> None:
     lampit = Lampit(secured.broker, tmp_path)
     lampit.environment |= secured.environment
@@ -118,14 +119,14 @@ def test_events_become_coverage(secured: Secured, tmp_path: Path) -> None:
         events.write_bytes((CASES / "recorded-at-16" / "events.jsonl").read_bytes())
         lampit("publish", events)
         lampit("day", DAY)
-        wait_for(lampit.ready, "the agents", 90.0)
+        lampit.wait_ready(process)
         counted = json.loads(lampit("count", events, "--as-of", DAY, "--json"))["regions"]
-        wait_for(lambda: coverage(secured)["ID"]["population"] == counted[0]["population"], "the figures", 60.0)
+        wait_for(lambda: coverage(secured)["ID"]["population"] == counted[0]["population"], "the figures")
         assert counted[0]["population"]["total"] > 0
         assert PASSWORD not in lampit.log.read_text()
     finally:
         process.terminate()
-        assert process.wait(60) == 0
+        assert process.wait(120) == 0
 
 
 def coverage(secured: Secured) -> dict[str, dict[str, object]]:
@@ -187,6 +188,6 @@ def test_the_command_says_so_too(secured: Secured, tmp_path: Path) -> None:
         "LAMPIT_SASL_PASSWORD_FILE": str(tmp_path / "nowhere"),
     }
     command = [sys.executable, "-m", "lampit", "run", "intake"]
-    ended = subprocess.run(command, env=inherited | named, capture_output=True, text=True, timeout=90, check=False)
+    ended = subprocess.run(command, env=inherited | named, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 2
     assert "LAMPIT_SASL_PASSWORD_FILE cannot be read" in ended.stderr

@@ -27,3 +27,9 @@ def test_a_port_that_is_listened_on_is_not_given(monkeypatch: pytest.MonkeyPatch
         with pytest.raises(BrokerError, match="end what holds them"):
             free_port()
     assert free_port() == port
+
+
+def test_a_port_is_not_given_twice() -> None:
+    """Of two agents begun at once one could not listen, once in a few hundred starts."""
+    ports = [free_port() for _ in range(1_000)]
+    assert len(set(ports)) == len(ports)

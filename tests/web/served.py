@@ -32,7 +32,7 @@ from stream.pseudonym import Pseudonymiser
 from stream.rules import Rules
 
 PEOPLE = 400
-SECONDS_MAX = 10.0
+SECONDS_MAX = 60.0
 
 
 class _Server:
