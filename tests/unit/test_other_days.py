@@ -124,7 +124,7 @@ class Workers:
 
 
 async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not holds():
             await asyncio.sleep(0)
 
@@ -165,7 +165,7 @@ async def listening(web: Web) -> AsyncIterator[str]:
 
 async def assert_bounded(workers: Workers, page: str) -> None:
     """Of one more than may wait one is refused; of the others, gone but for one, only that one is still answered."""
-    async with aiohttp.ClientSession() as session, asyncio.timeout(10):
+    async with aiohttp.ClientSession() as session, asyncio.timeout(60):
         asking = {asyncio.create_task(session.get(page, params={"as_of": str(day)})): day for day in DAYS}
         done, waiting = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
         (refused,) = done
