@@ -13,7 +13,7 @@ from lampit.demo.balances import OKU_SELATAN
 from tests.web.served import Served
 
 OPENING_DAY = "Sunday, 31 March 2019"
-SHOWN_MS_MAX = 10_000
+SHOWN_MS_MAX = 60_000
 expect.set_options(timeout=SHOWN_MS_MAX)
 
 
@@ -27,6 +27,7 @@ def tolerated() -> list[str]:
 def page(browser: Browser, served: Served, tolerated: list[str]) -> Iterator[Page]:
     """A page that may not fail silently and may ask nobody else."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(SHOWN_MS_MAX)
     opened = context.new_page()
     problems: list[str] = []
     opened.on("pageerror", lambda error: problems.append(str(error)))
