@@ -16,8 +16,8 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from agents.settings import Settings
 from agents.topics import ensure_topics, topics_of
-from lampit.broker import spawn, stop_process, wait_until_answers
-from tests.brokers import ROOT, START_SECONDS_MAX, KafkaBroker, free_ports, kafka_libs, topics
+from lampit.broker import free_port, spawn, stop_process, wait_until_answers
+from tests.brokers import ROOT, START_SECONDS_MAX, KafkaBroker, kafka_libs, topics
 
 CLUSTER_ID = "5L6g3nShT-eMCtK--X86sw"
 JAVA = ["java", "-Xmx512M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=WARN"]
@@ -35,7 +35,7 @@ def compose_kafka(kafka_process: KafkaBroker, tmp_path_factory: pytest.TempPathF
     for name in ("server.properties", "log4j2.yaml", "tools-log4j2.yaml"):
         (defaults / name).write_text("")
     (mounted / "server.properties").symlink_to(ROOT / "deploy/kafka/server.properties")
-    port, internal, controller = free_ports(3)
+    port, internal, controller = (free_port() for _ in range(3))
     environment = os.environ | {
         "CLUSTER_ID": CLUSTER_ID,
         "KAFKA_LOG_DIRS": str(folder / "data"),

@@ -231,9 +231,11 @@ def test_day_is_asked_for_by_its_name() -> None:
     assert "'2019-02-30' is not a day of the calendar written YYYY-MM-DD." in refused.stderr
 
 
-def test_a_day_that_the_workers_would_refuse_is_refused() -> None:
+def test_a_day_that_the_workers_would_refuse_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """It was appended, and told as done; the ledger workers passed over it."""
-    far = (today() + timedelta(days=2)).isoformat()
+    this_day = today()
+    monkeypatch.setattr("lampit.control.today", lambda: this_day)  # at midnight the command's would be another
+    far = (this_day + timedelta(days=2)).isoformat()
     refused = CliRunner().invoke(cli.lampit, ["day", far])
     assert refused.exit_code == 2
     assert f"Invalid value for DAY: {far} is more than a day ahead of this machine's clock" in refused.stderr

@@ -35,7 +35,7 @@ def test_a_courier_that_is_woken_by_the_stop_delivers_nothing_more() -> None:
     async def run() -> None:
         courier = Courier(app, deliver, idle_seconds=60)
         task = asyncio.ensure_future(runs[0]())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             courier.wake()
             while not (delivered and courier._woken._waiters):  # until it waits again
                 await asyncio.sleep(0)
@@ -68,6 +68,6 @@ def test_a_delivery_that_outlives_the_consumer_is_cancelled(tmp_path: Path, monk
 
         Courier(app_of_courier, deliver, idle_seconds=0.0)
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(runs[0](), 10)
+            await asyncio.wait_for(runs[0](), 60)
 
     asyncio.run(run())

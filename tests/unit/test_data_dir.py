@@ -25,7 +25,7 @@ from pathlib import Path
 from agents.data_dir import sole_use
 
 with sole_use(Path(sys.argv[1]), "ledger", 0.0):
-    print(subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL, close_fds=False).pid, flush=True)
+    print(subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL, close_fds=False).pid, flush=True)
     sys.stdin.read()
 """
 

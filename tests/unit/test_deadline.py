@@ -15,7 +15,10 @@ from agents.app import BEGIN_SECONDS_MAX, EXIT_FAILED, create_app
 from agents.settings import Settings
 from tests.brokers import ROOT
 
-BATCH_SECONDS = 20.0
+BATCH_SECONDS = 600.0
+"""Whoever waits for it is found out, however slow the machine is."""
+
+ENDS_SECONDS_MAX = 100.0
 SHUTDOWN_SECONDS = 1
 
 WORKER = """
@@ -51,10 +54,16 @@ def test_the_deadline_begins_with_the_signal(tmp_path: Path, held_up_by: str, nu
         assert worker.stdout is not None and worker.stdout.readline() == "at work\n"
         while held_up_by == "log" and psutil.Process(worker.pid).status() != psutil.STATUS_SLEEPING:
             time.sleep(0.01)  # until the log takes no more
-        began = time.monotonic()
         worker.send_signal(number)
-        assert worker.wait(2 * BATCH_SECONDS) == EXIT_FAILED
-        assert time.monotonic() - began < BATCH_SECONDS / 2
+        assert exit_code(worker) == EXIT_FAILED
+
+
+def exit_code(worker: subprocess.Popen[str]) -> int:
+    """Of a process that is to end by itself, long before its batch would."""
+    try:
+        return worker.wait(ENDS_SECONDS_MAX)
+    finally:
+        worker.kill()
 
 
 @pytest.mark.parametrize("snapshot_url", [None, "snapshots"])
@@ -85,13 +94,10 @@ die(Fenced("a newer worker writes here now"))
 
 
 def ended(program: str, said_first: str) -> int:
-    """The exit code of a program that ends by itself, at the latest 10 s after its first line."""
+    """The exit code of a program that ends by itself after its first line."""
     with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as worker:
         assert worker.stdout is not None and worker.stdout.readline() == f"{said_first}\n"
-        try:
-            return worker.wait(10)
-        finally:
-            worker.kill()
+        return exit_code(worker)
 
 
 def test_a_failure_ends_the_process_though_nobody_reads_its_log() -> None:

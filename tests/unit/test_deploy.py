@@ -221,7 +221,7 @@ def test_secrets_are_made_once_and_never_replaced(tmp_path: Path) -> None:
     script = shutil.copy(ROOT / "deploy/make-secrets", tmp_path)
     assert os.access(script, os.X_OK)
     for _ in range(2):
-        said = subprocess.run([script], capture_output=True, text=True, check=True, timeout=20)
+        said = subprocess.run([script], capture_output=True, text=True, check=True, timeout=120)
         made = {path.name: path.read_bytes() for path in (tmp_path / "secrets").iterdir() if path.name != ".gitignore"}
         if "left as it is" not in said.stdout:
             first = made
@@ -300,7 +300,7 @@ def test_the_example_in_the_readme_says_what_lampit_says(tmp_path: Path) -> None
             stderr=subprocess.STDOUT,
             text=True,
             check=True,
-            timeout=60,
+            timeout=120,
         )
         said += f"$ lampit {line}\n{done.stdout}"
     assert sorted(said.splitlines()) == sorted(session.splitlines())

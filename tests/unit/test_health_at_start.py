@@ -18,7 +18,7 @@ def test_a_process_is_live_before_its_first_recovery_is_over(tmp_path: Path) -> 
         app.health.last_beat -= LOOP_SILENCE_SECONDS_MAX
         assert not app.health.live
         await app.on_start()  # nothing else of the app has been started
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not app.health.live:
                 await asyncio.sleep(0)
         app._stopped.set()

@@ -50,7 +50,7 @@ class AtWork:
     async def hand(self, one: Fetch) -> None:
         """Hand a fetch to the agent, and let it do what it does with it."""
         await self._handed.put(one)
-        await asyncio.wait_for(self._handed.join(), 10)
+        await asyncio.wait_for(self._handed.join(), 60)
 
     async def deliver(self) -> None:
         """As the courier does, and as it does before partitions go."""

@@ -22,7 +22,7 @@ from agents.desk import Desk
 from agents.figures import Figures
 from agents.health import Web
 from agents.ledger import LedgerAgent
-from agents.other_days import PATH, WAITING_MAX, Answer, Kept, Lines, NotAnswered, add_route, ask
+from agents.other_days import PATH, WAITING_MAX, Answer, Kept, Lines, NotAnswered, Turns, add_route, ask
 from agents.rollup import RollupAgent
 from agents.settings import Settings
 from agents.store import Store
@@ -124,7 +124,7 @@ class Workers:
 
 
 async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not holds():
             await asyncio.sleep(0)
 
@@ -163,9 +163,9 @@ async def listening(web: Web) -> AsyncIterator[str]:
         await web.stop_server()
 
 
-async def assert_bounded(workers: Workers, page: str) -> None:
+async def assert_bounded(workers: Workers, page: str, turns: Turns[Any]) -> None:
     """Of one more than may wait one is refused; of the others, gone but for one, only that one is still answered."""
-    async with aiohttp.ClientSession() as session, asyncio.timeout(10):
+    async with aiohttp.ClientSession() as session, asyncio.timeout(60):
         asking = {asyncio.create_task(session.get(page, params={"as_of": str(day)})): day for day in DAYS}
         done, waiting = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
         (refused,) = done
@@ -174,8 +174,12 @@ async def assert_bounded(workers: Workers, page: str) -> None:
         assert "Too many other days are being asked for" in await answer.text()
         (first,) = workers.asked
         stays, *gone = sorted(waiting, key=lambda task: asking[task] == first)
-        for reader in gone:
+        *others, at_work = gone
+        for reader in others:
             reader.cancel()
+        # The turn of one that the server does not know yet to have gone would come.
+        await until(lambda: len(turns._tasks) == len((stays, at_work)))
+        at_work.cancel()
         try:
             await until(lambda: workers.asked == [first, asking[stays]])
         finally:
@@ -192,16 +196,19 @@ def test_of_the_roll_up_few_may_ask_and_who_has_gone_away_holds_nobody_up(
         monkeypatch.setattr(rollup, "ask", workers.ask)
         mount(agent.app, agent.view, Figures(agent.view), agent.on_day)
         async with listening(cast(Web, agent.app.web)) as url:
-            await assert_bounded(workers, f"{url}/api/coverage/ID")
+            await assert_bounded(workers, f"{url}/api/coverage/ID", agent._answers)
 
     asyncio.run(run())
 
 
-def test_of_a_worker_few_may_ask_and_who_has_gone_away_holds_nobody_up(tmp_path: Path) -> None:
+def test_of_a_worker_few_may_ask_and_who_has_gone_away_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def run() -> None:
-        workers = Workers()
+        workers, turns = Workers(), Turns[Any]()
+        monkeypatch.setattr(other_days, "Turns", lambda: turns)
         async with worker(tmp_path, workers.lines) as url:
-            await assert_bounded(workers, f"{url}{PATH}")
+            await assert_bounded(workers, f"{url}{PATH}", turns)
 
     asyncio.run(run())
 

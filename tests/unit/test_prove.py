@@ -55,7 +55,7 @@ def proof(folder: Path, *words: str) -> dict[str, Any]:
 def checked(folder: Path, shown: dict[str, Any], file: str = "heads.jsonl") -> tuple[int, str]:
     """Exit code and words of the independent script."""
     command = [sys.executable, str(CHECKER), str(folder / "key.pub"), str(folder / file)]
-    done = subprocess.run(command, input=json.dumps(shown), capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, input=json.dumps(shown), capture_output=True, text=True, check=False, timeout=120)
     return done.returncode, done.stdout + done.stderr
 
 

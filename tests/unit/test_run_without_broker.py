@@ -21,7 +21,7 @@ from agents.topics import ensure_topics
 from lampit import run
 from lampit.cli import lampit
 
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 150.0
 
 AGENT = """#!{python}
 import os, sys
@@ -47,6 +47,7 @@ lampit(sys.argv[3:])
 def _looked_for_briefly(broker_down: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The supervisor hands the settings on to its agents."""
     monkeypatch.setattr("agents.barrier.ensure_topics", partial(ensure_topics, broker_seconds_max=0.1))
+    monkeypatch.setattr("agents.connection.TELL_AFTER_SECONDS", 3600.0)  # its line is for who waits long
 
 
 def supervised(

@@ -20,13 +20,13 @@ from stream.ledger import Genesis
 from stream.snapshot import MANIFEST, VERSION, Snapshot, SnapshotFile
 
 PARTITION = 5
-LARGE_BYTES = 2**38
+LARGE_BYTES = 2**40
 """Of a file without content: no machine reads it in the time of this test, and it takes no room."""
 
-TAKEOVER_SECONDS_MAX = 10.0
+TAKEOVER_SECONDS_MAX = 100.0
+"""Far less than it takes to read the file."""
 
 
-@pytest.mark.timeout(60)
 def test_a_copy_that_is_being_fetched_is_given_up_at_a_takeover_and_its_files_stay(tmp_path: Path) -> None:
     """The takeover waited for the fetch, which has no time limit, until the process ended by that of the takeover."""
     settings = Settings(

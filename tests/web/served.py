@@ -33,6 +33,8 @@ from stream.rules import Rules
 
 PEOPLE = 400
 SECONDS_MAX = 60.0
+SHUTDOWN_SECONDS = SECONDS_MAX / 3
+"""After twice as long, who still reads is cut off."""
 
 
 class _Server:
@@ -99,7 +101,7 @@ class Served:
         notes = msgspec.convert(page_notes(PEOPLE), Notes)
         pages = Pages(self.view, figures, self.health, notes, self._on_day, lambda: self.stopping)
         pages.add_to(server.web_app.router)
-        self._runner = web.AppRunner(server.web_app)
+        self._runner = web.AppRunner(server.web_app, shutdown_timeout=SHUTDOWN_SECONDS)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()

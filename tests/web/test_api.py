@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -20,12 +19,12 @@ from agents.view import View
 from lampit.web import PAGE
 from lampit.web.documents import NOTES_FILE, Notes, of_region
 from tests.brokers import ROOT
-from tests.web.served import Served
+from tests.web.served import SECONDS_MAX, Served
 
 
 def get(url: str, **headers: str) -> tuple[int, bytes, Any]:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=SECONDS_MAX) as answer:
             return answer.status, answer.read(), answer.headers
     except urllib.error.HTTPError as refusal:
         return refusal.code, refusal.read(), refusal.headers
@@ -123,7 +122,7 @@ def test_where_regions_below_say_more_no_percentage_is_made_of_the_difference() 
 
 
 def test_changes_are_sent_when_a_region_changes_and_only_then(served: Served) -> None:
-    with urllib.request.urlopen(f"{served.url}/api/changes?region=16.05", timeout=10) as stream:
+    with urllib.request.urlopen(f"{served.url}/api/changes?region=16.05", timeout=SECONDS_MAX) as stream:
         assert stream.headers["Content-Type"].startswith("text/event-stream")
         first = next_document(stream)
         served.show([served.view.records["16.09"]])
@@ -143,7 +142,7 @@ def next_document(stream: Any) -> dict[str, Any]:
 
 
 def test_changes_say_when_the_figures_are_behind(served: Served) -> None:
-    with urllib.request.urlopen(f"{served.url}/api/changes", timeout=10) as stream:
+    with urllib.request.urlopen(f"{served.url}/api/changes", timeout=SECONDS_MAX) as stream:
         assert next_document(stream)["live"] is True
         served.set_health("caught_up", False, "figures are being added up")
         behind = next_document(stream)
@@ -153,10 +152,10 @@ def test_changes_say_when_the_figures_are_behind(served: Served) -> None:
 def test_readers_of_changes_let_go_when_the_server_ends() -> None:
     with Served() as server:
         server.play(0)
-        stream = urllib.request.urlopen(f"{server.url}/api/changes", timeout=10)
+        stream = urllib.request.urlopen(f"{server.url}/api/changes", timeout=SECONDS_MAX)
         next_document(stream)
-        began = time.monotonic()
-    assert time.monotonic() - began < 5
+    # An answer that is cut off, as that of a reader who does not let go, has no end, and to read it is an error.
+    assert not stream.read().strip()
     stream.close()
 
 
