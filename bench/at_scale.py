@@ -1,8 +1,9 @@
 """The desks of one ledger worker over a large register, without Kafka: what people cost in memory, on disk and in time.
 
-In: how many people, a folder, a seed. Out, as one JSON line: events a second of processor time over the first million people
-and over the last, peak and resident memory, bytes a person on disk, seconds until the stores are open again. Called by
-bench/scaling.py in a process of its own, so that its memory is a worker's.
+In: how many people, a folder, a seed. Out, as one JSON line: events a second, by the clock and of processor time, in the first
+million people and in the last, peak and resident memory, bytes a person on disk, seconds until the stores are open again.
+By the clock RocksDB merges files beside, where there is a core for it; processor time has all of it. Called by bench/scaling.py
+in a process of its own, so that its memory is a worker's.
 
 The records are those of a ledger (random UUIDs as ids, seconds spread over a year), made while the clock stands still. Behind
 each entry on the register comes, for 6 of 10, the recording of somebody who is already there, whoever it is: what the store has
@@ -41,6 +42,21 @@ RECORDED_SHARE: Final = 0.6
 TIMESTAMP_MS: Final = 1_553_760_000_000
 REGISTERED: Final = datetime(2018, 1, 1, tzinfo=UTC)
 PEOPLE_OF_A_RATE: Final = 1_000_000
+
+
+class Spent(NamedTuple):
+    """Seconds in `Desk.apply`: of the clock, and of all threads' processor time."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+
+    def plus(self, other: Spent) -> Spent:
+        """Both together."""
+        return Spent(self.wall + other.wall, self.cpu + other.cpu)
+
+    def since(self, before: Spent) -> Spent:
+        """What came behind an earlier stand."""
+        return Spent(self.wall - before.wall, self.cpu - before.cpu)
 
 
 class Row(NamedTuple):
@@ -95,24 +111,26 @@ def main(people: int, folder: Path, seed: int) -> dict[str, float]:
     base = process.memory_info().rss
     desks = desks_in(folder)
     waiting: list[list[Row]] = [[] for _ in desks]
-    spent, events, peak, rates = 0.0, 0, 0, []
+    spent, events, peak = Spent(), 0, 0
+    rates: list[tuple[int, Spent]] = []
     for number in range(PARTITIONS):
         waiting[number].append(Row(0, TIMESTAMP_MS, b"day", day_record(number, AS_OF).value or b""))
-    mark = (0.0, 0)
+    mark = (0, Spent())
     for partition, value in records(people, seed):
         rows = waiting[partition]
         rows.append(Row(desks[partition].meta.next_offset + len(rows), TIMESTAMP_MS, None, value))
         events += 1
         if len(rows) == FETCH_RECORDS:
-            spent += _apply(desks[partition], rows)
+            spent = spent.plus(_apply(desks[partition], rows))
             waiting[partition] = []
             peak = max(peak, process.memory_info().rss)
-        if events - mark[1] >= PEOPLE_OF_A_RATE * (1 + RECORDED_SHARE):
-            rates.append((events - mark[1]) / (spent - mark[0]))
-            mark = (spent, events)
+        if events - mark[0] >= PEOPLE_OF_A_RATE * (1 + RECORDED_SHARE):
+            rates.append((events - mark[0], spent.since(mark[1])))
+            mark = (events, spent)
     for desk, rows in zip(desks, waiting, strict=True):
         if rows:
-            spent += _apply(desk, rows)
+            spent = spent.plus(_apply(desk, rows))
+    rates = rates or [(events, spent)]
     resident = process.memory_info().rss
     counted = sum(len(dict(desk.store.every_total())) for desk in desks)
     for desk in desks:
@@ -124,9 +142,11 @@ def main(people: int, folder: Path, seed: int) -> dict[str, float]:
     assert counted == sum(len(dict(desk.store.every_total())) for desk in again)
     return {
         "events": events,
-        "first_million_events_per_cpu_second": rates[0] if rates else events / spent,
-        "last_million_events_per_cpu_second": rates[-1] if rates else events / spent,
-        "cpu_seconds_per_million": spent / events * 1_000_000,
+        "first_million_events_per_second": rates[0][0] / rates[0][1].wall,
+        "last_million_events_per_second": rates[-1][0] / rates[-1][1].wall,
+        "first_million_events_per_cpu_second": rates[0][0] / rates[0][1].cpu,
+        "last_million_events_per_cpu_second": rates[-1][0] / rates[-1][1].cpu,
+        "cpu_seconds_per_million": spent.cpu / events * 1_000_000,
         "memory_mib": resident / 2**20,
         "memory_max_mib": max(peak, resident) / 2**20,
         "memory_without_stores_mib": base / 2**20,
@@ -135,11 +155,11 @@ def main(people: int, folder: Path, seed: int) -> dict[str, float]:
     }
 
 
-def _apply(desk: Desk, rows: list[Row]) -> float:
+def _apply(desk: Desk, rows: list[Row]) -> Spent:
     some: Any = tuple(rows)
-    began = time.process_time()
+    wall, cpu = time.perf_counter(), time.process_time()
     desk.apply(Fetch(LEDGER, desk.partition, some[0].offset, some[-1].offset + 1, some, 0))
-    return time.process_time() - began
+    return Spent(time.perf_counter() - wall, time.process_time() - cpu)
 
 
 if __name__ == "__main__":

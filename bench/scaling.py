@@ -1,7 +1,8 @@
 """One ledger worker with a large register: what a person costs it, beside the same with a million people.
 
 In: how many people. Out: memory and bytes a person on disk, seconds until the stores are open again, and whether an event still
-costs what it did at first. The work is that of bench/at_scale.py, each size in a process of its own.
+costs what it did at first, as of a worker that has a core to itself and another one for RocksDB's merging. The work is that of
+bench/at_scale.py, each size in a process of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from bench.machine import forget_children, run_python
 from bench.results import Figures, Result, round_all, say, shown
 
 PEER_PEOPLE: Final = 1_000_000
-CORE: Final = 0
 
 
 def measure(people: int, seed: int) -> Result:
@@ -30,7 +30,7 @@ def _run(people: int, seed: int) -> Figures:
     with tempfile.TemporaryDirectory(prefix="lampit-bench-") as folder:
         say(f"{people:,} people")
         forget_children()
-        done = run_python(["-m", "bench.at_scale", str(people), folder, str(seed)], CORE)
+        done = run_python(["-m", "bench.at_scale", str(people), folder, str(seed)], core=None)
     figures: Figures = json.loads(done.output)
     memory, size = figures["memory_max_mib"], figures["bytes_per_person"]
     say(f"{people:,} people: {shown(memory)} MiB, {size:.1f} bytes a person on disk")
