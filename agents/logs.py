@@ -3,7 +3,8 @@
 In: log records of Lampit, Faust, mode and aiokafka. Out: lines `2026-11-22T06:00:00.123Z LEVEL logger: message`.
 An exception is shown as its type and the places it passed; its message only where ours or the broker's, since others quote
 the value they choke on. A setting that does not fit is its sentence alone. Runs of 16 digits and more (a NIK is
-16) are masked whatever they are. Of what the Kafka clients repeat as long as a broker is away, one line of a kind in 30 s.
+16) are masked whatever they are. Of what the Kafka clients repeat as long as a broker is away, one line of a kind in 30 s; what
+they try again is a warning.
 Caller: agents/app.py.
 """
 
@@ -84,10 +85,20 @@ class NotRepeated(logging.Filter):
         return True
 
 
+def _tried_again(record: logging.LogRecord) -> bool:
+    """For `addFilter`, leaves none out: what a Kafka client tries again by itself is a warning, also where it says error."""
+    errors = record.args if isinstance(record.args, tuple) else ()
+    is_retried = any(isinstance(error, KafkaError) and error.retriable for error in errors)
+    if is_retried and record.name.partition(".")[0] in KAFKA_CLIENTS and record.levelno > logging.WARNING:
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
+
+
 def configure_logging(level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine())
     handler.addFilter(NotRepeated())
+    handler.addFilter(_tried_again)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

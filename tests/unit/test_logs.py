@@ -6,6 +6,7 @@ import logging
 from types import SimpleNamespace
 
 import pytest
+from aiokafka.errors import NotLeaderForPartitionError, TopicAuthorizationFailedError
 
 from agents.errors import AddressInUse, ConfigurationError, LostWrite
 from agents.logs import REPEATED_SECONDS, configure_logging, describe
@@ -47,6 +48,18 @@ def test_what_a_kafka_client_repeats_is_told_once_in_a_while_with_how_often(
         "ERROR aiokafka: Unable to update metadata from [0] (99 more like this since the last one)",
         "ERROR kafka.net.manager: Bootstrap attempt failed (backoff 0 secs) (99 more like this since the last one)",
     ]
+
+
+def test_what_a_kafka_client_tries_again_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    """A first start, on topics that were made a moment ago, told an error."""
+    configure_logging()
+    aiokafka, ours = logging.getLogger("aiokafka"), logging.getLogger("lampit.topics")
+    aiokafka.error("Failed fetch offsets from %s: %s", 1, NotLeaderForPartitionError())
+    aiokafka.error("Failed fetch offsets: %s", TopicAuthorizationFailedError())
+    ours.error("Not led: %s", NotLeaderForPartitionError())
+    assert [line.partition(":")[0] for line in said(capsys)] == [
+        "WARNING aiokafka", "ERROR aiokafka", "ERROR lampit.topics",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", [ConfigurationError, AddressInUse])
