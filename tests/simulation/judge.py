@@ -38,8 +38,8 @@ class Reader:
         self.flows: tuple[Any, ...] = ()
         self.renumbered: dict[str, int] = {}
 
-    def read(self, topic: str, partitions: int = 1) -> list[Any]:
-        """By partition and offset."""
+    def read(self, topic: str, partitions: int = 1, *, whole: bool = False) -> list[Any]:
+        """By partition and offset; whole, as on a cluster: nothing is open in a world at rest."""
         logs = [self._world.broker.log(topic, number) for number in range(partitions)]
         return [record for log in logs for record in log.committed(0, everything=True)]
 

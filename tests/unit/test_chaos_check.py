@@ -40,9 +40,9 @@ class Spoilt(judge.Reader):
         super().__init__(world)
         self._topic, self._spoil = topic, spoil
 
-    def read(self, topic: str, partitions: int = 1) -> Records:
+    def read(self, topic: str, partitions: int = 1, *, whole: bool = False) -> Records:
         """By partition and offset."""
-        records = super().read(topic, partitions)
+        records = super().read(topic, partitions, whole=whole)
         return self._spoil(records) if topic == self._topic else records
 
 
