@@ -62,6 +62,10 @@ class OneLine(logging.Formatter):
         return _DIGITS.sub("****", f"{moment} {record.levelname} {record.name}: {' '.join(message.split())}")
 
 
+def _is_of_a_client(record: logging.LogRecord) -> bool:
+    return record.name.partition(".")[0] in KAFKA_CLIENTS
+
+
 class NotRepeated(logging.Filter):
     """Of what one statement of a Kafka client logs, one record in REPEATED_SECONDS; the next says how many were left out."""
 
@@ -71,7 +75,7 @@ class NotRepeated(logging.Filter):
         self._passed: dict[tuple[str, int], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.name.partition(".")[0] not in KAFKA_CLIENTS:
+        if not _is_of_a_client(record):
             return True
         # By its place: some put their values into the text, which is another one each time then.
         statement, now = (record.name, record.lineno), time.monotonic()
@@ -89,7 +93,7 @@ def _tried_again(record: logging.LogRecord) -> bool:
     """For `addFilter`, leaves none out: what a Kafka client tries again by itself is a warning, also where it says error."""
     errors = record.args if isinstance(record.args, tuple) else ()
     is_retried = any(isinstance(error, KafkaError) and error.retriable for error in errors)
-    if is_retried and record.name.partition(".")[0] in KAFKA_CLIENTS and record.levelno > logging.WARNING:
+    if is_retried and _is_of_a_client(record) and record.levelno > logging.WARNING:
         record.levelno, record.levelname = logging.WARNING, "WARNING"
     return True
 

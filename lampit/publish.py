@@ -52,26 +52,22 @@ class _Head(msgspec.Struct, gc=False):
 _decode: Final = msgspec.json.Decoder(_Head).decode
 
 
-def _head(line: bytes) -> _Head | None:
+def _head(line: bytes) -> _Head:
+    """Without a type where the line has not even the form of an event."""
     try:
         return _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+        return _Head()
 
 
-def _has_form(line: bytes) -> bool:
-    """Whether it is a JSON object that says a type, and of `data` what can be read."""
-    head = _head(line)
-    return head is not None and bool(head.type)
+def _address(head: _Head) -> tuple[str, bytes | None]:
+    nik = head.data.nik
+    return TOPIC_BY_TYPE.get(head.type, CIVIL), nik.encode() if _NIK.fullmatch(nik) else None
 
 
 def address(line: bytes) -> tuple[str, bytes | None]:
     """The topic of a line and its key: the NIK, where one is found."""
-    head = _head(line)
-    if head is None:
-        return CIVIL, None
-    nik = head.data.nik
-    return TOPIC_BY_TYPE.get(head.type, CIVIL), nik.encode() if _NIK.fullmatch(nik) else None
+    return _address(_head(line))
 
 
 @dataclass
@@ -169,8 +165,9 @@ def _publish_file(
                     tables.notice(
                         f"{_name(file)}, line {number}: has changed since it was published, and is published again."
                     )
-                topic, key = address(line)
-                summary.no_events += key is None and not _has_form(line)
+                head = _head(line)
+                topic, key = _address(head)
+                summary.no_events += key is None and not head.type
                 publisher.send(position, number, line, topic, key)
         last = first + len(lines) - 1
         publisher.reap()

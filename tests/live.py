@@ -39,7 +39,7 @@ from stream.engine import Engine
 from stream.pseudonym import Pseudonymiser
 from stream.regions import COUNTRY
 from stream.rules import Rules
-from tests.brokers import Broker
+from tests.brokers import ROOT, Broker
 
 KEY: Final = "a key that only the tests use, 32 bytes or more"
 WAIT_SECONDS_MAX: Final = 150.0
@@ -142,6 +142,7 @@ class Live:
             popen = subprocess.Popen(
                 [sys.executable, "-m", *program, role],
                 env=self.environment(name, port) | more,
+                cwd=ROOT,
                 stderr=stream,
                 stdout=stream,
             )

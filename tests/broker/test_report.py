@@ -38,10 +38,10 @@ def closed(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return engine.closings(Periods.since("2019-03"), ["2019-03"])["2019-03"]
 
 
-def report(broker: Broker, *arguments: str) -> Result:
+def report(broker: Broker, *arguments: str, region: str = "16") -> Result:
     return CliRunner().invoke(
         lampit,
-        ["report", "16", "--period", "2019-03", *arguments],
+        ["report", region, "--period", "2019-03", *arguments],
         env={"LAMPIT_BOOTSTRAP_SERVERS": broker.bootstrap_servers},
     )
 
@@ -95,9 +95,7 @@ def test_the_latest_revision_and_an_earlier_one(broker: Broker) -> None:
     assert "by the end of 2019-03-27" in report(broker, "--known-day", "2019-03-27").stderr
     other_month = report(broker, "--period", "2019-04").stderr
     assert other_month.startswith("2019-04 of 16 is not on lampit.closings, which holds 2019-03 of it: ")
-    other_region = CliRunner().invoke(
-        lampit, ["report", "17", "--period", "2019-03"], env={"LAMPIT_BOOTSTRAP_SERVERS": broker.bootstrap_servers}
-    )
+    other_region = report(broker, region="17")
     assert other_region.exit_code == 1
     assert other_region.stderr.startswith(
         f"lampit.closings holds no month of 17: check the code; it has {len(first)} other"

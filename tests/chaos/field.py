@@ -11,7 +11,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 import urllib.error
@@ -29,10 +28,8 @@ from aiokafka.errors import KafkaError as AioKafkaError
 from kafka.errors import KafkaError
 
 from agents.topics import INTAKE_TOPICS
-from lampit.broker import free_port
 from stream.admission import Admitted, admit
 from stream.pseudonym import Pseudonymiser
-from tests.brokers import ROOT
 from tests.chaos.cluster import Cluster
 from tests.chaos.flow import Flow, Payload, more_changes_of_nik, payloads
 from tests.chaos.worker import CRASHED
@@ -103,20 +100,9 @@ class Field(Live):
         once = armed.pop(0) if armed else {}
         extra = {**self.always.get(name, {}), **once, **(more or {})}
         self.down.discard(name)
-        port = free_port()
-        log = self.folder / f"{name}-{len(self.processes)}.log"
-        with log.open("wb") as stream:
-            popen = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.worker", role],
-                env={**self.environment(name, port), "PYTHONWARNINGS": "ignore", **extra},
-                cwd=ROOT,
-                stderr=stream,
-                stdout=stream,
-            )
-        process = Process(role, name, popen, log, port)
-        self.processes.append(process)
+        process = self.start(role, name, program=("tests.chaos.worker",), PYTHONWARNINGS="ignore", **extra)
         self.current[name] = process
-        self._once[popen.pid] = once
+        self._once[process.popen.pid] = once
         return process
 
     def kill(self, name: str) -> None:
