@@ -21,7 +21,7 @@ from agents.errors import ConfigurationError, Fenced
 from agents.signing import Signer, signed
 from stream.archive import Entry, Header, file_name, read_manifest, statement, write_manifest
 from stream.calendar import iso_day
-from stream.ledger import ControlRecord, Day, DayReset, decode_record
+from stream.ledger import ControlRecord, Day, decode_record
 
 MANIFEST: Final = "manifest.jsonl"
 _FOLDER: Final = re.compile(r"partition=([0-9]{5,})", re.ASCII)
@@ -135,14 +135,14 @@ class Books:
 def day_at_end(table: Any, before: str | None) -> str | None:
     """The business day reached with the last record of a table, or None where that turns none; before: the one until then.
 
-    As the ledger workers see it: a day turns forward only, but for a reset, and one ahead of the broker's clock is refused.
+    As the ledger workers see it: a day turns forward only, and one ahead of the broker's clock is refused.
     """
     turn = _turn_at_end(table)
     if turn is None:
         return None
     control, timestamp_ms = turn
     day = iso_day(control.day)
-    is_behind = before is not None and day < before and isinstance(control, Day)
+    is_behind = before is not None and day < before
     return before if is_behind or is_ahead(control.day, timestamp_ms) else day
 
 
@@ -152,7 +152,7 @@ def day_named_at_end(table: Any) -> str | None:
     return turn and iso_day(turn[0].day)
 
 
-def _turn_at_end(table: Any) -> tuple[Day | DayReset, int] | None:
+def _turn_at_end(table: Any) -> tuple[Day, int] | None:
     """The control record of a day with which a table ends, and its timestamp."""
     if not len(table):
         return None
@@ -161,6 +161,6 @@ def _turn_at_end(table: Any) -> tuple[Day | DayReset, int] | None:
         decoded = decode_record(last.value or b"")
     except (msgspec.MsgspecError, ValueError):
         return None
-    if isinstance(decoded, ControlRecord) and isinstance(decoded.control, Day | DayReset):
+    if isinstance(decoded, ControlRecord) and isinstance(decoded.control, Day):
         return decoded.control, last.timestamp_ms
     return None

@@ -30,7 +30,6 @@ from stream.ledger import (
     Control,
     ControlRecord,
     Day,
-    DayReset,
     Epoch,
     Genesis,
     LedgerRecord,
@@ -41,7 +40,7 @@ from stream.merging import partition_of
 from stream.pseudonym import Pseudonymiser
 from stream.rotation import is_copy, new_ledger_id, turned_round
 
-_TYPES: Final = "('lampit.genesis.v1', 'lampit.epoch.v1', 'lampit.day.v1', 'lampit.day_reset.v1')"
+_TYPES: Final = "('lampit.genesis.v1', 'lampit.epoch.v1', 'lampit.day.v1')"
 _COUNT_SQL: Final = """
 SELECT count(*), count(DISTINCT person), count(*) FILTER (WHERE "offset" > last_turn)
 FROM (SELECT *, coalesce(subject, json_extract_string(record, '$.subject')) AS person FROM ({records})
@@ -180,7 +179,7 @@ def _turns(controls: Mapping[int, Sequence[Turn]]) -> tuple[list[int], list[list
         turned: dict[int, Turn] = {}
         for one in of_partition:
             # What the ledger worker refuses, or has reached, turns nothing.
-            if isinstance(one.control, Day | DayReset):
+            if isinstance(one.control, Day):
                 is_refused = is_ahead(one.control.day, one.timestamp_ms)
                 if not is_refused and one.control.day > max(turned, default=0):
                     turned[one.control.day] = one

@@ -138,7 +138,7 @@ class Epoch(Schema):
 
 
 class BusinessDay(Schema):
-    """The business day begins (00:00 WIB), or is set back by a reset."""
+    """The business day begins (00:00 WIB); it turns forward only."""
 
     day: Day
     """The day."""
@@ -170,8 +170,7 @@ LedgerRecord = Annotated[
     | OpeningBalanceRecord
     | ControlRecord[Literal["lampit.genesis.v1"], Genesis]
     | ControlRecord[Literal["lampit.epoch.v1"], Epoch]
-    | ControlRecord[Literal["lampit.day.v1"], BusinessDay]
-    | ControlRecord[Literal["lampit.day_reset.v1"], BusinessDay],
+    | ControlRecord[Literal["lampit.day.v1"], BusinessDay],
     Field(discriminator="type"),
 ]
 

@@ -20,7 +20,7 @@ import msgspec
 
 FORMAT: Final = 1
 
-SEAL_KEYS: Final = frozenset({b"control|day", b"control|day_reset"})
+SEAL_KEY: Final = b"control|day"
 """A segment of the ledger ends with such a record: the heads of a day then cover all before the barrier, and no more."""
 
 LEDGER: Final = "lampit.ledger"
@@ -216,7 +216,7 @@ class Cutter:
                 self._end(record.offset - 1, ends)
             self._bytes += size
             self._known_day = known_day
-            if self._is_ledger and record.key in SEAL_KEYS:
+            if self._is_ledger and record.key == SEAL_KEY:
                 self._end(record.offset, ends)
         self._full(next_offset, ends)
         return ends

@@ -100,13 +100,7 @@ class Day(msgspec.Struct, frozen=True, tag="lampit.day.v1"):
     day: int
 
 
-class DayReset(msgspec.Struct, frozen=True, tag="lampit.day_reset.v1"):
-    """The business day is set to `day` (ordinal), backwards too."""
-
-    day: int
-
-
-Control = Genesis | Epoch | Day | DayReset
+Control = Genesis | Epoch | Day
 
 
 class ControlRecord(msgspec.Struct, frozen=True):
@@ -154,12 +148,7 @@ _READ_GENESIS: Final = msgspec.json.Decoder(Genesis)
 _READ_EPOCH: Final = msgspec.json.Decoder(Epoch)
 _READ_DAY: Final = msgspec.json.Decoder(_DayData)
 
-_CONTROL_NAMES: Final[dict[type[Control], str]] = {
-    Genesis: "genesis",
-    Epoch: "epoch",
-    Day: "day",
-    DayReset: "day_reset",
-}
+_CONTROL_NAMES: Final[dict[type[Control], str]] = {Genesis: "genesis", Epoch: "epoch", Day: "day"}
 
 
 def _envelope(event: Event | OpeningBalance) -> _Envelope:
@@ -196,7 +185,7 @@ def record_key(subject: str | None, event: PersonEvent | OpeningBalance) -> byte
 def encode_control(control: Control, time: int) -> bytes:
     """The value of the Kafka record of a control record."""
     name = _CONTROL_NAMES[type(control)]
-    if isinstance(control, Day | DayReset):
+    if isinstance(control, Day):
         data: Any = _DayData(iso_day(control.day))
         identity = f"{name}|{data.day}"
     else:
@@ -242,8 +231,6 @@ _received_at = lru_cache(maxsize=1_000)(parse_instant)
 def _control(kind: str, data: msgspec.Raw) -> Control:
     if kind == "lampit.day.v1":
         return Day(ordinal(_READ_DAY.decode(data).day))
-    if kind == "lampit.day_reset.v1":
-        return DayReset(ordinal(_READ_DAY.decode(data).day))
     if kind == "lampit.epoch.v1":
         return _READ_EPOCH.decode(data)
     if kind == "lampit.genesis.v1":

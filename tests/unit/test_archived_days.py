@@ -12,18 +12,17 @@ from lampit.audit.archive import Archive
 from lampit.audit.checks import check
 from lampit.audit.finding import Trust
 from stream.calendar import end_of_day, ordinal
-from stream.ledger import Day, DayReset, Genesis, control_key, encode_control
+from stream.ledger import Day, Genesis, control_key, encode_control
 from tests.archives import LEDGER_ID, SIGNER, LogRecord, write
 
 SEGMENT = 250
 
 
 def test_a_day_that_turns_nothing_changes_no_day_in_the_heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One behind that reached, and one that the ledger workers refuse; a reset goes back. Archives of before name each."""
-    named = ["2019-03-20", "2019-03-22", "2019-03-21", "2030-01-01", "2019-03-23", "2019-03-21"]
-    reached = ["2019-03-20", "2019-03-22", "2019-03-22", "2019-03-22", "2019-03-23", "2019-03-21"]
-    turns: list[Day | DayReset] = [*(Day(ordinal(day)) for day in named[:-1]), DayReset(ordinal(named[-1]))]
-    controls = [Genesis(LEDGER_ID, 1, 0, "fingerprint"), *turns]
+    """One behind that reached, and one that the ledger workers refuse. Archives of before name each."""
+    named = ["2019-03-20", "2019-03-22", "2019-03-21", "2030-01-01", "2019-03-23"]
+    reached = ["2019-03-20", "2019-03-22", "2019-03-22", "2019-03-22", "2019-03-23"]
+    controls = [Genesis(LEDGER_ID, 1, 0, "fingerprint"), *(Day(ordinal(day)) for day in named)]
     at = end_of_day(ordinal("2019-03-22"), None) // 1000
     log = [LogRecord(offset, at, control_key(one), encode_control(one, 0)) for offset, one in enumerate(controls)]
 

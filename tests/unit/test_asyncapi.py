@@ -20,7 +20,7 @@ from stream.admission import Admitted, admit
 from stream.closing_cells import Barrier
 from stream.contribution import Change
 from stream.events import OpeningBalance
-from stream.ledger import Day, DayReset, Epoch, EpochSettings, Genesis, control_key, record_key
+from stream.ledger import Day, Epoch, EpochSettings, Genesis, control_key, record_key
 from stream.opening import Book
 from stream.periods import Periods
 from tests.wire import DATA, PSEUDONYMISE, raw
@@ -133,10 +133,10 @@ def test_keys_of_events_are_of_the_form_described(kind: str) -> None:
 
 @pytest.mark.parametrize(
     "control",
-    [Genesis("a", 4, 0, "b"), Epoch(1, "1", EpochSettings(None, "mar1"), "c"), Day(1), DayReset(1)],
+    [Genesis("a", 4, 0, "b"), Epoch(1, "1", EpochSettings(None, "mar1"), "c"), Day(1)],
     ids=lambda control: type(control).__name__,
 )
-def test_keys_of_control_records_are_of_the_form_described(control: Genesis | Epoch | Day | DayReset) -> None:
+def test_keys_of_control_records_are_of_the_form_described(control: Genesis | Epoch | Day) -> None:
     key = control_key(control)
     assert matches("lampit.ledger", "ledgerRecord", key)
     assert (

@@ -16,7 +16,6 @@ from stream.events import NikChange, OpeningBalance
 from stream.ledger import (
     ControlRecord,
     Day,
-    DayReset,
     Epoch,
     EpochSettings,
     Genesis,
@@ -32,12 +31,11 @@ from stream.ledger import (
 from tests.wire import DATA, NIK, OTHER_NIK, PSEUDONYMISE, good_events, raw
 
 INSTANTS = st.integers(-2_208_988_800_000_000, 7_289_567_999_999_999)
-CONTROLS: list[Genesis | Epoch | Day | DayReset] = [
+CONTROLS: list[Genesis | Epoch | Day] = [
     Genesis("7f2c", 4, 0, "ab12"),
     Epoch(1, "1", EpochSettings(), "cd34"),
     Epoch(2, "1", EpochSettings(90, "feb28", 15, "2019-03"), "cd34"),
     Day(737_000),
-    DayReset(736_999),
 ]
 
 
@@ -153,7 +151,7 @@ def test_the_example_of_the_accepted_form() -> None:
 
 
 @pytest.mark.parametrize("control", CONTROLS, ids=repr)
-def test_control_records_are_read_as_written(control: Genesis | Epoch | Day | DayReset) -> None:
+def test_control_records_are_read_as_written(control: Genesis | Epoch | Day) -> None:
     record = encode_control(control, 1_551_751_920_000_000)
     assert decode_record(record) == ControlRecord(control, 1_551_751_920_000_000)
     read = AnyLedgerRecord.model_validate_json(record)
@@ -171,7 +169,6 @@ def test_keys() -> None:
         b"control|epoch",
         b"control|epoch",
         b"control|day",
-        b"control|day_reset",
     ]
 
 
