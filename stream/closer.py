@@ -10,6 +10,7 @@ may have skipped a day; closings are made at those days that all have.
 from __future__ import annotations
 
 import operator
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
@@ -24,6 +25,7 @@ from stream.engine import Sums, close_month
 from stream.events import OpeningBalance
 from stream.excess import excess
 from stream.opening import Book
+from stream.packed import pack, unpack
 from stream.periods import BEFORE, Period, Periods
 from stream.reference import Reference
 from stream.regions import lineage
@@ -33,6 +35,8 @@ Json = dict[str, Any]
 
 NO_DAY = date.min.toordinal()
 """Stands for the last closed day where none is: no period is over by then."""
+
+_DAY_BYTES = 4
 
 
 class Published(Protocol):
@@ -60,6 +64,21 @@ class Work(NamedTuple):
     all_from: int
 
 
+class Cell:
+    """A cell of all partitions, as there is one for each place and month.
+
+    said: of each partition the last word, its known day and the change, packed, since these are most of the memory; empty:
+    none yet. sum: of all changes.
+    """
+
+    __slots__ = ("said", "sum")
+
+    def __init__(self, partitions: int) -> None:
+        """Nothing said."""
+        self.said = [b""] * partitions
+        self.sum = Change()
+
+
 class Closer:
     """What is known of all partitions, as of the last day that was closed, and what waits for the next."""
 
@@ -70,8 +89,7 @@ class Closer:
         self._reference = reference
         self._partitions = partitions
         self._settings = settings
-        self._held: dict[tuple[int, PeriodCell], tuple[int, Change]] = {}
-        self._sums: dict[PeriodCell, Change] = {}
+        self._cells: dict[PeriodCell, Cell] = {}
         self._waiting: defaultdict[int, list[ChangeRecord | BalanceRecord]] = defaultdict(list)
         self._barriers: defaultdict[int, dict[int, BarrierRecord]] = defaultdict(dict)
         self._closed: ClosedRecord | None = None
@@ -163,27 +181,31 @@ class Closer:
 
     def _replace(self, part: ChangeRecord, cell: PeriodCell) -> bool:
         """Take a partition's newer word on a cell; whether it says something else."""
+        # Also a cell of which nothing but zeros is read is known: what was closed of its place goes on.
+        held = self._cells.get(cell)
+        if held is None:
+            held = self._cells[cell[0], sys.intern(cell[1])] = Cell(self._partitions)
         known_day, change = part.known_day.toordinal(), part.change()
-        before_day, old = self._held.get((part.partition, cell), (known_day, Change()))
+        before = held.said[part.partition]
+        before_day = int.from_bytes(before[:_DAY_BYTES]) if before else known_day
         if before_day > known_day:
             self.superseded.append(part.key)
             return False
         if before_day < known_day:
             older = date.fromordinal(before_day)
             self.superseded.append(change_key(part.column, part.period, part.partition, older, self._settings))
-        self._held[part.partition, cell] = (known_day, change)
-        # Also a cell of which nothing but zeros is read is known: what was closed of its place goes on.
-        summed = self._sums.setdefault(cell, Change())
+        held.said[part.partition] = known_day.to_bytes(_DAY_BYTES) + pack(change)
+        old = unpack(before[_DAY_BYTES:]) if before else Change()
         if change == old:
             return False
-        self._sums[cell] = Change(*map(operator.sub, map(operator.add, summed, change), old))
+        held.sum = Change(*map(operator.sub, map(operator.add, held.sum, change), old))
         return True
 
     def months(self, work: Work, published: Published) -> Iterator[list[Json]]:
         """Period by period the closings that are new, in order; IdentityError when one does not add up."""
-        lived_in = {column for (_, column), change in self._sums.items() if "@" not in column and any(change)}
+        lived_in = {column for (_, column), cell in self._cells.items() if "@" not in column and any(cell.sum)}
         # Also a region closed by a balance alone is left, when another one under the balance's id takes its place.
-        left = ({column for _, column in self._sums if "@" not in column} | self._stated) - lived_in
+        left = ({column for _, column in self._cells if "@" not in column} | self._stated) - lived_in
         context = Context(self._rules, self._reference, self._book)
         stamp = self._stamp(work.known_day)
         for index, by_event, by_report in self._sums_of(work):
@@ -215,11 +237,11 @@ class Closer:
         """(index, by event date, by report date) of the periods of some work."""
         stocks: tuple[defaultdict[str, int], defaultdict[str, int]] = (defaultdict(int), defaultdict(int))
         of_period: defaultdict[int, list[tuple[str, Change]]] = defaultdict(list)
-        for (index, column), change in self._sums.items():
+        for (index, column), cell in self._cells.items():
             if index < work.first:
-                _add(stocks, column, change)
+                _add(stocks, column, cell.sum)
             else:
-                of_period[index].append((column, change))
+                of_period[index].append((column, cell.sum))
         for (index, column), change in scheduled(self._book, self._periods).items():
             of_period[index].append((column, change))
         for index in range(work.first, work.last + 1):

@@ -160,7 +160,7 @@ def records(barrier: Barrier, periods: Periods, partition: int, epoch: int, sett
     if partition == 0:
         for balance in barrier.balances:
             yield BalanceRecord(known_day, settings, msgspec.Raw(encode_record(None, balance, balance.time)))
-    yield BarrierRecord(partition, known_day, settings, epoch, barrier.offset, book_digest(barrier.book.events))
+    yield BarrierRecord(partition, known_day, settings, epoch, barrier.offset, book_digest(barrier.book.accepted))
 
 
 def _counts(packed: int, names: tuple[str, ...]) -> dict[str, list[int]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from stream.tally import SEXES, pack
+from stream.tally import LANE_BITS, SEXES, pack
 
 FLOWS: Final = (
     "births",
@@ -24,8 +24,7 @@ FLOWS: Final = (
 BIRTHS, STILLBIRTHS, DEATHS, MOVED_OUT, MOVED_IN, RECORDINGS, SERVED, TURNED_17 = range(len(FLOWS))
 
 LANES: Final = len(FLOWS) * len(SEXES)
-_LANE_BITS: Final = 64
-_BIAS: Final = sum(1 << (_LANE_BITS * lane + _LANE_BITS - 1) for lane in range(LANES))
+_BIAS: Final = sum(1 << (LANE_BITS * lane + LANE_BITS - 1) for lane in range(LANES))
 _FORMAT: Final = struct.Struct(f"<{LANES}q")
 
 UNITS: Final = tuple(

@@ -41,13 +41,17 @@ class Balance(NamedTuple):
 
 
 class Book:
-    """All balances that stand, by the column of their region; made anew from the set of opening_balance events."""
+    """All balances that stand, by the column of their region; made anew from the set of opening_balance events.
+
+    events: all of them, each once. accepted: without those that lost a conflict.
+    """
 
     def __init__(self, events: Iterable[OpeningBalance] = (), places: Places = NO_CHANGES) -> None:
         """Decide conflicts and replacements: of one region and D0 the latest (time, source, id) stands."""
+        self.events = tuple(_each_once(events))
         accepted: dict[tuple[str, str], OpeningBalance] = {}
         self.anomalies: list[tuple[OpeningBalance, str]] = []
-        for event in events:
+        for event in self.events:
             other = accepted.setdefault((event.source, event.id), event)
             if other != event:
                 first, second = sorted((other, event), key=lambda one: (one.time, content_digest(one)))
@@ -56,10 +60,10 @@ class Book:
                     pair for pair in self.anomalies if (pair[0].source, pair[0].id) != (second.source, second.id)
                 ]
                 self.anomalies.append((second, "conflicting_duplicate"))
-        self.events = tuple(accepted.values())
+        self.accepted = tuple(accepted.values())
         self.places = places
         self.by_region: dict[str, tuple[Balance, ...]] = {}
-        for balance in sorted(_standing(self.events, places), key=lambda one: one.day):
+        for balance in sorted(_standing(self.accepted, places), key=lambda one: one.day):
             self.by_region[balance.region] = (*self.by_region.get(balance.region, ()), balance)
         # Where a balance's region lay on each of its days, to find those of a place by the place's codes.
         self._on_code: dict[tuple[int, str], list[Balance]] = {}
@@ -79,18 +83,11 @@ class Book:
 
     def news(self, events: Iterable[OpeningBalance]) -> list[OpeningBalance]:
         """Those of the events that the book does not have, each once."""
-        alike: dict[tuple[str, str], list[OpeningBalance]] = {(one.source, one.id): [one] for one in self.events}
-        found = []
-        for event in events:
-            known = alike.setdefault((event.source, event.id), [])
-            if event not in known:
-                known.append(event)
-                found.append(event)
-        return found
+        return list(_each_once((*self.events, *events)))[len(self.events) :]
 
     def all_anomalies(self, reference: Reference) -> list[tuple[OpeningBalance, str]]:
         """The anomalies of the balances themselves."""
-        unknown = [event for event in self.events if not reference.known(event.region, event.occurred_on)]
+        unknown = [event for event in self.accepted if not reference.known(event.region, event.occurred_on)]
         return [*self.anomalies, *((event, "unknown_region") for event in unknown)]
 
     def governing(self, region: str, day: int) -> Balance | None:
@@ -144,6 +141,16 @@ class Book:
     def is_governed(self, place: str) -> bool:
         """Whether the place lies in a region with any accepted balance."""
         return bool(self.above(place))
+
+
+def _each_once(events: Iterable[OpeningBalance]) -> Iterator[OpeningBalance]:
+    """Without repeats, in the order in which they came first."""
+    known: dict[tuple[str, str], list[OpeningBalance]] = {}
+    for event in events:
+        alike = known.setdefault((event.source, event.id), [])
+        if event not in alike:
+            alike.append(event)
+            yield event
 
 
 def _standing(events: Iterable[OpeningBalance], places: Places) -> Iterator[Balance]:

@@ -16,9 +16,9 @@ MEASURES: Final = ("population", "obliged", "recorded", "recorded_early", "print
 SEXES: Final = ("M", "F", "unknown")
 
 LANES: Final = len(MEASURES) * len(SEXES)
-_LANE_BITS: Final = 64
-_BIAS: Final = sum(1 << (_LANE_BITS * lane + _LANE_BITS - 1) for lane in range(LANES))
-_WIDTH_BYTES: Final = LANES * _LANE_BITS // 8
+LANE_BITS: Final = 64
+_BIAS: Final = sum(1 << (LANE_BITS * lane + LANE_BITS - 1) for lane in range(LANES))
+_WIDTH_BYTES: Final = LANES * LANE_BITS // 8
 _FORMAT: Final = struct.Struct(f"<{LANES}q")
 
 POPULATION: Final = 1
@@ -37,7 +37,7 @@ def lane(sex: int, measure: int) -> int:
 
 def pack(counters: tuple[int, ...] | list[int]) -> int:
     """The tally of LANES counters, in lane order."""
-    return sum(counter << (_LANE_BITS * index) for index, counter in enumerate(counters) if counter)
+    return sum(counter << (LANE_BITS * index) for index, counter in enumerate(counters) if counter)
 
 
 def unpack(tally: int) -> tuple[int, ...]:
