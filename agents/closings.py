@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+import zlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, Final, TypeVar
 
 import msgspec
-import zstandard
 
 from agents import metrics
 from agents.barrier import LedgerIdentity
@@ -77,9 +77,16 @@ class _Packing:
 
     def __init__(self, like: bytes) -> None:
         """like: one of them."""
-        same = zstandard.ZstdCompressionDict(like, zstandard.DICT_TYPE_RAWCONTENT)
-        self.pack = zstandard.ZstdCompressor(dict_data=same).compress
-        self.unpack = zstandard.ZstdDecompressor(dict_data=same).decompress
+        self._like = like
+
+    def pack(self, value: bytes) -> bytes:
+        """What is not as in the other."""
+        packing = zlib.compressobj(zdict=self._like)
+        return packing.compress(value) + packing.flush()
+
+    def unpack(self, packed: bytes) -> bytes:
+        """The record."""
+        return zlib.decompressobj(zdict=self._like).decompress(packed)
 
 
 class Closings:

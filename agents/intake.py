@@ -125,14 +125,18 @@ class IntakeAgent:
             metrics.forget_position(tp.topic, tp.partition)
 
     async def _measure(self) -> None:
-        if time.monotonic() - self._measured >= MEASURE_SECONDS:
-            self._measured = time.monotonic()
-            found, done = await reached(self.app), positions(self.app)
-            for tp, one in found.items():
-                metrics.position(tp.topic, tp.partition, done.get(tp, 0), one.behind, self._timestamps_ms.get(tp, 0))
-            if found or not done:  # not between two assignments
-                why = self._backlog.why_not(found, self._measured, time.monotonic())
-                self.app.health.set("caught_up", why is None, why or "")
+        asked = time.monotonic()
+        if asked - self._measured < MEASURE_SECONDS:
+            return
+        self._measured = asked
+        found, done = await reached(self.app), positions(self.app)
+        if asked < self._measured:  # a rebalance measured meanwhile, and knows newer ends
+            return
+        for tp, one in found.items():
+            metrics.position(tp.topic, tp.partition, done.get(tp, 0), one.behind, self._timestamps_ms.get(tp, 0))
+        if found.keys() >= done.keys():  # not between two assignments
+            why = self._backlog.why_not(found, asked, time.monotonic())
+            self.app.health.set("caught_up", why is None, why or "")
 
     def _records(self, poll: Iterable[tuple[StoredRecord, Fetch]], now: int) -> list[Record]:
         records: list[Record] = []

@@ -251,6 +251,24 @@ def scrape(repeats: int) -> None:
 
 
 @main.command()
+@click.option("--months", type=click.IntRange(2), default=12, show_default=True, help="How many are closed.")
+@click.option("--partitions", type=click.IntRange(1), default=8, show_default=True, help="Of the ledger.")
+@_repeats
+@_seed
+def closings(months: int, partitions: int, repeats: int, seed: int) -> None:
+    """What the roll-up holds for the monthly closings of a province, and how long it takes to close a month.
+
+    \b
+    Examples:
+      python -m bench closings
+      python -m bench closings --months 3 --repeats 1
+    """
+    from bench import closing_months
+
+    _finish(closing_months.measure(months, partitions, repeats, seed))
+
+
+@main.command()
 @click.option("--minutes", type=click.IntRange(1), default=60, show_default=True, help="How long.")
 @click.option("--rate", type=click.IntRange(1), default=150, show_default=True, help="Events a second.")
 @_seed

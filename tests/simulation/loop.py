@@ -14,6 +14,7 @@ import asyncio
 import contextvars
 import hashlib
 import heapq
+import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -247,8 +248,15 @@ class Loop(asyncio.AbstractEventLoop):
     def close(self) -> None:
         """Unwind what is left of every process, once nothing it does counts any more."""
         left = [task for owner in (*self.owners, *self._ended) for task in owner.tasks if not task.done()]
-        for task in left:
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-            with suppress(BaseException), warnings.catch_warnings():
+        told, sys.unraisablehook = sys.unraisablehook, lambda _: None  # generators without a loop to unwind on
+        try:
+            with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of what was never begun
-                task.get_coro().close()  # type: ignore[union-attr]
+                while left:
+                    task = left.pop()
+                    task._log_destroy_pending = False  # type: ignore[attr-defined]
+                    with suppress(BaseException):
+                        task.get_coro().close()  # type: ignore[union-attr]
+                    del task
+        finally:
+            sys.unraisablehook = told
