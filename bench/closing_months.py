@@ -1,8 +1,9 @@
 """What the roll-up holds for monthly closings: the cells of a province, month after month, and the closings published.
 
 In: how many months and partitions. Out: MiB that Python's objects of a month more take, of cells and of closings;
-microseconds to take a cell in, and seconds to close a month, every region; without Kafka. Each village has one to three events a month in each partition, as with
-eight partitions of fifteen million people. Beside it: the same records of `lampit.partials` in a dictionary as they are.
+microseconds to take a cell in, and seconds to close a month, every region; without Kafka. Each village has one to three
+events a month in each partition, as with eight partitions of fifteen million people. Beside it: the same records of
+`lampit.partials` in a dictionary as they are.
 """
 
 from __future__ import annotations
