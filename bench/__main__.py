@@ -251,7 +251,7 @@ def scrape(repeats: int) -> None:
 
 
 @main.command()
-@click.option("--months", type=click.IntRange(2), default=12, show_default=True, help="How many are closed.")
+@click.option("--months", type=click.IntRange(2), default=4, show_default=True, help="How many are closed.")
 @click.option("--partitions", type=click.IntRange(1), default=8, show_default=True, help="Of the ledger.")
 @_repeats
 @_seed
@@ -261,7 +261,7 @@ def closings(months: int, partitions: int, repeats: int, seed: int) -> None:
     \b
     Examples:
       python -m bench closings
-      python -m bench closings --months 3 --repeats 1
+      python -m bench closings --months 12 --repeats 1
     """
     from bench import closing_months
 
