@@ -228,15 +228,15 @@ def read(results: Path = RESULTS) -> list[dict[str, Any]]:
 
 
 def latest(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The last line of each benchmark, by name."""
-    return [newest for _, newest in sorted({line["name"]: line for line in lines}.items())]
+    """The last line of each benchmark on each kind of processor, by name: one kind can be twice as fast as another."""
+    return [newest for _, newest in sorted({(line["name"], line["machine"]["cpu"]): line for line in lines}.items())]
 
 
 def table(lines: Sequence[dict[str, Any]]) -> str:
     """The last figures as a table in Markdown."""
     rows = [
-        "| benchmark | figure | Lampit | beside it | mark | date, commit |",
-        "| --- | --- | ---: | ---: | --- | --- |",
+        "| benchmark | processor | figure | Lampit | beside it | ratio | mark | date, commit |",
+        "| --- | --- | --- | ---: | ---: | ---: | --- | --- |",
     ]
     for line in latest(lines):
         mark = line["mark"]
@@ -245,8 +245,9 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
         met = "met" if mark["met"] else "not met"
         peer = line["peer"]["figures"].get(mark["figure"])
         rows.append(
-            f"| {line['name']} | {mark['figure'].replace('_', ' ')} | {shown(line['figures'][mark['figure']])} "
-            f"| {shown(peer)} ({line['peer']['name']}) | {bound} {shown(limit)}: {met} "
+            f"| {line['name']} | {line['machine']['cpu']} "
+            f"| {mark['figure'].replace('_', ' ')} | {shown(line['figures'][mark['figure']])} "
+            f"| {shown(peer)} ({line['peer']['name']}) | {shown(line['ratio'])} | {bound} {shown(limit)}: {met} "
             f"| {line['date'][:10]}, {line['commit']} |"
         )
     return "\n\n".join(["\n".join(rows), *(engines_table(line) for line in latest(lines) if "engines" in line)])
