@@ -48,19 +48,17 @@ class Book:
 
     def __init__(self, events: Iterable[OpeningBalance] = (), places: Places = NO_CHANGES) -> None:
         """Decide conflicts and replacements: of one region and D0 the latest (time, source, id) stands."""
-        self.events = tuple(_each_once(events))
-        accepted: dict[tuple[str, str], OpeningBalance] = {}
-        self.anomalies: list[tuple[OpeningBalance, str]] = []
-        for event in self.events:
-            other = accepted.setdefault((event.source, event.id), event)
-            if other != event:
-                first, second = sorted((other, event), key=lambda one: (one.time, content_digest(one)))
-                accepted[event.source, event.id] = first
-                self.anomalies = [
-                    pair for pair in self.anomalies if (pair[0].source, pair[0].id) != (second.source, second.id)
-                ]
-                self.anomalies.append((second, "conflicting_duplicate"))
-        self.accepted = tuple(accepted.values())
+        self._by_id = _by_id(events)
+        self.events = tuple(event for alike in self._by_id.values() for event in alike)
+        self.accepted = tuple(
+            alike[0] if len(alike) == 1 else min(alike, key=lambda one: (one.time, content_digest(one)))
+            for alike in self._by_id.values()
+        )
+        self.anomalies = [
+            (event, "conflicting_duplicate")
+            for event, alike in zip(self.accepted, self._by_id.values(), strict=True)
+            if len(alike) > 1
+        ]
         self.places = places
         self.by_region: dict[str, tuple[Balance, ...]] = {}
         for balance in sorted(_standing(self.accepted, places), key=lambda one: one.day):
@@ -83,7 +81,12 @@ class Book:
 
     def news(self, events: Iterable[OpeningBalance]) -> list[OpeningBalance]:
         """Those of the events that the book does not have, each once."""
-        return list(_each_once((*self.events, *events)))[len(self.events) :]
+        return [
+            event
+            for named, alike in _by_id(events).items()
+            for event in alike
+            if event not in self._by_id.get(named, ())
+        ]
 
     def all_anomalies(self, reference: Reference) -> list[tuple[OpeningBalance, str]]:
         """The anomalies of the balances themselves."""
@@ -143,14 +146,14 @@ class Book:
         return bool(self.above(place))
 
 
-def _each_once(events: Iterable[OpeningBalance]) -> Iterator[OpeningBalance]:
-    """Without repeats, in the order in which they came first."""
-    known: dict[tuple[str, str], list[OpeningBalance]] = {}
+def _by_id(events: Iterable[OpeningBalance]) -> dict[tuple[str, str], list[OpeningBalance]]:
+    """Each once, under its source and id; more than one there are in conflict."""
+    found: dict[tuple[str, str], list[OpeningBalance]] = {}
     for event in events:
-        alike = known.setdefault((event.source, event.id), [])
+        alike = found.setdefault((event.source, event.id), [])
         if event not in alike:
             alike.append(event)
-            yield event
+    return found
 
 
 def _standing(events: Iterable[OpeningBalance], places: Places) -> Iterator[Balance]:
