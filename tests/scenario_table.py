@@ -36,7 +36,8 @@ from lampit.tables import notice
 from tests.brokers import KafkaBroker, delete_topics, kafka_missing
 from tests.scenario_check import backwards, by_the_core, by_the_sql, shuffled_with_repeats, told
 from tests.scenario_files import Scenario, load_scenarios
-from tests.scenario_live import count_live, ledgers
+from tests.scenario_ledgers import ledgers
+from tests.scenario_live import count_live
 
 COLUMNS: Final = ("core", "shuffled", "sql", "live")
 EQUAL, DIFFERENT, LEFT_OUT = "equal", "differs", "–"

@@ -11,7 +11,8 @@ import pytest
 from agents.barrier import today
 from tests.brokers import Broker, delete_topics
 from tests.scenario_files import Scenario, load_scenarios
-from tests.scenario_live import Shared, count_live, ledgers
+from tests.scenario_ledgers import Shared, ledgers
+from tests.scenario_live import count_live
 
 
 def with_settings(scenario: Scenario) -> bool:

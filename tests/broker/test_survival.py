@@ -28,6 +28,7 @@ def made(count: int, seed: int) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("empty_broker", KAFKA_FIRST, indirect=True)
 def test_ledger_worker_killed_among_20000_events(empty_broker: Broker, tmp_path: Path) -> None:
     """After a kill -9 in the middle and a restart, with its store and without it, no region is wrong by one person."""
     with Live(empty_broker, tmp_path) as live:
@@ -115,6 +116,7 @@ def test_frozen_worker_is_refused_after_another_took_over(empty_broker: Broker, 
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("empty_broker", KAFKA_FIRST, indirect=True)
 def test_population_of_the_country_stands_still_during_10000_moves(empty_broker: Broker, tmp_path: Path) -> None:
     """A subscriber who keeps every value of ID never sees a person lost or doubled while people move."""
     people = 2_000

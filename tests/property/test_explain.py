@@ -180,7 +180,7 @@ def archived(folder: Path, heard: list[Heard]) -> None:
 
 
 @pytest.mark.timeout(600)
-@settings(max_examples=12, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
 @given(questions() | questions_of_codes())
 def test_an_archive_gives_the_same_answer(asked: tuple[list[Heard], Question, Rules]) -> None:
     """Also where balances, merged NIKs and old birthdays concern people who are named elsewhere; and the SQL count agrees."""

@@ -162,7 +162,7 @@ def test_the_country_is_the_same_under_the_codes_of_any_day(events: list[Json], 
 
 
 @pytest.mark.timeout(900)
-@settings(max_examples=20, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
 @given(lives(balances=True), st.sampled_from(AS_OF), st.sampled_from(AS_OF))
 def test_core_and_sql_agree_under_any_codes(events: list[Json], day: date, codes_of: date) -> None:
     """Every region and every anomaly, under the codes of the day and those of another."""

@@ -23,7 +23,7 @@ _rules = st.builds(Rules, st.none() | st.integers(1, 60), st.sampled_from(("mar1
 
 
 @pytest.mark.timeout(600)
-@settings(max_examples=35, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, suppress_health_check=list(HealthCheck))
 @given(histories(), _rules, st.sampled_from(DAYS))
 def test_core_and_sql_agree(events: list[dict[str, Any]], rules: Rules, day: date) -> None:
     """Every region and every anomaly; test_search.py does it at length."""
@@ -57,7 +57,7 @@ def test_delays_agree(number: int) -> None:
     assert core == delays_by_sql(events, Rules(), *days)
 
 
-@settings(max_examples=300, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(histories(), _rules, st.randoms(use_true_random=False))
 def test_order_and_repetition_change_nothing(events: list[dict[str, Any]], rules: Rules, chance: Any) -> None:
     """A shuffled list with repeats is the same set."""
@@ -67,7 +67,7 @@ def test_order_and_repetition_change_nothing(events: list[dict[str, Any]], rules
         assert not disagreements(one, other)
 
 
-@settings(max_examples=200, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(histories(), _rules)
 def test_sums(events: list[dict[str, Any]], rules: Rules) -> None:
     """Sexes add up to totals; of regions without a balance the children add up to the parent."""

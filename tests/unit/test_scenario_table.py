@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from tests import scenario_table
 from tests.scenario_check import by_the_core, by_the_sql, rules_of
 from tests.scenario_files import Scenario, load_scenarios
-from tests.scenario_live import ledgers
+from tests.scenario_ledgers import ledgers
 from tests.scenario_table import COLUMNS, main
 
 SCENARIOS = {scenario.name: scenario for scenario in load_scenarios()}
