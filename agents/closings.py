@@ -9,13 +9,12 @@ those that are not there yet.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import date
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 
@@ -26,6 +25,7 @@ from agents.producer import Record
 from agents.reading import newest
 from agents.settings import Settings
 from agents.topics import CLOSINGS, PARTIALS
+from agents.turns import Result, in_turns, made_in_turns
 from stream import closing_parts
 from stream.closer import Closer
 from stream.partials import HeadRecord
@@ -106,37 +106,34 @@ class Closings:
         """Take the head of a partition, in the order of the topic with the parts."""
         self._closer.head(head.partition, head.settings)
 
-    async def close(self, publish: Publish) -> None:
+    async def close(self, publish: Publish, is_wanted: Callable[[], bool]) -> None:
         """Close every day that all partitions have reached; everything that was there at the takeover has been added.
 
-        publish: one transaction; may raise TakenOver.
+        publish: one transaction; may raise TakenOver. is_wanted: whether these closings are still for this process to make;
+        TakenOver where they are not.
         """
         if self._published is None:
             published = Published()
             async for record in newest(self._settings, CLOSINGS, 0):
                 if record.value is not None:
                     published.add(record.value)
-            begun = self._closer.take_over(published.through)
-            if begun is not None:
-                await publish([Record(PARTIALS, 0, begun.key, closing_parts.encode(begun))])
+            begun = await _done(self._closer.take_over(published.through), is_wanted)
+            await publish(Record(PARTIALS, 0, one.key, closing_parts.encode(one)) for one in begun)
             self._published = published
         while (day := self._closer.next_day()) is not None:
-            await self._close_day(day, self._published, publish)
+            await self._close_day(day, self._published, publish, is_wanted)
 
-    async def _close_day(self, day: int, published: Published, publish: Publish) -> None:
+    async def _close_day(self, day: int, published: Published, publish: Publish, is_wanted: Callable[[], bool]) -> None:
         began = time.perf_counter()
-        work = self._closer.begin(day)
-        months = self._closer.months(work, published)
-        # A month of the country takes seconds: in a thread, so that the group hears of this process meanwhile.
-        while (month := await asyncio.to_thread(next, months, None)) is not None:
-            for some in _batches(month):
-                values = [_encode(record) for record in some]
-                await publish(
-                    Record(CLOSINGS, 0, _key(record), value) for record, value in zip(some, values, strict=True)
-                )
-                for value in values:
-                    published.add(value)
-                metrics.closings(record["revision"] for record in some)
+        work = await _done(self._closer.begin(day), is_wanted)
+        async for some in made_in_turns(self._closer.closings(work, published), RECORDS_MAX, is_wanted):
+            values = [_encode(record) for record in some]
+            await publish(Record(CLOSINGS, 0, _key(record), value) for record, value in zip(some, values, strict=True))
+            for value in values:
+                published.add(value)
+            metrics.closings(record["revision"] for record in some)
+        if not is_wanted():
+            raise TakenOver
         closed, superseded = self._closer.finish(work)
         await publish([Record(PARTIALS, 0, closed.key, closing_parts.encode(closed))])
         for keys in _batches(superseded):
@@ -144,10 +141,14 @@ class Closings:
         metrics.batch("close", time.perf_counter() - began)
 
 
-_ItemT = TypeVar("_ItemT")
+async def _done(steps: Generator[None, None, Result], is_wanted: Callable[[], bool]) -> Result:
+    found = await in_turns(steps, is_wanted)
+    if found is None:
+        raise TakenOver
+    return found
 
 
-def _batches(items: Sequence[_ItemT]) -> Iterator[Sequence[_ItemT]]:
+def _batches(items: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
     return (items[begin : begin + RECORDS_MAX] for begin in range(0, len(items), RECORDS_MAX))
 
 

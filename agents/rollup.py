@@ -139,14 +139,17 @@ class RollupAgent:
         if closings is None or not self._is_active():
             return
 
+        def is_wanted() -> bool:
+            return closings is self._closings and self._is_active()
+
         async def publish(records: Iterable[Record]) -> None:
             async with self._delivery:
-                if closings is not self._closings or self._producer is None or not self._is_active():
+                if self._producer is None or not is_wanted():
                     raise TakenOver
                 await self._producer.publish(records)
 
         with suppress(TakenOver):
-            await closings.close(publish)
+            await closings.close(publish, is_wanted)
 
     def add(self, fetch: Fetch) -> None:
         """Apply the batches that a fetch closes."""

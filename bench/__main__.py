@@ -253,19 +253,23 @@ def scrape(repeats: int) -> None:
 @main.command()
 @click.option("--months", type=click.IntRange(2), default=4, show_default=True, help="How many are closed.")
 @click.option("--partitions", type=click.IntRange(1), default=8, show_default=True, help="Of the ledger.")
+@click.option(
+    "--province", default="16", show_default=True, metavar="CODE", help="Whose villages; ID for all there are."
+)
 @_repeats
 @_seed
-def closings(months: int, partitions: int, repeats: int, seed: int) -> None:
+def closings(months: int, partitions: int, repeats: int, seed: int, province: str) -> None:
     """What the roll-up holds for the monthly closings of a province, and how long it takes to close a month.
 
     \b
     Examples:
       python -m bench closings
       python -m bench closings --months 12 --repeats 1
+      python -m bench closings --months 2 --partitions 16 --repeats 1 --province ID
     """
     from bench import closing_months
 
-    _finish(closing_months.measure(months, partitions, repeats, seed))
+    _finish(closing_months.measure(months, partitions, repeats, seed, province))
 
 
 @main.command()

@@ -1,7 +1,9 @@
 """The closings as they become known: the parts of all partitions, added up whenever all have crossed the same barrier.
 
 In: the records of `stream.closing_parts`, of all partitions, in any order between them; and what has been published. Out:
-the closing records that are new at a known day. Pure; called by the roll-up (`agents.closings`), which publishes them.
+the closing records that are new at a known day. Pure; called by the roll-up (`agents.closings`), which publishes them. All
+that takes as long as there are cells, of which a country has a million a month, goes in steps: the roll-up does other work
+between two of them.
 
 What a partition says is kept apart by known day until all have said it: one may be days ahead. Partitions that were away
 may have skipped a day; closings are made at those days that all have.
@@ -12,7 +14,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import date
 from typing import Any, NamedTuple, Protocol
@@ -79,6 +81,53 @@ class Cell:
         self.sum = Change()
 
 
+class Told:
+    """What was said of all cells, by period; and the stocks up to the last period that was asked for.
+
+    places: all that were said anything of. lived_in: those where anything else than zeros was.
+    """
+
+    def __init__(self, stated: AbstractSet[str]) -> None:
+        """Nothing said. stated: the regions of the balances: also one that is closed by its balance alone is left, when another
+        one under the balance's id takes its place."""
+        self.places = set(stated)
+        self.lived_in: set[str] = set()
+        self.of_period: defaultdict[int, list[tuple[str, Change]]] = defaultdict(list)
+        self._stocks: tuple[defaultdict[str, int], defaultdict[str, int]] = (defaultdict(int), defaultdict(int))
+
+    def add(self, index: int, column: str, change: Change, *, is_before: bool) -> None:
+        """Take a cell. is_before: it is of a period before the first that is asked for."""
+        if "@" not in column:
+            self.places.add(column)
+            if any(change):
+                self.lived_in.add(column)
+        if is_before:
+            self._move(column, change)
+        else:
+            self.of_period[index].append((column, change))
+
+    def _move(self, column: str, change: Change) -> None:
+        by_event, by_report = self._stocks
+        if change.stock_by_event:
+            by_event[column] += change.stock_by_event
+        if change.stock_by_report:
+            by_report[column] += change.stock_by_report
+
+    def sums(self, index: int) -> Generator[None, None, tuple[Sums, Sums]]:
+        """By event date and by report date; of the period after the one that was asked for before. A step for each cell."""
+        opening = [dict(stock) for stock in self._stocks]
+        by_event: defaultdict[str, int] = defaultdict(int)
+        by_report: defaultdict[str, int] = defaultdict(int)
+        for column, change in self.of_period[index]:
+            self._move(column, change)
+            if change.flows_by_event:
+                by_event[column] += change.flows_by_event
+            if change.flows_by_report:
+                by_report[column] += change.flows_by_report
+            yield
+        return Sums(opening[0], self._stocks[0], by_event), Sums(opening[1], self._stocks[1], by_report)
+
+
 class Closer:
     """What is known of all partitions, as of the last day that was closed, and what waits for the next."""
 
@@ -95,6 +144,7 @@ class Closer:
         self._closed: ClosedRecord | None = None
         self._book = Book((), reference.places)
         self._stated: set[str] = set()
+        self._dirty: dict[str, int] = {}
         self._all_is_new = False
         self._first_day = 0
         self.closed_day: int | None = None
@@ -121,13 +171,14 @@ class Closer:
         if settings in (None, self._settings):
             self.superseded += self._others.pop(partition, ())
 
-    def take_over(self, published_through: int | None) -> ClosedRecord | None:
-        """Begin where an earlier roll-up ended, once all it knew has been added.
+    def take_over(self, published_through: int | None) -> Generator[None, None, list[ClosedRecord]]:
+        """Begin where an earlier roll-up ended, once all it knew has been added; in a step for each cell.
 
         published_through: the greatest known day of any published closing. Those before it are closed, also where the record
         that says so is not seen yet: behind a transaction of somebody else that is still open. Under other settings nothing
-        is closed again that was: their difference shows at the next day. The record that is returned has to be published
-        before anything is closed: by it the next roll-up tells a day that was cut short under these settings from those.
+        is closed again that was: their difference shows at the next day. What is returned, one record or none, has to be
+        published before anything is closed: by it the next roll-up tells a day that was cut short under these settings from
+        those.
         """
         self._first_day = published_through or 0
         closed = self._closed
@@ -135,14 +186,15 @@ class Closer:
         of_others = bool(self.superseded or self._others)
         are_others = of_others if closed is None else closed.settings != self._settings
         if closed is None and not are_others:
-            return None
+            return []
         closed_day = NO_DAY if closed is None else closed.known_day.toordinal()
         if are_others:
             closed_day = max(closed_day, published_through or NO_DAY)
-        self._all_is_new = are_others or (closed is not None and closed.all_is_new)
         self.closed_day = closed_day
-        self._apply(closed_day)
-        return ClosedRecord(date.fromordinal(closed_day), self._settings, all_is_new=True) if are_others else None
+        yield from self._apply(closed_day)
+        self._dirty = {}
+        self._all_is_new = are_others or (closed is not None and closed.all_is_new)
+        return [ClosedRecord(date.fromordinal(closed_day), self._settings, all_is_new=True)] if are_others else []
 
     def next_day(self) -> int | None:
         """The next known day that all partitions have reached with the same balances, an ordinal."""
@@ -153,31 +205,36 @@ class Closer:
                 return day
         return None
 
-    def begin(self, known_day: int) -> Work:
-        """Take in what was known at the end of a day; what has to be closed by it."""
-        dirty, has_new_balances = self._apply(known_day)
+    def begin(self, known_day: int) -> Generator[None, None, Work]:
+        """Take in what was known at the end of a day, in a step for each cell; what has to be closed by it."""
+        yield from self._apply(known_day)
         ended = BEFORE if self.closed_day is None else self._periods.last_ended(self.closed_day)
-        all_from = 0 if has_new_balances or self._all_is_new else ended + 1
-        first = max(0, min([all_from, *dirty.values()]))
-        return Work(known_day, dirty, first, self._periods.last_ended(known_day), all_from)
+        all_from = 0 if self._all_is_new else ended + 1
+        first = max(0, min([all_from, *self._dirty.values()]))
+        return Work(known_day, self._dirty, first, self._periods.last_ended(known_day), all_from)
 
-    def _apply(self, through: int) -> tuple[dict[str, int], bool]:
-        dirty: dict[str, int] = {}
-        balances: list[OpeningBalance] = []
+    def _apply(self, through: int) -> Generator[None, None, None]:
+        """Whoever gives up between two steps can do it again: what a day said is kept until all of it is taken in."""
         for day in sorted(day for day in self._waiting if day <= through):
-            for part in self._waiting.pop(day):
+            balances: list[OpeningBalance] = []
+            for part in self._waiting[day]:
+                yield
                 if isinstance(part, BalanceRecord):
                     balances.append(part.balance())
                     continue
-                cell = part.cell(self._periods)
-                if self._replace(part, cell):
-                    dirty[cell[1]] = min(cell[0], dirty.get(cell[1], cell[0]))
+                index, column = part.cell(self._periods)
+                if self._replace(part, (index, column)):
+                    self._dirty[column] = min(index, self._dirty.get(column, index))
+            self._add_balances(balances)
+            del self._waiting[day]
+
+    def _add_balances(self, balances: list[OpeningBalance]) -> None:
         places = self._reference.places
         self._stated.update(places.at(one.region, one.occurred_on) for one in balances)
         news = self._book.news(balances)
         if news:
             self._book = Book((*self._book.events, *news), places)
-        return dirty, bool(news)
+            self._all_is_new = True
 
     def _replace(self, part: ChangeRecord, cell: PeriodCell) -> bool:
         """Take a partition's newer word on a cell; whether it says something else."""
@@ -201,28 +258,50 @@ class Closer:
         held.sum = Change(*map(operator.sub, map(operator.add, held.sum, change), old))
         return True
 
-    def months(self, work: Work, published: Published) -> Iterator[list[Json]]:
-        """Period by period the closings that are new, in order; IdentityError when one does not add up."""
-        lived_in = {column for (_, column), cell in self._cells.items() if "@" not in column and any(cell.sum)}
-        # Also a region closed by a balance alone is left, when another one under the balance's id takes its place.
-        left = ({column for _, column in self._cells if "@" not in column} | self._stated) - lived_in
+    def closings(self, work: Work, published: Published) -> Iterator[Json | None]:
+        """Period by period the closings that are new, in order; IdentityError when one does not add up.
+
+        None for a step without one: a whole country takes minutes.
+        """
         context = Context(self._rules, self._reference, self._book)
         stamp = self._stamp(work.known_day)
-        for index, by_event, by_report in self._sums_of(work):
+        told = yield from self._told(work)
+        for index in range(work.first, work.last + 1):
             period = self._periods.period(index)
-            code, at = self._reference.places.code, self._reference.places.at
-            # What was closed goes on, with nobody in it.
-            places = lived_in | {place for place in left if code(place, period.closed_on) in published.regions}
-            # Also where nothing that lies in it was: a day that was cut short told of the region and not yet of those below.
-            covered = {above for place in places for above in lineage(code(place, period.closed_on))}
-            lost = (
-                region for region in published.regions - covered if published.latest(region, period.name) is not None
-            )
-            places.update(at(region, period.closed_on) for region in lost)
+            by_event, by_report = yield from told.sums(index)
+            places = yield from self._places(told, period, published)
             only = None if index >= work.all_from else self._changed(work.dirty, period)
-            month = close_month(period, by_event, by_report, context, places, work.known_day, only)
-            news = (revised(record, published.latest(record["region"], period.name)) for record in month)
-            yield [{**record, **stamp} for record in news if record is not None]
+            for record in close_month(period, by_event, by_report, context, places, work.known_day, only):
+                new = None if record is None else revised(record, published.latest(record["region"], period.name))
+                yield None if new is None else {**new, **stamp}
+
+    def _told(self, work: Work) -> Generator[None, None, Told]:
+        """What all partitions have said, in a step for each cell."""
+        told = Told(self._stated)
+        for (index, column), cell in self._cells.items():
+            told.add(index, column, cell.sum, is_before=index < work.first)
+            yield
+        for (index, column), change in scheduled(self._book, self._periods).items():
+            told.of_period[index].append((column, change))
+        return told
+
+    def _places(self, told: Told, period: Period, published: Published) -> Generator[None, None, set[str]]:
+        """The places that are closed in a period, in a step for each of them."""
+        code, at = self._reference.places.code, self._reference.places.at
+        places: set[str] = set()
+        covered: set[str] = set()
+        for place in told.places:
+            # What was closed goes on, with nobody in it.
+            if place in told.lived_in or code(place, period.closed_on) in published.regions:
+                places.add(place)
+                covered.update(lineage(code(place, period.closed_on)))
+            yield
+        # Also where nothing that lies in it was: a day that was cut short told of the region and not yet of those below.
+        for region in published.regions - covered:
+            if published.latest(region, period.name) is not None:
+                places.add(at(region, period.closed_on))
+            yield
+        return places
 
     def _changed(self, dirty: Mapping[str, int], period: Period) -> set[str]:
         """The regions whose closing may have changed in a period or before it, by its codes, and all that they lie in."""
@@ -232,28 +311,6 @@ class Closer:
             places |= excess(self._book, day, period.closed_on).regions_of(columns)
         codes = {self._reference.places.code(place, period.closed_on) for place in places}
         return {region for code in codes for region in lineage(code)}
-
-    def _sums_of(self, work: Work) -> Iterator[tuple[int, Sums, Sums]]:
-        """(index, by event date, by report date) of the periods of some work."""
-        stocks: tuple[defaultdict[str, int], defaultdict[str, int]] = (defaultdict(int), defaultdict(int))
-        of_period: defaultdict[int, list[tuple[str, Change]]] = defaultdict(list)
-        for (index, column), cell in self._cells.items():
-            if index < work.first:
-                _add(stocks, column, cell.sum)
-            else:
-                of_period[index].append((column, cell.sum))
-        for (index, column), change in scheduled(self._book, self._periods).items():
-            of_period[index].append((column, change))
-        for index in range(work.first, work.last + 1):
-            opening = [dict(stock) for stock in stocks]
-            flows: tuple[defaultdict[str, int], defaultdict[str, int]] = (defaultdict(int), defaultdict(int))
-            for column, change in of_period[index]:
-                _add(stocks, column, change)
-                if change.flows_by_event:
-                    flows[0][column] += change.flows_by_event
-                if change.flows_by_report:
-                    flows[1][column] += change.flows_by_report
-            yield index, Sums(opening[0], stocks[0], flows[0]), Sums(opening[1], stocks[1], flows[1])
 
     def _stamp(self, known_day: int) -> Json:
         barriers = sorted(self._barriers[known_day].items())
@@ -265,16 +322,10 @@ class Closer:
     def finish(self, work: Work) -> tuple[ClosedRecord, list[bytes]]:
         """All closings of the day are published: the record that says so, and the keys that nobody needs any more."""
         self.closed_day = work.known_day
+        self._dirty = {}
         self._all_is_new = False
         closed = ClosedRecord(date.fromordinal(work.known_day), self._settings)
         for day in sorted(day for day in self._barriers if day < work.known_day):
             self.superseded += [barrier.key for barrier in self._barriers.pop(day).values()]
         superseded, self.superseded = self.superseded, []
         return closed, superseded
-
-
-def _add(stocks: tuple[defaultdict[str, int], defaultdict[str, int]], column: str, change: Change) -> None:
-    if change.stock_by_event:
-        stocks[0][column] += change.stock_by_event
-    if change.stock_by_report:
-        stocks[1][column] += change.stock_by_report

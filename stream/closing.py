@@ -2,12 +2,13 @@
 
 In: figures at the two cut-offs of a period, made by `figures` as those of coverage are, and the flows between them. Out:
 closing records, plain dictionaries in the order of `schemas/closing.py`, each of them checked: one that does not add up
-raises `IdentityError`. Called by the roll-up at the turn of the business day, the counting engine and `lampit report`.
+raises `IdentityError`. In steps, since a whole country takes seconds and the roll-up has other work beside. Called by the
+roll-up at the turn of the business day, the counting engine and `lampit report`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any, Final, NamedTuple
 
@@ -61,8 +62,10 @@ def figures(
     places: Places,
     codes_of: int,
     regions: Iterable[str] = (),
-) -> dict[str, Figure]:
+) -> Generator[None, None, dict[str, Figure]]:
     """The figures of all regions at the end of a cut-off day, from (partition, place, absolute part), as coverage has them.
+
+    In a step for each part and each region.
 
     codes_of: the last day of the period, whose codes both of its cut-offs are given in (docs/decisions/0007, reading 10).
     regions: other places that are to be there, whoever lives there.
@@ -70,17 +73,23 @@ def figures(
     rollup = Rollup(stale_after_days, places, codes_of)
     for region in (TRANSIT, *regions):
         rollup.apply(0, region, Partial())
+    found = dict(rollup.take_changed(day))  # from now on each part is added under its code in the step that brings it
     for partition, region, part in parts:
         rollup.apply(partition, region, part)
-    return dict(rollup.take_changed(day))
+        yield
+    for region, figure in rollup.each_changed(day):
+        found[region] = figure
+        yield
+    return found
 
 
-def roll_up(own: Mapping[str, int], places: Places, codes_of: int) -> dict[str, int]:
-    """Flows of every region by the codes of a day, from those of each place alone."""
+def roll_up(own: Mapping[str, int], places: Places, codes_of: int) -> Generator[None, None, dict[str, int]]:
+    """Flows of every region by the codes of a day, from those of each place alone; a step for each place."""
     summed: dict[str, int] = {}
     for place, tally in own.items():
         for code in lineage(places.code(place, codes_of)):
             summed[code] = summed.get(code, 0) + tally
+        yield
     return summed
 
 
@@ -91,14 +100,16 @@ def close(
     reference: Reference,
     known_day: int | None = None,
     regions: Iterable[str] | None = None,
-) -> list[Json]:
+) -> Iterator[Json | None]:
     """The closing records of a period, sorted by region code: of every region in the closings, or of those named.
 
-    They are of revision 0, without epoch and position; `revised` makes the later ones. Raises IdentityError.
+    They are of revision 0, without epoch and position; `revised` makes the later ones. None for a step without a record.
+    Raises IdentityError.
     """
     datings = dict(zip(DATINGS, (by_event, by_report), strict=True))
-    flows = {name: roll_up(dating.flows, reference.places, period.closed_on) for name, dating in datings.items()}
-    records = []
+    flows = {}
+    for name, dating in datings.items():
+        flows[name] = yield from roll_up(dating.flows, reference.places, period.closed_on)
     everything = by_event.closing.keys() | by_report.closing.keys() | set().union(*flows.values())
     for region in sorted(everything if regions is None else regions):
         blocks = {
@@ -121,8 +132,7 @@ def close(
             "difference": None,
         }
         check(record)
-        records.append(record)
-    return records
+        yield record
 
 
 def _block(opening: Figure, closing: Figure, flow_tally: int) -> Json:

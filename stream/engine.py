@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import date
 from typing import Any, NamedTuple
@@ -148,7 +148,8 @@ class Engine:
                     moved[column] = getattr(change, flow)
             sums.append(Sums(opening, closing, moved))
         context = Context(self._rules, self._reference, book)
-        return close_month(periods.period(index), sums[0], sums[1], context, regions)
+        month = close_month(periods.period(index), sums[0], sums[1], context, regions)
+        return [record for record in month if record is not None]
 
     def _parts(self, context: Context) -> Iterable[tuple[str, Part]]:
         merged = persons(self._events, self._changed)
@@ -176,26 +177,26 @@ def close_month(
     places: AbstractSet[str],
     known_day: int | None = None,
     only: AbstractSet[str] | None = None,
-) -> list[dict[str, Any]]:
-    """The closing records of a period: of the regions of some places and all above, or of those among `only`; IdentityError."""
-    datings = [
-        Dating(
-            _figures(sums.opening, period.opened_on, period, context, places),
-            _figures(sums.closing, period.closed_on, period, context, places),
-            sums.flows,
-        )
-        for sums in (by_event, by_report)
-    ]
+) -> Iterator[dict[str, Any] | None]:
+    """The closing records of a period: of the regions of some places and all above, or of those among `only`; IdentityError.
+
+    None for a step without a record.
+    """
+    datings = []
+    for sums in (by_event, by_report):
+        opening = yield from _figures(sums.opening, period.opened_on, period, context, places)
+        closing = yield from _figures(sums.closing, period.closed_on, period, context, places)
+        datings.append(Dating(opening, closing, sums.flows))
     named = None if only is None else only & datings[0].closing.keys()
-    return close(period, datings[0], datings[1], context.reference, known_day, named)
+    yield from close(period, datings[0], datings[1], context.reference, known_day, named)
 
 
 def _figures(
     columns: Mapping[str, int], day: int, period: Period, context: Context, regions: AbstractSet[str]
-) -> dict[str, Figure]:
+) -> Generator[None, None, dict[str, Figure]]:
     book, codes_of = context.book, period.closed_on
     beyond = excess(book, day, codes_of)
-    parts = [(0, place, partial(place, day, columns, book, beyond)) for place in regions | book.by_region.keys()]
+    parts = ((0, place, partial(place, day, columns, book, beyond)) for place in regions | book.by_region.keys())
     return figures(parts, day, context.rules.stale_after_days, context.reference.places, codes_of)
 
 

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from datetime import date, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agents.turns import at_once
 from lampit import reference
 from stream import closing_parts
 from stream.closer import Closer
@@ -51,8 +53,7 @@ class Rollup:
         for key, value in self._read:
             self._add(key, value)
         days = [date.fromisoformat(record["known_day"]).toordinal() for record in published]
-        begun = self.closer.take_over(max(days, default=None))
-        if begun is not None:
+        for begun in at_once(self.closer.take_over(max(days, default=None))):
             self._tell(begun.key, closing_parts.encode(begun))
 
     def _add(self, key: bytes, value: bytes | None) -> None:
@@ -76,7 +77,7 @@ class Rollup:
         return Rollup(self.cluster, self.published)
 
     def close(self, chance: Any, *, sees_all: bool = True) -> bool:
-        """Close what can be; cut short by a kill now and then. Whether it lives."""
+        """Close what can be; given up now and then, to be begun again, or cut short by a kill. Whether it lives."""
         more = self.cluster.closing_parts[len(self._read) :] if sees_all else []
         for key, value in more:
             self._add(key, value)
@@ -84,12 +85,18 @@ class Rollup:
             self._read = list(self.cluster.closing_parts)
             self.needs = len(self._read)
         while (day := self.closer.next_day()) is not None:
-            work = self.closer.begin(day)
-            for month in self.closer.months(work, self):
-                for record in month:
+            if chance.random() < 0.1:
+                for _ in islice(self.closer.begin(day), chance.randrange(20)):
+                    pass
+            work = at_once(self.closer.begin(day))
+            given_up_after = chance.randrange(300) if chance.random() < 0.1 else None
+            for number, record in enumerate(self.closer.closings(work, self)):
+                if record is not None:
                     self.published.append(record)
                     if chance.random() < 0.02:
                         return False
+                if number == given_up_after:
+                    return True
             closed, superseded = self.closer.finish(work)
             self._tell(closed.key, closing_parts.encode(closed))
             for key in superseded:
@@ -143,8 +150,9 @@ def prove(events: list[Json], chance: Any, partitions: int) -> None:
         cluster.settle()
         cluster.turn(FINAL_DAY)
         cluster.settle()
-        while not rollup.close(chance):
-            rollup = rollup.taken_over(chance)
+        while not (lives := rollup.close(chance)) or rollup.closer.next_day() is not None:
+            if not lives:
+                rollup = rollup.taken_over(chance)
         cluster.close()
     assert_revisions(published)
     for known_day in sorted({record["known_day"] for record in published}):

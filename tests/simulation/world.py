@@ -50,8 +50,9 @@ REST_SECONDS_MAX: Final = 300.0
 """After it, in fair weather, everything has to come to rest in this time: longer than every timeout there is."""
 
 TICK_SECONDS: Final = 0.25
-TURN_SECONDS: Final = 0.2
-"""Of others while everybody is folded again for a balance, after each person."""
+TURN_SECONDS: Final = 1.0
+TURNS_TAKEN: Final = 0.02
+"""Of others while everybody is folded again for a balance, or months are closed: after some persons, cells and regions."""
 
 CLOCKED: Final = (
     "intake",
@@ -150,6 +151,9 @@ class World:
         else:
             rollup.build(settings, identity, places)
         await self.apps[OWNER.get()].run()
+
+    def _turn_of_others(self) -> float:
+        return TURN_SECONDS if self.chance.random() < TURNS_TAKEN else 0.0
 
     def _create_app(self, name: str, settings: Settings, **callbacks: Any) -> simulated.App:
         app = simulated.App(name, settings, network=self.network, end=self._end, **callbacks)
@@ -328,7 +332,7 @@ class World:
             "agents.closings.RECORDS_MAX": few,
             # As long as with millions of people, so that much can happen in between.
             "agents.turns.STEPS": 1,
-            "agents.turns.asyncio": SimpleNamespace(sleep=lambda _: asyncio.sleep(TURN_SECONDS)),
+            "agents.turns.asyncio": SimpleNamespace(sleep=lambda _: asyncio.sleep(self._turn_of_others())),
             **{f"agents.{name}.create_app": self._create_app for name in TOPICS},
             **{f"agents.{name}.time": clock for name in CLOCKED},
         }

@@ -8,11 +8,12 @@ from typing import Any
 
 import msgspec
 
+from agents.turns import at_once
 from lampit import reference
 from stream.calendar import ordinal
-from stream.closer import Closer
+from stream.closer import Closer, Work
 from stream.closing_cells import Barrier
-from stream.closing_parts import ClosingPart, decode, encode, records
+from stream.closing_parts import ClosedRecord, ClosingPart, decode, encode, records
 from stream.contribution import Change, PeriodCell
 from stream.events import OpeningBalance
 from stream.opening import Book
@@ -72,13 +73,24 @@ def add(to: Closer, *batches: list[ClosingPart]) -> None:
             to.add(part)
 
 
+def begun(of: Closer, day: str) -> Work:
+    return at_once(of.begin(ordinal(day)))
+
+
+def new(of: Closer, work: Work, published: Published) -> list[Json]:
+    return [record for record in of.closings(work, published) if record is not None]
+
+
+def taken_over(of: Closer, published_through: str | None) -> list[ClosedRecord]:
+    return at_once(of.take_over(None if published_through is None else ordinal(published_through)))
+
+
 def close_all(of: Closer, published: Published) -> list[tuple[str, int, int]]:
     """(known day, population of HOME, revision) of the closings of 2019-01 that are made; then nothing is left to do."""
     made = []
     while (day := of.next_day()) is not None:
-        work = of.begin(day)
-        for month in of.months(work, published):
-            published.records += month
+        work = at_once(of.begin(day))
+        published.records += new(of, work, published)
         of.finish(work)
     for record in published.records:
         if (record["region"], record["period"]) == (HOME, "2019-01"):
@@ -132,7 +144,7 @@ def test_what_is_not_needed_any_more_is_named_once() -> None:
     close_all(of, published)
     second = [barrier(0, "2019-01-29", people(2)), barrier(1, "2019-01-29", {})]
     add(of, *second)
-    work = of.begin(ordinal("2019-01-29"))
+    work = begun(of, "2019-01-29")
     closed, superseded = of.finish(work)
     assert closed.known_day == date(2019, 1, 29)
     assert sorted(superseded) == sorted(part.key for batch in first for part in batch)
@@ -147,19 +159,18 @@ def test_a_takeover_goes_on_where_the_day_was_closed() -> None:
     parts = [barrier(0, "2019-01-28", people(1)), barrier(1, "2019-01-28", people(1))]
     of = closer()
     add(of, *parts)
-    work = of.begin(ordinal("2019-01-28"))
-    for month in of.months(work, published):
-        published.records += month
+    work = begun(of, "2019-01-28")
+    published.records += new(of, work, published)
     cut_short = closer()
     add(cut_short, *parts)
-    cut_short.take_over(ordinal("2019-01-28"))
+    taken_over(cut_short, "2019-01-28")
     number = len(published.records)
     close_all(cut_short, published)
     assert len(published.records) == number
     whole = closer()
     closed, _ = of.finish(work)
     add(whole, *parts, [closed])
-    whole.take_over(ordinal("2019-01-28"))
+    taken_over(whole, "2019-01-28")
     assert whole.next_day() is None
     assert whole.closed_day == ordinal("2019-01-28")
 
@@ -173,12 +184,12 @@ def test_a_takeover_that_does_not_see_yet_which_days_are_closed_closes_only_the_
     assert close_all(before, published) == [("2019-01-28", 2, 0), ("2019-01-29", 5, 1)]
     after, number = closer(), len(published.records)
     add(after, *first, *second)
-    after.take_over(ordinal("2019-01-29"))
+    taken_over(after, "2019-01-29")
     close_all(after, published)
     assert len(published.records) == number
     sees_less = closer()
     add(sees_less, *first)
-    sees_less.take_over(ordinal("2019-01-29"))
+    taken_over(sees_less, "2019-01-29")
     assert sees_less.next_day() is None
     add(sees_less, *second)
     close_all(sees_less, published)
@@ -191,14 +202,13 @@ def test_other_settings_revise_the_next_day_only() -> None:
     """What they made is of no use; days that were published are not published again."""
     of, published = closer(), Published()
     add(of, barrier(0, "2019-01-28", people(1)), barrier(1, "2019-01-28", {}))
-    work = of.begin(ordinal("2019-01-28"))
-    for month in of.months(work, published):
-        published.records += month
+    work = begun(of, "2019-01-28")
+    published.records += new(of, work, published)
     closed, _ = of.finish(work)
     changed = closer("later")
     add(changed, [closed], barrier(0, "2019-01-28", people(1)))
     add(changed, barrier(0, "2019-01-28", people(3), "later"), barrier(1, "2019-01-28", {}, "later"))
-    changed.take_over(ordinal("2019-01-28"))
+    taken_over(changed, "2019-01-28")
     for partition in (0, 1):
         changed.head(partition, "later")
     assert len(changed.superseded) == 2
@@ -214,7 +224,7 @@ def test_the_first_day_under_other_settings_is_closed_to_its_end_after_a_kill() 
     first = [barrier(0, "2019-01-28", people(1)), barrier(1, "2019-01-28", {})]
     add(of, *first)
     close_all(of, published)
-    closed, _ = of.finish(of.begin(ordinal("2019-01-28")))
+    closed, _ = of.finish(begun(of, "2019-01-28"))
     parts = [
         part
         for day, cells in (("2019-01-28", people(3)), ("2019-01-29", {}))
@@ -223,14 +233,14 @@ def test_the_first_day_under_other_settings_is_closed_to_its_end_after_a_kill() 
     ]
     changed = closer("later")
     add(changed, [closed], parts)
-    begun = changed.take_over(ordinal("2019-01-28"))
-    assert begun is not None
-    cut_short = next(changed.months(changed.begin(ordinal("2019-01-29")), published))[:1]
+    told = taken_over(changed, "2019-01-28")
+    assert told
+    cut_short = new(changed, begun(changed, "2019-01-29"), published)[:1]
     assert cut_short[0]["region"] != HOME
     published.records += cut_short
     again = closer("later")
-    add(again, parts, [begun])
-    assert again.take_over(ordinal("2019-01-29")) is None
+    add(again, parts, told)
+    assert not taken_over(again, "2019-01-29")
     assert close_all(again, published) == [("2019-01-28", 1, 0), ("2019-01-29", 3, 1)]
     assert len([one for one in published.records if one["region"] == cut_short[0]["region"]]) == 2
 
@@ -243,8 +253,8 @@ def test_what_settings_of_a_newer_epoch_made_is_left_to_its_rollup() -> None:
     of.head(1, "now")
     add(of, barrier(0, "2019-01-28", people(7), "later"))
     of.head(1, "now")
-    work = of.begin(ordinal("2019-01-28"))
-    published.records += [record for month in of.months(work, published) for record in month]
+    work = begun(of, "2019-01-28")
+    published.records += new(of, work, published)
     _, superseded = of.finish(work)
     assert superseded == []
     of.head(0, "now")
@@ -257,12 +267,12 @@ def test_the_very_first_day_is_closed_to_its_end_after_a_kill_where_other_settin
     ours = [barrier(0, "2019-01-28", people(3), "later"), barrier(1, "2019-01-28", {}, "later")]
     of, published = closer("later"), Published()
     add(of, *others, *ours)
-    begun = of.take_over(None)
-    assert begun is not None
-    published.records += next(of.months(of.begin(ordinal("2019-01-28")), published))[:1]
+    told = taken_over(of, None)
+    assert told
+    published.records += new(of, begun(of, "2019-01-28"), published)[:1]
     again = closer("later")
-    add(again, *others, *ours, [begun])
-    assert again.take_over(ordinal("2019-01-28")) is None
+    add(again, *others, *ours, told)
+    assert not taken_over(again, "2019-01-28")
     assert close_all(again, published) == [("2019-01-28", 3, 0)]
 
 
@@ -271,12 +281,12 @@ def test_a_day_that_other_settings_began_is_not_closed_again_where_none_was_clos
     of, published = closer(), Published()
     first = [barrier(0, "2019-01-28", people(1)), barrier(1, "2019-01-28", {})]
     add(of, *first)
-    published.records += next(of.months(of.begin(ordinal("2019-01-28")), published))
+    published.records += new(of, begun(of, "2019-01-28"), published)
     changed = closer("later")
     add(changed, *first)
     for partition, cells in ((0, people(3)), (1, {})):
         add(changed, barrier(partition, "2019-01-28", cells, "later"), barrier(partition, "2019-01-29", {}, "later"))
-    assert changed.take_over(ordinal("2019-01-28")) is not None
+    assert taken_over(changed, "2019-01-28")
     assert close_all(changed, published) == [("2019-01-28", 1, 0), ("2019-01-29", 3, 1)]
 
 
@@ -285,14 +295,14 @@ def test_a_region_of_a_day_that_was_cut_short_is_closed_empty_when_everybody_lef
     of, published = closer(), Published()
     first = [barrier(0, "2019-01-28", people(1)), barrier(1, "2019-01-28", {})]
     add(of, *first)
-    month = next(of.months(of.begin(ordinal("2019-01-28")), published))
+    month = new(of, begun(of, "2019-01-28"), published)
     published.records += [record for record in month if record["region"] == "16.05"]
     changed = closer("later")
     add(changed, *first)
     for partition, cells in ((0, people(1)), (1, {})):
         add(changed, barrier(partition, "2019-01-28", cells, "later"))
         add(changed, barrier(partition, "2019-01-29", people(0) if cells else {}, "later"))
-    changed.take_over(ordinal("2019-01-28"))
+    taken_over(changed, "2019-01-28")
     close_all(changed, published)
     found = [record for record in published.records if (record["region"], record["period"]) == ("16.05", "2019-01")]
     assert [record["by_event_date"]["closing"]["population"]["total"] for record in found] == [1, 0]
@@ -344,15 +354,15 @@ def test_a_region_that_everybody_left_before_a_takeover_goes_on_under_its_balanc
     add(of, *first)
     close_all(of, published)
     add(of, barrier(0, "2019-01-29", people(0)), barrier(1, "2019-01-29", {}))
-    work = of.begin(ordinal("2019-01-29"))
-    published.records += [record for month in of.months(work, published) for record in month]
+    work = begun(of, "2019-01-29")
+    published.records += new(of, work, published)
     closed, superseded = of.finish(work)
     kept = [
         part for batch in (*first, barrier(0, "2019-01-29", people(0))) for part in batch if part.key not in superseded
     ]
     later = closer()
     add(later, kept, [closed])
-    later.take_over(None)
+    taken_over(later, None)
     for partition in (0, 1):
         said = Barrier(ordinal("2019-01-30"), 8, {}, [earlier], Book([nation, earlier]))
         add(later, _through(partition, said, "now"))
@@ -361,3 +371,58 @@ def test_a_region_that_everybody_left_before_a_takeover_goes_on_under_its_balanc
         record["basis"] for record in published.records if (record["region"], record["period"]) == (HOME, "2019-01")
     ]
     assert bases == ["parent", "parent", "register"]
+
+
+def test_what_was_given_up_between_two_steps_can_be_begun_again() -> None:
+    """Also where all was taken in and nothing of it published: what changed is known until the day is closed."""
+    of, published = closer(), Published()
+    add(of, barrier(0, "2019-02-28", people(1)), barrier(1, "2019-02-28", people(1)))
+    close_all(of, published)
+    add(of, barrier(0, "2019-03-01", people(2)), barrier(1, "2019-03-01", people(3)))
+    steps = of.begin(ordinal("2019-03-01"))
+    next(steps)
+    next(steps)
+    steps.close()
+    cut_short = new(of, begun(of, "2019-03-01"), published)
+    whole = begun(of, "2019-03-01")
+    assert new(of, whole, published) == cut_short
+    assert {record["period"] for record in cut_short if record["region"] == HOME} == {"2019-01", "2019-02"}
+    published.records += cut_short
+    of.finish(whole)
+    add(of, barrier(0, "2019-03-02", {}), barrier(1, "2019-03-02", {}))
+    assert new(of, begun(of, "2019-03-02"), published) == []
+
+
+def test_a_takeover_that_was_given_up_can_be_begun_again() -> None:
+    parts = [barrier(0, "2019-01-28", people(1)), barrier(1, "2019-01-28", people(2))]
+    before, published = closer(), Published()
+    add(before, *parts)
+    close_all(before, published)
+    closed, _ = before.finish(begun(before, "2019-01-28"))
+    of = closer()
+    add(of, *parts, [closed])
+    steps = of.take_over(ordinal("2019-01-28"))
+    next(steps)
+    next(steps)
+    steps.close()
+    assert taken_over(of, "2019-01-28") == []
+    add(of, barrier(0, "2019-01-29", people(5)), barrier(1, "2019-01-29", {}))
+    assert close_all(of, published) == [("2019-01-28", 3, 0), ("2019-01-29", 7, 1)]
+
+
+def test_each_cell_and_each_region_has_a_step_of_its_own() -> None:
+    """All of a country at once would hold up the process for minutes."""
+    villages = [f"16.05.02.{2001 + number}" for number in range(100)]
+    cells = {(-1, village): Change(MAN, MAN) for village in villages}
+    of, published = closer(), Published()
+    add(of, barrier(0, "2019-01-28", cells), barrier(1, "2019-01-28", {}))
+    assert sum(1 for _ in of.begin(ordinal("2019-01-28"))) == len(villages)
+    work = begun(of, "2019-01-28")
+    made = list(of.closings(work, published))
+    published.records += [record for record in made if record is not None]
+    # A cell each when it is looked at and as a place; a part and a figure each in two datings, at two cut-offs; a record.
+    assert len(made) >= (1 + 1 + 2 * 2 * 2 + 1) * len(villages)
+    closed, _ = of.finish(work)
+    later = closer()
+    add(later, barrier(0, "2019-01-28", cells), [closed])
+    assert sum(1 for _ in later.take_over(None)) == len(villages)

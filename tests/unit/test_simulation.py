@@ -32,6 +32,8 @@ from tests.simulation.mutations import MUTATIONS
 from tests.simulation.world import NAMES, World
 
 SEEDS = 10
+ALMOST_LATE = LATE_SECONDS - 2.0
+"""Logs are looked at once a second, and what is looked at takes its time."""
 
 
 def simulate(*options: str) -> dict[str, Any]:
@@ -112,9 +114,9 @@ def test_a_rollup_that_lags_says_so_and_one_with_nothing_to_do_is_ready(
         with monkeypatch.context() as patched:
             patched.setattr(active.consumer._thread, "fetch", nothing)
             world.turn_last_day()
-            world.run_until(world.loop.now + LATE_SECONDS)
+            world.run_until(world.loop.now + ALMOST_LATE)
             assert active.health.ready, "what has come has its time"
-            world.run_until(world.loop.now + 4.0)
+            world.run_until(world.loop.now + 6.0)
         holds, why = active.health.conditions["caught_up"]
         assert not holds
         assert re.fullmatch(
@@ -139,11 +141,11 @@ def test_a_ledger_worker_that_lags_says_so(tmp_path: Path, monkeypatch: pytest.M
             for app in at_work:
                 patched.setattr(app.consumer._thread, "fetch", nothing)
             world.turn_last_day()
-            world.run_until(world.loop.now + LATE_SECONDS)
+            world.run_until(world.loop.now + ALMOST_LATE)
             assert all(app.health.ready for app in at_work), (
                 "what has come has its time, however old what came before it is"
             )
-            world.run_until(world.loop.now + 4.0)
+            world.run_until(world.loop.now + 6.0)
         for app in at_work:
             holds, why = app.health.conditions["caught_up"]
             assert not holds
@@ -164,9 +166,9 @@ def test_what_a_frozen_worker_hides_in_its_transaction_is_missed(tmp_path: Path,
         for log in logs:
             log.append([(b"key", b"never to be seen")], timestamp(world.loop.now), producer=999, transactional=True)
         world.turn_last_day()
-        world.run_until(world.loop.now + LATE_SECONDS)
+        world.run_until(world.loop.now + ALMOST_LATE)
         assert all(app.health.ready for app in readers), "transactions are open for moments all the time"
-        world.run_until(world.loop.now + 4.0)
+        world.run_until(world.loop.now + 6.0)
         for app in readers:
             holds, why = app.health.conditions["caught_up"]
             assert not holds
