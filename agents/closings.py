@@ -13,6 +13,7 @@ import sys
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from datetime import date
 from typing import Any, Final
 
@@ -126,12 +127,15 @@ class Closings:
     async def _close_day(self, day: int, published: Published, publish: Publish, is_wanted: Callable[[], bool]) -> None:
         began = time.perf_counter()
         work = await _done(self._closer.begin(day), is_wanted)
-        async for some in made_in_turns(self._closer.closings(work, published), RECORDS_MAX, is_wanted):
-            values = [_encode(record) for record in some]
-            await publish(Record(CLOSINGS, 0, _key(record), value) for record, value in zip(some, values, strict=True))
-            for value in values:
-                published.add(value)
-            metrics.closings(record["revision"] for record in some)
+        async with aclosing(made_in_turns(self._closer.closings(work, published), RECORDS_MAX, is_wanted)) as made:
+            async for some in made:
+                values = [_encode(record) for record in some]
+                await publish(
+                    Record(CLOSINGS, 0, _key(record), value) for record, value in zip(some, values, strict=True)
+                )
+                for value in values:
+                    published.add(value)
+                metrics.closings(record["revision"] for record in some)
         if not is_wanted():
             raise TakenOver
         closed, superseded = self._closer.finish(work)

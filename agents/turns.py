@@ -10,7 +10,7 @@ lock from one step to the next, so that a thread of its own would hold up everyt
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import closing
 from typing import Final, TypeVar
 
@@ -56,7 +56,7 @@ async def in_turns(steps: Generator[None, None, Result], is_wanted: Callable[[],
 
 async def made_in_turns(
     steps: Iterable[Result | None], most: int, is_wanted: Callable[[], bool] = lambda: True
-) -> AsyncIterator[list[Result]]:
+) -> AsyncGenerator[list[Result], None]:
     """What is made one by one, so many at a time at most; None is a step that made nothing.
 
     It ends early where no more is wanted after somebody's turn: ask whether it was.

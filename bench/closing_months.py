@@ -152,26 +152,21 @@ def _held(months: int, partitions: int, seed: int, province: str) -> Figures:
         "microseconds_a_cell": spent / cells * 1_000_000,
     }
     # All at once, as who closes for the first time does.
-    published, grown, closings = Published(), _Growth(months), 0
+    published, closings, before = Published(), 0, _traced()
     began = time.perf_counter()
-    month = ""
 
     async def close(work: Work) -> None:
-        nonlocal closings, month
+        nonlocal closings
         async for some in made_in_turns(closer.closings(work, published), RECORDS_MAX):
             for record in some:
-                if record["period"] != month and month:
-                    grown.look()
-                month = record["period"]
                 published.add(_encode(record))
             closings += len(some)
 
     assert work is not None
     asyncio.run(making.of(close(work._replace(first=0, all_from=0))))
-    grown.look()
     spent = time.perf_counter() - began
     return figures | {
-        "closings_mib_a_month": grown.a_month(),
+        "closings_mib_a_month": (_traced() - before) / months / 2**20,
         "closings_a_month": closings / months,
         "close_seconds_a_month": spent / months,
         "cells_longest_turn_ms": 1000 * taking.longest,
@@ -210,12 +205,17 @@ class _Growth:
         self._seen: list[int] = []
 
     def look(self) -> None:
-        if tracemalloc.is_tracing():
-            gc.collect()
-        self._seen.append(tracemalloc.get_traced_memory()[0])
+        self._seen.append(_traced())
 
     def a_month(self) -> float:
         return (self._seen[-1] - self._seen[0]) / (self._months - 1) / 2**20
+
+
+def _traced() -> int:
+    """Bytes of Python's objects; 0 where they are not traced."""
+    if tracemalloc.is_tracing():
+        gc.collect()
+    return tracemalloc.get_traced_memory()[0]
 
 
 _encode = msgspec.json.Encoder().encode

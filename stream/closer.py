@@ -21,9 +21,10 @@ from typing import Any, NamedTuple, Protocol
 
 from stream.closing import revised
 from stream.closing_parts import BalanceRecord, BarrierRecord, ChangeRecord, ClosedRecord, ClosingPart, change_key
+from stream.closing_sums import Told
 from stream.contribution import Change, PeriodCell, scheduled
 from stream.count import Context
-from stream.engine import Sums, close_month
+from stream.engine import close_month
 from stream.events import OpeningBalance
 from stream.excess import excess
 from stream.opening import Book
@@ -66,6 +67,14 @@ class Work(NamedTuple):
     all_from: int
 
 
+class Beginning(NamedTuple):
+    """Where a takeover begins: the day that is closed, whether under other settings, and whether these have all to say anew."""
+
+    closed_day: int | None
+    are_others: bool
+    all_is_new: bool
+
+
 class Cell:
     """A cell of all partitions, as there is one for each place and month.
 
@@ -79,53 +88,6 @@ class Cell:
         """Nothing said."""
         self.said = [b""] * partitions
         self.sum = Change()
-
-
-class Told:
-    """What was said of all cells, by period; and the stocks up to the last period that was asked for.
-
-    places: all that were said anything of. lived_in: those where anything else than zeros was.
-    """
-
-    def __init__(self, stated: AbstractSet[str]) -> None:
-        """Nothing said. stated: the regions of the balances: also one that is closed by its balance alone is left, when another
-        one under the balance's id takes its place."""
-        self.places = set(stated)
-        self.lived_in: set[str] = set()
-        self.of_period: defaultdict[int, list[tuple[str, Change]]] = defaultdict(list)
-        self._stocks: tuple[defaultdict[str, int], defaultdict[str, int]] = (defaultdict(int), defaultdict(int))
-
-    def add(self, index: int, column: str, change: Change, *, is_before: bool) -> None:
-        """Take a cell. is_before: it is of a period before the first that is asked for."""
-        if "@" not in column:
-            self.places.add(column)
-            if any(change):
-                self.lived_in.add(column)
-        if is_before:
-            self._move(column, change)
-        else:
-            self.of_period[index].append((column, change))
-
-    def _move(self, column: str, change: Change) -> None:
-        by_event, by_report = self._stocks
-        if change.stock_by_event:
-            by_event[column] += change.stock_by_event
-        if change.stock_by_report:
-            by_report[column] += change.stock_by_report
-
-    def sums(self, index: int) -> Generator[None, None, tuple[Sums, Sums]]:
-        """By event date and by report date; of the period after the one that was asked for before. A step for each cell."""
-        opening = [dict(stock) for stock in self._stocks]
-        by_event: defaultdict[str, int] = defaultdict(int)
-        by_report: defaultdict[str, int] = defaultdict(int)
-        for column, change in self.of_period[index]:
-            self._move(column, change)
-            if change.flows_by_event:
-                by_event[column] += change.flows_by_event
-            if change.flows_by_report:
-                by_report[column] += change.flows_by_report
-            yield
-        return Sums(opening[0], self._stocks[0], by_event), Sums(opening[1], self._stocks[1], by_report)
 
 
 class Closer:
@@ -146,6 +108,7 @@ class Closer:
         self._stated: set[str] = set()
         self._dirty: dict[str, int] = {}
         self._all_is_new = False
+        self._beginning: Beginning | None = None
         self._first_day = 0
         self.closed_day: int | None = None
         self.superseded: list[bytes] = []
@@ -180,21 +143,27 @@ class Closer:
         published before anything is closed: by it the next roll-up tells a day that was cut short under these settings from
         those.
         """
-        self._first_day = published_through or 0
+        if self._beginning is None:  # of one that was given up cells may be taken in: it begins where it did
+            self._first_day = published_through or 0
+            self._beginning = self._begins(published_through)
+        self.closed_day, are_others, all_is_new = self._beginning
+        if self.closed_day is None:
+            return []
+        yield from self._apply(self.closed_day)
+        self._dirty, self._all_is_new = {}, all_is_new
+        return [ClosedRecord(date.fromordinal(self.closed_day), self._settings, all_is_new=True)] if are_others else []
+
+    def _begins(self, published_through: int | None) -> Beginning:
         closed = self._closed
         # Where no day was ever closed to its end, nothing is superseded yet but what other settings made.
         of_others = bool(self.superseded or self._others)
         are_others = of_others if closed is None else closed.settings != self._settings
         if closed is None and not are_others:
-            return []
+            return Beginning(None, are_others=False, all_is_new=False)
         closed_day = NO_DAY if closed is None else closed.known_day.toordinal()
         if are_others:
             closed_day = max(closed_day, published_through or NO_DAY)
-        self.closed_day = closed_day
-        yield from self._apply(closed_day)
-        self._dirty = {}
-        self._all_is_new = are_others or (closed is not None and closed.all_is_new)
-        return [ClosedRecord(date.fromordinal(closed_day), self._settings, all_is_new=True)] if are_others else []
+        return Beginning(closed_day, are_others, are_others or (closed is not None and closed.all_is_new))
 
     def next_day(self) -> int | None:
         """The next known day that all partitions have reached with the same balances, an ordinal."""
@@ -266,14 +235,20 @@ class Closer:
         context = Context(self._rules, self._reference, self._book)
         stamp = self._stamp(work.known_day)
         told = yield from self._told(work)
+        # Whoever publishes may do so later than this goes on.
+        made: set[str] = set()
         for index in range(work.first, work.last + 1):
             period = self._periods.period(index)
             by_event, by_report = yield from told.sums(index)
-            places = yield from self._places(told, period, published)
+            places = yield from self._places(told, period, published, published.regions | made)
             only = None if index >= work.all_from else self._changed(work.dirty, period)
             for record in close_month(period, by_event, by_report, context, places, work.known_day, only):
                 new = None if record is None else revised(record, published.latest(record["region"], period.name))
-                yield None if new is None else {**new, **stamp}
+                if new is None:
+                    yield None
+                else:
+                    made.add(new["region"])
+                    yield {**new, **stamp}
 
     def _told(self, work: Work) -> Generator[None, None, Told]:
         """What all partitions have said, in a step for each cell."""
@@ -285,19 +260,21 @@ class Closer:
             told.of_period[index].append((column, change))
         return told
 
-    def _places(self, told: Told, period: Period, published: Published) -> Generator[None, None, set[str]]:
-        """The places that are closed in a period, in a step for each of them."""
+    def _places(
+        self, told: Told, period: Period, published: Published, closed: AbstractSet[str]
+    ) -> Generator[None, None, set[str]]:
+        """The places that are closed in a period, in a step for each of them. closed: the regions that were, in any."""
         code, at = self._reference.places.code, self._reference.places.at
         places: set[str] = set()
         covered: set[str] = set()
         for place in told.places:
             # What was closed goes on, with nobody in it.
-            if place in told.lived_in or code(place, period.closed_on) in published.regions:
+            if place in told.lived_in or code(place, period.closed_on) in closed:
                 places.add(place)
                 covered.update(lineage(code(place, period.closed_on)))
             yield
         # Also where nothing that lies in it was: a day that was cut short told of the region and not yet of those below.
-        for region in published.regions - covered:
+        for region in closed - covered:
             if published.latest(region, period.name) is not None:
                 places.add(at(region, period.closed_on))
             yield

@@ -29,7 +29,6 @@ TURNS = tuple(
 Json = dict[str, Any]
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("empty_broker", KAFKA_FIRST, indirect=True)
 def test_every_closing_is_that_of_the_ledger_before_its_barrier(empty_broker: Broker, tmp_path: Path) -> None:
     """Six months of all stories, late events and balances among them; ledger worker and roll-up killed as a day turns."""

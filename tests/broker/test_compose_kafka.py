@@ -22,8 +22,6 @@ from tests.brokers import ROOT, START_SECONDS_MAX, KafkaBroker, kafka_libs, topi
 CLUSTER_ID = "5L6g3nShT-eMCtK--X86sw"
 JAVA = ["java", "-Xmx512M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=WARN"]
 
-pytestmark = pytest.mark.timeout(400)  # the first test waits for two of them to start
-
 
 @pytest.fixture(scope="module")
 def compose_kafka(kafka_process: KafkaBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:

@@ -27,7 +27,7 @@ from tests.live import KEY
 PSEUDONYMISE = Pseudonymiser(KEY.encode())
 SECONDS_MAX = 120.0
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.parametrize("empty_broker", ["kafka"], indirect=True)]
+pytestmark = pytest.mark.parametrize("empty_broker", ["kafka"], indirect=True)
 
 
 def birth(number: int) -> Admitted:

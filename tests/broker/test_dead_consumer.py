@@ -104,7 +104,6 @@ def test_a_poll_that_failed_is_no_poll_under_way(kafka: Broker, tmp_path: Path) 
     asyncio.run(run())
 
 
-@pytest.mark.timeout(600)  # three brokers start, and come to themselves again
 def test_a_commit_without_an_answer_is_not_taken(
     kafka_cluster: KafkaCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

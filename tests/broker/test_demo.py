@@ -26,8 +26,6 @@ STOP_SECONDS_MAX = 90.0
 
 ANSWER_SECONDS_MAX = 60.0
 
-pytestmark = pytest.mark.timeout(400)
-
 
 @contextmanager
 def demo(*options: str, folder: Path) -> Iterator[subprocess.Popen[str]]:

@@ -21,8 +21,6 @@ from tests.brokers import Broker, delete_topics, topics
 
 SECONDS_MAX = 120
 
-pytestmark = pytest.mark.timeout(600)  # each question is a process of its own
-
 
 @pytest.fixture
 def lampit(kafka: Broker, tmp_path: Path) -> Lampit:

@@ -57,7 +57,6 @@ async def committed(broker: Broker, topic: str) -> dict[int, int | None]:
         await consumer.stop()
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("broker", KAFKA_FIRST, indirect=True)
 def test_whole_fetches_in_order_from_where_the_store_stands(broker: Broker, tmp_path: Path) -> None:
     """Every codec, an idle partition, restart, a deleted store, a failing agent: one topic, four worker starts."""
@@ -113,7 +112,6 @@ def test_whole_fetches_in_order_from_where_the_store_stands(broker: Broker, tmp_
         expected.assert_applied(older)
 
 
-@pytest.mark.timeout(600)
 def test_join_and_kill_under_load_skip_and_repeat_nothing(kafka: Broker, tmp_path: Path) -> None:
     """Two workers on one store, records all the while; the first is killed. (The embedded broker is for one worker.)"""
     topic = make_topic(kafka, "takeover")
@@ -154,7 +152,6 @@ def test_join_and_kill_under_load_skip_and_repeat_nothing(kafka: Broker, tmp_pat
     assert all(names == ["one", "two"] for names in changes.values()), "sticky: a partition moves once at most"
 
 
-@pytest.mark.timeout(600)
 def test_what_is_taken_away_is_not_begun_again_before_the_next_assignment(kafka: Broker, tmp_path: Path) -> None:
     """A poll that comes back during a rebalance asks where to begin; it got what had just been closed opened again."""
     topic = make_topic(kafka, "taken-away", 1)

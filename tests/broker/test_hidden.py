@@ -6,7 +6,6 @@ import asyncio
 from pathlib import Path
 
 import aiokafka
-import pytest
 from faust.types import TP
 
 from agents.connection import for_aiokafka
@@ -27,7 +26,6 @@ async def until(thread: ConsumerThread, position: int, seen: int, written: int) 
             await thread._fetch_records(thread._consumer, {ONLY}, 0.1, 100)
 
 
-@pytest.mark.timeout(300)
 def test_the_end_of_all_records_is_known_besides_the_end_of_those_that_are_seen(kafka: Broker, tmp_path: Path) -> None:
     settings = Settings(bootstrap_servers=kafka.bootstrap_servers, partitions=1, data_dir=tmp_path)
     ensure_topics(settings, [Topic(ONLY.topic, 1, "delete")])

@@ -8,8 +8,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from agents.topics import ANOMALIES, LEDGER, REJECTED
 from stream.rules import Rules
 from tests.brokers import Broker
@@ -50,7 +48,6 @@ def scenario_events() -> list[dict[str, Any]]:
     return [event for scenario in load_scenarios() if not scenario.settings for event in scenario.events]
 
 
-@pytest.mark.timeout(600)
 def test_all_scenarios_by_two_workers_in_any_order(empty_broker: Broker, tmp_path: Path) -> None:
     """Day by day the coverage of every region equals the count of the same events; anomalies too; no NIK anywhere."""
     events = case_events() + scenario_events()

@@ -43,7 +43,6 @@ def is_ready(process: Process) -> bool:
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("empty_broker", ["kafka"], indirect=True)  # the embedded broker has no transactions
 def test_workers_are_ready_behind_a_transaction_that_was_aborted(empty_broker: Broker, tmp_path: Path) -> None:
     """They waited for the next event of each partition, and until then gave nothing out."""

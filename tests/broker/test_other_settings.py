@@ -47,7 +47,6 @@ def health(process: Process) -> str:
         return ""
 
 
-@pytest.mark.timeout(600)
 def test_it_ends_or_waits_for_the_workers_of_an_epoch_of_its_own(kafka: Broker, tmp_path: Path) -> None:
     """The figures stay those of before until a ledger worker of the new epoch gives out its own."""
     settings = settings_of(kafka, tmp_path)
@@ -74,7 +73,6 @@ def test_it_ends_or_waits_for_the_workers_of_an_epoch_of_its_own(kafka: Broker, 
         assert waiting.popen.wait(timeout=WAIT_SECONDS_MAX) == EXIT_REFUSED
 
 
-@pytest.mark.timeout(300)
 def test_a_store_is_given_up_for_an_epoch_and_not_for_a_slip_in_a_setting(kafka: Broker, tmp_path: Path) -> None:
     """It was set aside first, and the right settings of before found nothing to go on with."""
     right = settings_of(kafka, tmp_path)

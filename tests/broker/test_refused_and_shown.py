@@ -10,8 +10,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from agents.topics import INTAKE_TOPICS, REJECTED
 from bench.people import events
 from stream.coverage import percent
@@ -25,7 +23,6 @@ REGION = "16.09"
 CASE = Path(__file__).parent.parent / "scenarios" / "cases" / "opening-balance-seed-okus" / "events.jsonl"
 
 
-@pytest.mark.timeout(600)
 def test_bad_input_among_good(empty_broker: Broker, tmp_path: Path) -> None:
     """Each bad input gives one rejection with reason, pointer and origin, and one count; the good ones are all counted."""
     good = [json.loads(line) for line in events(300, seed=11)]
@@ -62,7 +59,6 @@ def test_bad_input_among_good(empty_broker: Broker, tmp_path: Path) -> None:
         assert OTHER_NIK not in told
 
 
-@pytest.mark.timeout(600)
 def test_every_event_moves_topic_gauge_and_page_alike(empty_broker: Broker, tmp_path: Path) -> None:
     """OKU Selatan opens at 270,764 / 213,572 / 78.88 %; then each event moves all three by exactly its effect."""
     steps = [(270_764, 213_572), (270_763, 213_571), (270_763, 213_572), (270_764, 213_573)]

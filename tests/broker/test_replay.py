@@ -11,8 +11,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from agents.signing import make_key
 from agents.topics import COVERAGE, LEDGER
 from lampit.audit.archive import Archive
@@ -67,7 +65,6 @@ def wait_until_counted(live: Live, as_of: date) -> dict[str, Event]:
     }
 
 
-@pytest.mark.timeout(600)
 def test_archived_verified_replayed_and_counted_alike(kafka: Broker, tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     make_key(tmp_path / "archive.key", tmp_path / "archive.key.pub")

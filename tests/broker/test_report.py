@@ -46,7 +46,6 @@ def report(broker: Broker, *arguments: str, region: str = "16") -> Result:
     )
 
 
-@pytest.mark.timeout(240)
 def test_the_latest_revision_and_an_earlier_one(broker: Broker) -> None:
     """Published: the month without its death, then the revision with it; another month; records are checked when read."""
     without = [event for event in EVENTS if event["type"] != "lampit.death.v1"]

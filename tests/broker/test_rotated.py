@@ -56,7 +56,6 @@ def events() -> list[Event]:
     return [event for scenario in load_scenarios() if not scenario.settings for event in scenario.events]
 
 
-@pytest.mark.timeout(600)
 def test_a_rotated_ledger_goes_on(tmp_path: Path) -> None:
     """Half of the events are in the archive; the other half come in afterwards, of the same people."""
     sent = events()[::3]

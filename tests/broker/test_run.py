@@ -29,8 +29,6 @@ STOP_SECONDS = 60
 DAY = "2019-03-28"
 CASES = ROOT / "tests" / "scenarios" / "cases"
 
-pytestmark = pytest.mark.timeout(600)
-
 
 class Lampit:
     """The command with the settings of one test, and its `run all`."""

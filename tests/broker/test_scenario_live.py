@@ -25,7 +25,6 @@ def with_a_change_of_nik(scenario: Scenario) -> bool:
     return any(event["type"] == "lampit.nik_change.v1" for event in scenario.events)
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("chosen", [with_settings, with_a_change_of_nik])
 def test_stories(kafka: Broker, tmp_path: Path, chosen: Callable[[Scenario], bool]) -> None:
     """Figures and anomalies are the stories'."""
@@ -38,7 +37,6 @@ def test_stories(kafka: Broker, tmp_path: Path, chosen: Callable[[Scenario], boo
         assert found == {scenario.name: [] for scenario in ledger.scenarios}
 
 
-@pytest.mark.timeout(600)
 def test_a_story_that_tells_other_anomalies_differs(kafka: Broker, tmp_path: Path) -> None:
     """The story's list without one of its anomalies is not the live one."""
     told = next(scenario for scenario in load_scenarios() if scenario.name == "left-twice-before-return")

@@ -109,7 +109,6 @@ def settings_of(secured: Secured, **others: object) -> Settings:
     return Settings(bootstrap_servers=secured.broker.bootstrap_servers, **{**named, **others})  # type: ignore[arg-type]
 
 
-@pytest.mark.timeout(600)
 def test_events_become_coverage(secured: Secured, tmp_path: Path) -> None:
     lampit = Lampit(secured.broker, tmp_path)
     lampit.environment |= secured.environment

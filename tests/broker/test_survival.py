@@ -27,7 +27,6 @@ def made(count: int, seed: int) -> Iterator[dict[str, Any]]:
     return (json.loads(line) for line in events(count, seed))
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("empty_broker", KAFKA_FIRST, indirect=True)
 def test_ledger_worker_killed_among_20000_events(empty_broker: Broker, tmp_path: Path) -> None:
     """After a kill -9 in the middle and a restart, with its store and without it, no region is wrong by one person."""
@@ -50,7 +49,6 @@ def test_ledger_worker_killed_among_20000_events(empty_broker: Broker, tmp_path:
         assert not found, "\n".join(found[:20])
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("empty_broker", KAFKA_FIRST, indirect=True)
 def test_ledger_worker_killed_while_it_merges_people(empty_broker: Broker, tmp_path: Path) -> None:
     """Families of five NIKs in four partitions, the worker killed among the copies it sends: nobody twice, nobody lost."""
@@ -88,7 +86,6 @@ def _families(lives: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
     return events
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("empty_broker", ["kafka"], indirect=True)  # the embedded broker has no fence
 def test_frozen_worker_is_refused_after_another_took_over(empty_broker: Broker, tmp_path: Path) -> None:
     """SIGSTOP beyond the session, then SIGCONT: what the zombie still writes is refused, and figures stay exact."""
@@ -115,7 +112,6 @@ def test_frozen_worker_is_refused_after_another_took_over(empty_broker: Broker, 
                 heads[record.key] = offset
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("empty_broker", KAFKA_FIRST, indirect=True)
 def test_population_of_the_country_stands_still_during_10000_moves(empty_broker: Broker, tmp_path: Path) -> None:
     """A subscriber who keeps every value of ID never sees a person lost or doubled while people move."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 from agents.topics import LEDGER
 from lampit.publish import address
 from tests.brokers import Broker
@@ -19,7 +17,6 @@ NEAR = 200
 """Records of a partition between two events of a person: where topics come one after the other it is thousands."""
 
 
-@pytest.mark.timeout(600)
 def test_what_was_sent_together_comes_together_whatever_its_topic(kafka: Broker, tmp_path: Path) -> None:
     with Live(kafka, tmp_path, partitions=2) as live:
         with live.producer() as producer:

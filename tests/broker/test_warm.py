@@ -28,7 +28,7 @@ PARTITIONS = 2
 AT_ONCE = {"LAMPIT_GROUP_INSTANCE_ID": "one"}
 """Who is killed and started again has its partitions back without a wait for the end of its session."""
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.parametrize("empty_broker", ["kafka"], indirect=True)]
+pytestmark = pytest.mark.parametrize("empty_broker", ["kafka"], indirect=True)
 
 
 def made(count: int) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -99,7 +98,6 @@ def answered(asked: tuple[list[Heard], Question, Rules]) -> Explanation:
     return explain(heard, question, rules, REFERENCE)
 
 
-@pytest.mark.timeout(600)
 @settings(max_examples=120, suppress_health_check=list(HealthCheck))
 @given(questions() | questions_of_codes())
 def test_the_causes_add_up_to_the_difference(asked: tuple[list[Heard], Question, Rules]) -> None:
@@ -116,7 +114,6 @@ def test_the_causes_add_up_to_the_difference(asked: tuple[list[Heard], Question,
     assert not any(value for row in explanation.unexplained() for value in row)
 
 
-@pytest.mark.timeout(600)
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(questions())
 def test_what_had_no_effect_is_not_blamed(asked: tuple[list[Heard], Question, Rules]) -> None:
@@ -141,7 +138,6 @@ def test_what_had_no_effect_is_not_blamed(asked: tuple[list[Heard], Question, Ru
             assert cause.day <= question.begin or cause.event is not None
 
 
-@pytest.mark.timeout(600)
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(questions(), st.randoms(use_true_random=False))
 def test_the_order_of_what_was_read_changes_nothing(asked: tuple[list[Heard], Question, Rules], chance: Any) -> None:
@@ -152,7 +148,6 @@ def test_the_order_of_what_was_read_changes_nothing(asked: tuple[list[Heard], Qu
     assert explain(again, question, rules, REFERENCE).causes == answered(asked).causes
 
 
-@pytest.mark.timeout(600)
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(questions())
 def test_without_balances_everything_has_a_cause(asked: tuple[list[Heard], Question, Rules]) -> None:
@@ -179,7 +174,6 @@ def archived(folder: Path, heard: list[Heard]) -> None:
     write(folder, logs, 8)
 
 
-@pytest.mark.timeout(600)
 @settings(max_examples=8, suppress_health_check=list(HealthCheck))
 @given(questions() | questions_of_codes())
 def test_an_archive_gives_the_same_answer(asked: tuple[list[Heard], Question, Rules]) -> None:

@@ -90,13 +90,18 @@ class Rollup:
                     pass
             work = at_once(self.closer.begin(day))
             given_up_after = chance.randrange(300) if chance.random() < 0.1 else None
+            together, made = chance.choice((1, 4, 1_000)), []
             for number, record in enumerate(self.closer.closings(work, self)):
                 if record is not None:
-                    self.published.append(record)
+                    made.append(record)
                     if chance.random() < 0.02:
                         return False
+                if len(made) == together:
+                    self.published += made
+                    made = []
                 if number == given_up_after:
                     return True
+            self.published += made
             closed, superseded = self.closer.finish(work)
             self._tell(closed.key, closing_parts.encode(closed))
             for key in superseded:

@@ -209,14 +209,12 @@ def compare(number: int, folder: Path) -> None:
         pytest.fail(f"set {number} as of {day}, {rules}:\n" + "\n".join(lines), pytrace=False)
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("number", range(4))
 def test_the_short_way_is_right(number: int, tmp_path: Path) -> None:
     """Every region and every anomaly, by the core and by the SQL in three ways."""
     compare(number, tmp_path)
 
 
-@pytest.mark.timeout(600)
 def test_most_plain_lives_take_it() -> None:
     """Else nothing would be compared: in places that no balance names, all whose codes stayed."""
     chance = Chance(1)

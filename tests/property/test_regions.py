@@ -9,7 +9,6 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -161,7 +160,6 @@ def test_the_country_is_the_same_under_the_codes_of_any_day(events: list[Json], 
     assert measured(own_codes[TRANSIT]) == measured(others[TRANSIT])
 
 
-@pytest.mark.timeout(900)
 @settings(max_examples=12, suppress_health_check=list(HealthCheck))
 @given(lives(balances=True), st.sampled_from(AS_OF), st.sampled_from(AS_OF))
 def test_core_and_sql_agree_under_any_codes(events: list[Json], day: date, codes_of: date) -> None:

@@ -138,7 +138,6 @@ def assert_as_by_intake(events: Sequence[Json], new: Archive, key: bytes) -> Non
     assert {encode_record(one.subject, one.event, 0) for one in heard(new)} == expected  # type: ignore[arg-type]
 
 
-@pytest.mark.timeout(600)
 @settings(max_examples=12, suppress_health_check=list(HealthCheck))
 @given(
     histories(),
@@ -174,7 +173,6 @@ def stories() -> dict[str, tuple[Rules, list[Json]]]:
     return found
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", sorted(stories()))
 def test_all_stories_at_once(name: str) -> None:
     """Thousands of events of all kinds in one ledger: by the engine, by SQL, and by the audit of what follows on what."""

@@ -22,7 +22,6 @@ DAYS = [date(2018, 12, 31), date(2019, 2, 28), date(2019, 3, 1), date(2019, 3, 2
 _rules = st.builds(Rules, st.none() | st.integers(1, 60), st.sampled_from(("mar1", "feb28")))
 
 
-@pytest.mark.timeout(600)
 @settings(max_examples=20, suppress_health_check=list(HealthCheck))
 @given(histories(), _rules, st.sampled_from(DAYS))
 def test_core_and_sql_agree(events: list[dict[str, Any]], rules: Rules, day: date) -> None:
@@ -31,7 +30,6 @@ def test_core_and_sql_agree(events: list[dict[str, Any]], rules: Rules, day: dat
     assert not disagreements(core, sql)
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("number", [1, 2])
 def test_closings_and_codes_that_change(number: int) -> None:
     """A month of both counts, and the figures of a day; once in desa that stay and once in desa that change."""
@@ -44,7 +42,6 @@ def test_closings_and_codes_that_change(number: int) -> None:
     changed.close(told)
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("number", [3, 4])
 def test_delays_agree(number: int) -> None:
     """Median and 90th percentile of every region, in both datings; desa that change their codes among them."""

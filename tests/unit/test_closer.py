@@ -410,6 +410,28 @@ def test_a_takeover_that_was_given_up_can_be_begun_again() -> None:
     assert close_all(of, published) == [("2019-01-28", 3, 0), ("2019-01-29", 7, 1)]
 
 
+def test_a_takeover_that_was_given_up_begins_again_where_it_did() -> None:
+    """Its own record of an earlier closed day comes to light meanwhile, from behind a transaction of somebody else."""
+    published = Published()
+    first = [barrier(0, "2019-01-28", people(1)), barrier(1, "2019-01-28", {})]
+    second = [barrier(0, "2019-01-29", people(4)), barrier(1, "2019-01-29", {})]
+    third = [barrier(0, "2019-01-30", {}), barrier(1, "2019-01-30", {})]
+    before = closer()
+    add(before, *first)
+    close_all(before, published)
+    closed, _ = before.finish(begun(before, "2019-01-28"))
+    add(before, *second)
+    published.records += [one for one in new(before, begun(before, "2019-01-29"), published) if one["region"] == "ID"]
+    of = closer()
+    add(of, [ClosedRecord(date(2019, 1, 27), "others")], *first, *second)
+    given_up = of.take_over(ordinal("2019-01-29"))
+    assert len(list(given_up)) == 2
+    add(of, [closed])
+    assert taken_over(of, "2019-01-29")
+    add(of, *third)
+    assert close_all(of, published) == [("2019-01-28", 1, 0), ("2019-01-30", 4, 1)]
+
+
 def test_each_cell_and_each_region_has_a_step_of_its_own() -> None:
     """All of a country at once would hold up the process for minutes."""
     villages = [f"16.05.02.{2001 + number}" for number in range(100)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -42,8 +42,8 @@ def _short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 class Ledger:
     """One partition, and what its roll-up published."""
 
-    def __init__(self, folder: Path) -> None:
-        settings, places = Settings(data_dir=folder, partitions=1, first_period="2019-01"), reference.load()
+    def __init__(self, folder: Path, first_period: str = "2019-01") -> None:
+        settings, places = Settings(data_dir=folder, partitions=1, first_period=first_period), reference.load()
         self._identity = LedgerIdentity("ours", 1, rules_of(settings), places.digest)
         periods = self._identity.rules.periods
         assert periods is not None
@@ -51,9 +51,10 @@ class Ledger:
         self.closings = Closings(settings, self._identity, periods, places)
         self.published: list[Record] = []
 
-    def say(self, day: str, people: int) -> None:
-        """So many in every village since before the first period, known at the end of a day."""
-        cells = {(-1, village): Change(people * MAN, people * MAN) for village in VILLAGES}
+    def say(self, day: str, people: int, villages: Sequence[str] = VILLAGES, none_in: Sequence[str] = ()) -> None:
+        """So many in every village since before the first period, and none elsewhere, known at the end of a day."""
+        cells = {(-1, village): Change(people * MAN, people * MAN) for village in villages}
+        cells |= {(-1, place): Change() for place in none_in}
         said = Barrier(ordinal(day), 7, cells, [], Book())
         part: ClosingPart
         for part in records(said, self._periods, 0, 1, self._identity.settings_name):
@@ -142,3 +143,18 @@ def test_a_transaction_that_is_not_taken_is_made_again(tmp_path: Path) -> None:
     ledger.close()
     assert len(ledger.closed()) == 2 * first - 1
     assert date(2019, 1, 29).isoformat().encode() in (ledger.closed()[-1] or b"")
+
+
+@pytest.mark.parametrize("records_max", [1, 3, 1_000])
+def test_a_region_closed_a_month_before_goes_on_whatever_is_published_together(
+    records_max: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its villages go to another code in February, and January's closings may wait to be published when February is made."""
+    monkeypatch.setattr(closings, "RECORDS_MAX", records_max)
+    ledger = Ledger(tmp_path, "2022-01")
+    ledger.say("2022-04-29", 1, ["11.72.01.2001"], none_in=["11.72.01"])
+    ledger.close()
+    months = [b"2022-01", b"2022-02", b"2022-03", b"2022-04"]
+    assert [key for key in ledger.closed() if key and key.startswith(b"11.72.01|")] == [
+        b"11.72.01|" + month + b"|2022-04-29" for month in months
+    ]

@@ -45,7 +45,6 @@ def simulate(*options: str) -> dict[str, Any]:
     return answer
 
 
-@pytest.mark.timeout(600)
 def test_some_seeds_come_to_what_the_count_says_and_a_seed_is_the_same_twice() -> None:
     found = simulate("--seeds", str(SEEDS))["seeds"]
     assert [one["seed"] for one in found] == list(range(1, SEEDS + 1))
@@ -83,7 +82,6 @@ def restart(world: World) -> None:
     world.run_until(world.loop.now + 30.0)
 
 
-@pytest.mark.timeout(300)
 def test_an_aborted_transaction_at_the_end_of_the_log_does_not_hold_up_a_takeover(tmp_path: Path) -> None:
     """Its marker comes as no fetch: who took over waited for the offset behind it, and published and showed nothing."""
     with at_rest(tmp_path) as world:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.tamper import WAYS, run
 from tests.tamper_case import Case
 
 TRIALS = 3 * len(WAYS)
 
 
-@pytest.mark.timeout(300)
 def test_tampering_is_found_where_it_was_done(tmp_path: Path) -> None:
     result = run(tmp_path, TRIALS, seed=20190328)
     assert result.missed == []
