@@ -44,8 +44,24 @@ def assert_known(published: list[Json], known_day: date, engine: Engine, rules: 
             if live is None:
                 assert is_empty(record), record["region"]
             else:
-                assert content(live) == content(record), (record["region"], name)
+                assert content(live) == content(record), (
+                    known_day.isoformat(),
+                    record["region"],
+                    name,
+                    _other(live, record),
+                )
     assert all(is_empty(record) for record in newest.values())
+
+
+def _other(live: Json, record: Json) -> list[str]:
+    """What one says otherwise than the other."""
+    return [
+        f"{dating} {part} {name}: {live[dating][part][name]} / {counts}"
+        for dating in DATINGS
+        for part in ("opening", "flows", "closing")
+        for name, counts in record[dating][part].items()
+        if live[dating][part][name] != counts
+    ]
 
 
 def is_empty(record: Json) -> bool:

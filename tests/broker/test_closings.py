@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from agents.barrier import is_ahead
 from agents.topics import CLOSINGS, LEDGER
 from lampit import reference
 from schemas.closing import ClosingRecord
@@ -84,7 +85,13 @@ def _counted_before(live: Live, day: date, rules: Rules) -> tuple[Engine, dict[s
     for record in live.read(LEDGER, live.partitions):
         decoded = decode_record(record.value)
         if isinstance(decoded, ControlRecord):
-            if isinstance(decoded.control, Day) and decoded.control.day >= day.toordinal():
+            control = decoded.control
+            # One that is ahead of the broker's clock is passed over, and turns nothing.
+            if (
+                isinstance(control, Day)
+                and control.day >= day.toordinal()
+                and not is_ahead(control.day, record.timestamp)
+            ):
                 turned.setdefault(str(record.partition), record.offset + 1)
         elif str(record.partition) not in turned and decoded.forwarded_from is None:
             engine.add(decoded.subject, decoded.event)

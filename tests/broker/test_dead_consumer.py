@@ -60,7 +60,8 @@ def die_coordinating(consumer: Any) -> Any:
 
 def be_refused(consumer: Any) -> Any:
     """The broker refuses the member for good."""
-    consumer._coordinator._push_error_to_user(GroupAuthorizationFailedError("a group"))
+    # Nobody waits until the error is seen, as the coordinator's own task would.
+    consumer._coordinator._push_error_to_user(GroupAuthorizationFailedError("a group")).close()
     return asyncio.sleep(0)
 
 
