@@ -213,12 +213,15 @@ class Live:
             tp = TopicPartition(stored.topic, stored.partition)
             self._acknowledged[tp] = max(self._acknowledged.get(tp, 0), stored.offset + 1)
 
-    def turn_day(self, day: date) -> None:
-        """Append the day to every partition."""
+    def turn_day(self, day: date) -> dict[int, int]:
+        """Append the day to every partition, and wait until it is there; where in each."""
         with self.producer() as producer:
-            for partition in range(self.partitions):
-                record = day_record(partition, day)
-                producer.send(LEDGER, record.value, key=record.key, partition=partition)
+            sending = [
+                producer.send(LEDGER, record.value, key=record.key, partition=record.partition)
+                for record in (day_record(partition, day) for partition in range(self.partitions))
+            ]
+            stored = [future.get(timeout=WAIT_SECONDS_MAX) for future in sending]
+        return {one.partition: one.offset for one in stored}
 
     def wait_until_counted(self, as_of: date) -> dict[str, Event]:
         """Wait until every event sent is in the coverage of the country; the newest record of every region."""

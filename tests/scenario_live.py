@@ -18,8 +18,7 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
-from agents.barrier import day_record
-from agents.topics import ANOMALIES, COVERAGE, LEDGER, REJECTED
+from agents.topics import ANOMALIES, COVERAGE, REJECTED
 from stream.admission import Admitted, admit
 from stream.pseudonym import Pseudonymiser
 from stream.regions import COUNTRY, TRANSIT, lineage
@@ -119,13 +118,7 @@ class Watch:
 
     def turn_day(self, day: date) -> dict[str, dict[str, Any]]:
         """Turn the day in every partition; the newest record of every region once the country is as of that day."""
-        with self._live.producer() as producer:
-            sent = [
-                producer.send(LEDGER, record.value, key=record.key, partition=partition)
-                for partition in range(self._live.partitions)
-                for record in [day_record(partition, day)]
-            ]
-            at = {future.get(timeout=30).partition: future.get().offset for future in sent}
+        at = self._live.turn_day(day)
 
         def reached() -> bool:
             for batch in self._consumer.poll(timeout_ms=50).values():

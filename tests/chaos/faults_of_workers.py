@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import Final
 
@@ -181,7 +181,8 @@ def clock_ahead(live: Field, chance: Random) -> None:
     live.at(1.0)
     days = [decoded.control for decoded in map(_decoded, live.read(LEDGER, live.partitions)) if _is_day(decoded)]
     today = wib_day(datetime.now(UTC).timestamp())
-    assert {day.day for day in days if isinstance(day, Day) and day.day > today} == {tomorrow_but_one.toordinal()}
+    ahead = {date.fromordinal(day.day) for day in days if isinstance(day, Day) and day.day > today}
+    assert ahead == {tomorrow_but_one}, ahead
 
 
 def _decoded(record: object) -> object:
