@@ -63,8 +63,8 @@ class RollupAgent:
         self.view = View()
         self._producer: FencedProducer | None = None
         self._delivery = asyncio.Lock()
+        self._adding = asyncio.Lock()
         self._answers: Turns[View] = Turns()
-        self._measured = 0.0
         self._backlog = Backlog()
         self._reset(0)
         self.app: App = create_app("rollup", settings, begin=self.begin, revoked=self.revoked)
@@ -72,6 +72,7 @@ class RollupAgent:
         metrics.build_info()
         self.app.batch_agent(PARTIALS)(self.work)
         self._courier = Courier(self.app, self._deliver, TICK_SECONDS, PAUSE_SECONDS)
+        self._surveyor = Courier(self.app, self._survey, MEASURE_SECONDS)
         self._closer = Courier(self.app, self._close, TICK_SECONDS)
 
     def _reset(self, caught_up_at: int) -> None:
@@ -115,8 +116,9 @@ class RollupAgent:
         """The agent: add up whole batches; what changed is given out beside it."""
         async for fetch in fetches(stream):
             fetch.require_decodable()
-            began = time.perf_counter()
-            self.add(fetch)
+            async with self._adding:
+                began = time.perf_counter()
+                self.add(fetch)
             metrics.batch("roll_up", time.perf_counter() - began)
             self._courier.wake()
             await asyncio.sleep(0)  # let the courier have its turn between two long batches
@@ -127,11 +129,6 @@ class RollupAgent:
         await self._require_epoch()
         async with self._delivery:
             await self._give_out()
-        if time.monotonic() - self._measured >= MEASURE_SECONDS:
-            self._measured = time.monotonic()
-            if self._next_offset:
-                await commit(self.app, {TP(PARTIALS, 0): self._next_offset})
-            await self._measure()
 
     async def _close(self) -> None:
         """Close the months of the days that turned; what another roll-up has taken over is left to it."""
@@ -213,26 +210,27 @@ class RollupAgent:
         return [number for number in numbers if number not in reached or reached[number] != furthest]
 
     async def _give_out(self) -> None:
-        day = self.day
-        if day is None or self._producer is None or not self._is_active():
-            return
-        if not self._given_out or self._as_of != day:
-            # A new day is in every record. After a takeover every region with a part is given out in any case, but not the
-            # codes that ended since: the one before may have given them out with people in them.
-            self._rollup.all_dirty()
-        records = self._records(day)
+        async with self._adding:
+            day = self.day
+            if day is None or self._producer is None or not self._is_active():
+                return
+            records = await self._changed(day)
         if not records:
             return
+        encoded = await in_turns(listed(Record(COVERAGE, 0, one["region"].encode(), _encode(one)) for one in records))
         began = time.perf_counter()
-        await self._producer.publish(
-            Record(COVERAGE, 0, record["region"].encode(), _encode(record)) for record in records
-        )
+        await self._producer.publish(encoded or ())
         metrics.batch("publish", time.perf_counter() - began)
         self._given_out, self._as_of = True, day
         self.view.update(records, self._rollup.has_ended)
 
-    def _records(self, day: date) -> list[dict[str, Any]]:
-        return list(self._stamped(self._rollup, self._heads, day))
+    async def _changed(self, day: date) -> list[dict[str, Any]]:
+        """The records to be given out; in turns, because a country's take seconds, in which nothing may be added."""
+        if not self._given_out or self._as_of != day:
+            # A new day is in every record. After a takeover every region with a part is given out in any case, but not the
+            # codes that ended since: the one before may have given them out with people in them.
+            self._rollup.all_dirty()
+        return await in_turns(listed(self._stamped(self._rollup, self._heads, day))) or []
 
     def _stamped(self, rollup: Rollup, heads: Mapping[int, HeadRecord], day: date) -> Iterator[dict[str, Any]]:
         """The changed records of a day, with how far the count is."""
@@ -268,6 +266,12 @@ class RollupAgent:
         rollup = Rollup(self.identity.rules.stale_after_days, self.reference.places)
         rollup.apply(0, TRANSIT, Partial())
         return rollup
+
+    async def _survey(self) -> None:
+        """Beside the deliveries: brokers take tens of milliseconds to answer."""
+        if self._next_offset:
+            await commit(self.app, {TP(PARTIALS, 0): self._next_offset})
+        await self._measure()
 
     async def _measure(self) -> None:
         """Measure, and say whether the figures are those of now."""

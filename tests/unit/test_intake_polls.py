@@ -54,7 +54,8 @@ class AtWork:
 
     async def deliver(self) -> None:
         """As the courier does, and as it does before partitions go."""
-        await self.agent._deliver(last=True)
+        await self.agent._deliver()
+        await self.agent._commit()
 
     async def _fetches(self, _: Any) -> AsyncIterator[Fetch]:
         while True:
