@@ -113,18 +113,22 @@ class IntakeAgent:
     async def _commit(self) -> None:
         """What is acknowledged, and nothing else. Beside the deliveries: it is a write that none of them has to wait for."""
         async with self._commitment:
-            sent, self._sent = self._sent, {}
-            if sent and not await commit(self.app, sent):
-                self._sent = sent | self._sent
+            await self._commit_sent()
+
+    async def _commit_sent(self) -> None:
+        sent, self._sent = self._sent, {}
+        if sent and not await commit(self.app, sent):
+            self._sent = sent | self._sent
 
     async def revoked(self, partitions: frozenset[TP]) -> None:
         """Finish what is in hand; what could not be committed will be taken in again, which changes no figure."""
         if self._gathered:  # the driver takes it for done
             self._admit()
         await self._deliver()
-        await self._commit()
+        async with self._commitment:  # or a commit that waits for this one brings back what is not ours any more
+            await self._commit_sent()
+            self._sent = {}
         await self._measure()
-        self._sent = {}
         self._backlog = Backlog()
         for tp in partitions:
             self._timestamps_ms.pop(tp, None)

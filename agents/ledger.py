@@ -295,8 +295,11 @@ class LedgerAgent:
             metrics.recovery(partition, done)
 
     def _is_late(self, desk: Desk) -> bool:
-        """Whether the figures given out are not those of now: what was applied a measure ago has to be out by now."""
-        before = self._applied.get(desk.partition, 0)
+        """Whether the figures given out are not those of now: what was applied a measure ago has to be out by now.
+
+        Behind a takeover all that was there then, whatever a measure before it saw.
+        """
+        before = max(self._applied.get(desk.partition, 0), desk.caught_up_at)
         self._applied[desk.partition] = desk.meta.next_offset
         unpublished = desk.meta.day is not None and (desk.meta.published_through < before or desk.lists_wait)
         return not desk.caught_up or unpublished

@@ -115,20 +115,22 @@ def workers(count: int, workers: str, repeats: int, seed: int) -> None:
 @main.command()
 @_events(1_000_000)
 @click.option("--workers", type=click.Choice(["1", "2", "4"]), default="2", show_default=True, help="Ledger workers.")
+@_partitions
 @_repeats
 @_seed
 @click.option("--peer-events", type=click.IntRange(100), default=20_000, show_default=True, help="Events of the peer.")
-def live(count: int, workers: str, repeats: int, seed: int, peer_events: int) -> None:
+def live(count: int, workers: str, partitions: str, repeats: int, seed: int, peer_events: int) -> None:
     """Intake, ledger workers and roll-up work off a backlog of raw events, on Kafka, until the country's figure is exact.
 
     \b
     Examples:
       python -m bench live
       python -m bench live --events 50000 --repeats 1
+      python -m bench live --partitions 2
     """
     from bench import whole_job
 
-    _finish(whole_job.measure(count, int(workers), repeats, seed, peer_events))
+    _finish(whole_job.measure(count, int(workers), int(partitions), repeats, seed, peer_events))
 
 
 @main.command()
@@ -150,17 +152,19 @@ def latency(rate: int, seconds: int, warm_up: int, seed: int) -> None:
 @main.command("latency_loaded")
 @_pace(rate=17_000, rate_min=100, warm_up=30)
 @_seed
-def latency_loaded(rate: int, seconds: int, warm_up: int, seed: int) -> None:
+@_partitions
+def latency_loaded(rate: int, seconds: int, warm_up: int, seed: int, partitions: str) -> None:
     """The same at half the rate that the whole job keeps up, or at any other.
 
     \b
     Examples:
       python -m bench latency_loaded
       python -m bench latency_loaded --rate 5000 --seconds 60
+      python -m bench latency_loaded --partitions 1
     """
     from bench import delay_loaded
 
-    _finish(delay_loaded.measure(rate, seconds, warm_up, seed))
+    _finish(delay_loaded.measure(rate, seconds, warm_up, seed, int(partitions)))
 
 
 @main.command()

@@ -199,7 +199,7 @@ def _lampit_killed(running: Live, lines: list[bytes]) -> expected.Coverage:
     """All processes are killed at once and started again on their stores."""
     servers = running.broker.bootstrap_servers
     start_counting(running, WORKERS)
-    asyncio.run(fill(servers, by_topic(lines)))
+    asyncio.run(fill(servers, by_topic(lines, PARTITIONS)))
     start(running, "intake", "intake")
     asyncio.run(_until_covered(servers, len(lines) // 2))
     killed = list(running.processes)

@@ -32,7 +32,7 @@ from bench.kafka_job import BATCH_BYTES, BenchKafka, consumer, ends, job, start,
 from bench.machine import cpu_seconds, wait_until_quiet
 from bench.people import events
 from bench.results import Result, round_all, say
-from bench.whole_job import PARTITIONS, start_counting, wait_until_ready
+from bench.whole_job import start_counting, wait_until_ready
 from lampit.publish import address
 from stream.regions import COUNTRY
 
@@ -44,14 +44,14 @@ Curve = list[tuple[int, float]]
 """(so many by then, when), ascending by both."""
 
 
-def measure(rate: int, seconds: int, warm_up: int, seed: int) -> Result:
+def measure(rate: int, seconds: int, warm_up: int, seed: int, partitions: int) -> Result:
     """One run: the events of `seconds` are its sample, those of `warm_up` seconds before warm it up."""
     parameters = {
         "events_per_second": rate,
         "seconds": seconds,
         "warm_up_seconds": warm_up,
         "seed": seed,
-        "partitions": PARTITIONS,
+        "partitions": partitions,
         "processes": "one intake, one ledger, one rollup",
     }
     name = "as many, acknowledged in intake"
@@ -61,7 +61,7 @@ def measure(rate: int, seconds: int, warm_up: int, seed: int) -> Result:
     with (
         tempfile.TemporaryDirectory(prefix="lampit-bench-") as folder,
         BenchKafka() as kafka,
-        job(kafka, Path(folder)) as running,
+        job(kafka, Path(folder), partitions) as running,
     ):
         processes = [*start_counting(running), start(running, "intake", "intake")]
         wait_until_ready(processes[-1])
@@ -69,7 +69,7 @@ def measure(rate: int, seconds: int, warm_up: int, seed: int) -> Result:
         result.busy.append(wait_until_quiet())
         say(f"sending {rate:,} events a second for {warm_up} + {seconds} s")
         before, began = {role: cpu_seconds(pid) for role, pid in pids.items()}, time.monotonic()
-        sent, seen = asyncio.run(_run(kafka.bootstrap_servers, lines, rate))
+        sent, seen = asyncio.run(_run(kafka.bootstrap_servers, lines, rate, partitions))
         took = time.monotonic() - began
         spent = {f"{role}_percent": 100 * (cpu_seconds(pid) - before[role]) / took for role, pid in pids.items()}
     result.notes["of_a_core"] = round_all(spent)
@@ -113,25 +113,25 @@ def reached(curve: Curve, number: int, now: float) -> None:
         curve.append((number, now))
 
 
-async def _run(servers: str, lines: Sequence[bytes], rate: int) -> tuple[Curve, Seen]:
-    seen = Seen(sum((await ends(servers, LEDGER, PARTITIONS)).values()))
+async def _run(servers: str, lines: Sequence[bytes], rate: int, partitions: int) -> tuple[Curve, Seen]:
+    before = await ends(servers, LEDGER, partitions)
+    seen = Seen(sum(before.values()))
 
     def come() -> int:
         return min(seen.coverage[-1][0], seen.intake[-1][0])
 
     async with (
         watched(servers, [((COVERAGE,), 1, seen.in_coverage)]),
-        _ends_watched(servers, LEDGER, seen.ledger),
+        _ends_watched(servers, [TopicPartition(LEDGER, number) for number in before], seen.ledger),
     ):
-        sent = await _send(servers, lines, rate, seen.intake)
+        sent = await _send(servers, lines, rate, partitions, seen.intake)
         await until_complete(lambda: come() >= len(lines), lambda: f"{come():,} of {len(lines):,} events are counted")
     return sent, seen
 
 
 @asynccontextmanager
-async def _ends_watched(servers: str, topic: str, curve: Curve) -> AsyncIterator[None]:
+async def _ends_watched(servers: str, places: Sequence[TopicPartition], curve: Curve) -> AsyncIterator[None]:
     """Note how many records come to a topic from here on, by its ends: to read them all would be a load of its own."""
-    places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
 
     async def watch(reader: Any, before: int) -> None:
         while True:
@@ -145,7 +145,7 @@ async def _ends_watched(servers: str, topic: str, curve: Curve) -> AsyncIterator
         await asyncio.gather(watching, return_exceptions=True)
 
 
-async def _send(servers: str, lines: Sequence[bytes], rate: int, acknowledged: Curve) -> Curve:
+async def _send(servers: str, lines: Sequence[bytes], rate: int, partitions: int, acknowledged: Curve) -> Curve:
     """At the rate, all that is due every few milliseconds; what is late is sent at once, and its time counts from then."""
     places = [address(line) for line in lines]
     sent: Curve = [(0, time.monotonic())]
@@ -161,7 +161,7 @@ async def _send(servers: str, lines: Sequence[bytes], rate: int, acknowledged: C
             due = min(len(lines), int((time.monotonic() - began) * rate))
             batches: dict[tuple[str, int], Any] = {}
             for line, (topic, key) in zip(lines[done:due], places[done:due], strict=True):
-                target = (topic, int(key or b"0") % PARTITIONS)
+                target = (topic, int(key or b"0") % partitions)
                 batch = batches.get(target)
                 if batch is None:
                     batch = batches[target] = producer.create_batch()

@@ -51,10 +51,10 @@ class BenchKafka(KafkaBroker):
         return self._processes[1].pid
 
 
-def job(kafka: KafkaBroker, folder: Path) -> Live:
-    """A ledger on the broker, without processes; settings are the defaults, the day is turned by hand."""
+def job(kafka: KafkaBroker, folder: Path, partitions: int = 4) -> Live:
+    """A ledger on the broker, without processes; other settings are the defaults, the day is turned by hand."""
     quiet = {"LAMPIT_SESSION_TIMEOUT_SECONDS": "30", "LAMPIT_HEARTBEAT_SECONDS": "3"}
-    return Live(kafka.broker, folder, settings=quiet)
+    return Live(kafka.broker, folder, partitions, settings=quiet)
 
 
 def start(running: Live, role: str, name: str, core: int | None = None) -> Process:

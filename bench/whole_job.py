@@ -16,7 +16,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,13 +42,13 @@ NAIVE_TOPIC: Final = "naive-events"
 NAIVE_TOPICS: Final = (NAIVE_TOPIC, "naive-by-village", "naive-seen-changelog", "naive-sums-changelog")
 
 
-def measure(count: int, workers: int, repeats: int, seed: int, peer_events: int) -> Result:
+def measure(count: int, workers: int, partitions: int, repeats: int, seed: int, peer_events: int) -> Result:
     """Each repeat has a broker and a ledger of its own."""
     parameters = {
         "events": count,
         "repeats": repeats,
         "seed": seed,
-        "partitions": PARTITIONS,
+        "partitions": partitions,
         "processes": f"one intake, {workers} ledger, one rollup",
         "published": "before intake starts",
         "measured": "first ledger record to coverage of the last",
@@ -62,7 +62,7 @@ def measure(count: int, workers: int, repeats: int, seed: int, peer_events: int)
         with (
             tempfile.TemporaryDirectory(prefix="lampit-bench-") as folder,
             BenchKafka() as kafka,
-            job(kafka, Path(folder)) as running,
+            job(kafka, Path(folder), partitions) as running,
         ):
             result.busy.append(wait_until_quiet())
             figures, coverage = work_off(running, kafka.pid, lines, workers)
@@ -78,7 +78,7 @@ def measure(count: int, workers: int, repeats: int, seed: int, peer_events: int)
     return result
 
 
-def by_topic(lines: Sequence[bytes]) -> dict[tuple[str, int], list[tuple[bytes | None, bytes, int]]]:
+def by_topic(lines: Sequence[bytes], partitions: int) -> dict[tuple[str, int], list[tuple[bytes | None, bytes, int]]]:
     """Events in the topics and partitions that producers would send them to, by type and NIK, at the times they would."""
     rows: dict[tuple[str, int], list[tuple[bytes | None, bytes, int]]] = {}
     first = int(time.time() * 1000) - len(lines) // SENT_PER_MILLISECOND
@@ -86,7 +86,7 @@ def by_topic(lines: Sequence[bytes]) -> dict[tuple[str, int], list[tuple[bytes |
         topic, key = address(line)
         assert key is not None, "made-up events have a NIK"
         at = first + number // SENT_PER_MILLISECOND
-        rows.setdefault((topic, int(key) % PARTITIONS), []).append((key, line, at))
+        rows.setdefault((topic, int(key) % partitions), []).append((key, line, at))
     return rows
 
 
@@ -104,14 +104,14 @@ def start_workers(running: Live, number: int) -> list[Process]:
     workers = [start(running, "ledger", f"ledger-{one}") for one in range(number)]
     for worker in workers:
         wait_until_ready(worker)
-    _wait_until_shared_out(workers)
+    _wait_until_shared_out(workers, running.partitions // number)
     return workers
 
 
-def _wait_until_shared_out(workers: Sequence[Process]) -> None:
-    """Until each partition is with one worker, and each worker has as many."""
+def _wait_until_shared_out(workers: Sequence[Process], each: int) -> None:
+    """Until each worker has as many partitions."""
     deadline = time.monotonic() + WAIT_SECONDS_MAX
-    while [_partitions_of(worker) for worker in workers] != [PARTITIONS // len(workers)] * len(workers):
+    while [_partitions_of(worker) for worker in workers] != [each] * len(workers):
         if time.monotonic() > deadline:
             raise TimeoutError(f"the partitions were not shared out in {WAIT_SECONDS_MAX:.0f} s")
         time.sleep(0.2)
@@ -138,8 +138,8 @@ def work_off(running: Live, broker_pid: int, lines: list[bytes], workers: int) -
     """The whole job over events that are in Kafka before intake starts: what it took, and coverage as published."""
     servers = running.broker.bootstrap_servers
     processes = start_counting(running, workers)
-    asyncio.run(fill(servers, by_topic(lines)))
-    before = sum(asyncio.run(ends(servers, LEDGER, PARTITIONS)).values())
+    asyncio.run(fill(servers, by_topic(lines, running.partitions)))
+    before = asyncio.run(ends(servers, LEDGER, running.partitions))
     processes.append(start(running, "intake", "intake"))
     pids = {"broker": [broker_pid]}
     for process in processes:
@@ -148,10 +148,10 @@ def work_off(running: Live, broker_pid: int, lines: list[bytes], workers: int) -
 
 
 async def _until_counted(
-    servers: str, before: int, count: int, pids: dict[str, list[int]]
+    servers: str, ends_before: Mapping[int, int], count: int, pids: dict[str, list[int]]
 ) -> tuple[Figures, expected.Coverage]:
     async with consumer(servers) as reader:
-        ledger = [TopicPartition(LEDGER, number) for number in range(PARTITIONS)]
+        ledger, before = [TopicPartition(LEDGER, number) for number in ends_before], sum(ends_before.values())
         deadline = time.monotonic() + WAIT_SECONDS_MAX
         while sum((await reader.end_offsets(ledger)).values()) == before:
             if time.monotonic() > deadline:

@@ -39,6 +39,7 @@ class AtWork:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sent: list[str] = []
         self.committed: dict[TP, int] = {}
+        self.is_refused = False
         self._handed: asyncio.Queue[Fetch] = asyncio.Queue()
         monkeypatch.setattr(intake, "fetches", self._fetches)
         monkeypatch.setattr(intake, "commit", self._commit)
@@ -68,10 +69,15 @@ class AtWork:
         self.sent += [json.loads(record.value or b"")["id"] for record in records]
 
     async def _commit(self, _: Any, offsets: dict[TP, int]) -> bool:
+        for _ in range(10):  # longer than another answer of the brokers
+            await asyncio.sleep(0)
+        if self.is_refused:
+            return False
         self.committed |= offsets
         return True
 
     async def _reached(self, _: Any) -> dict[Any, Any]:
+        await asyncio.sleep(0)
         return {}
 
 
@@ -128,5 +134,24 @@ def test_what_was_gathered_of_partitions_that_go_is_finished(tmp_path: Path, mon
         await one.hand(fetch(BIRTHS, "register", 8, 1, 10))
         await one.deliver()
         assert one.sent[1:] == ["register-10"]
+
+    run(test, tmp_path, monkeypatch)
+
+
+def test_what_a_group_refuses_at_a_rebalance_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where another commit waits for that one: an offset of what is not ours any more has every later one refused."""
+
+    async def test(one: AtWork) -> None:
+        one.is_refused = True
+        await one.hand(fetch(RECORDINGS, "recording", 7, 1, 20))
+        await one.deliver()
+        leaving = asyncio.create_task(one.agent.revoked(frozenset({RECORDINGS})))
+        while not one.agent._commitment.locked():
+            await asyncio.sleep(0)
+        await asyncio.gather(leaving, one.agent._commit())
+        one.is_refused = False
+        await one.hand(fetch(BIRTHS, "register", 8, 1, 10))
+        await one.deliver()
+        assert one.committed == {BIRTHS: 1}
 
     run(test, tmp_path, monkeypatch)
