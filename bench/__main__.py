@@ -33,6 +33,14 @@ def main() -> None:
 _repeats = click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Times to measure.")
 _seed = click.option("--seed", type=int, default=1, show_default=True, help="Seed of the made-up events.")
 
+_partitions = click.option(
+    "--partitions",
+    type=click.Choice(["1", "2", "4"]),
+    default="4",
+    show_default=True,
+    help="LAMPIT_PARTITIONS of the job.",
+)
+
 
 def _events(default: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return click.option(
