@@ -34,8 +34,8 @@ from stream.merging import holders, partition_of
 from stream.pseudonym import Pseudonymiser
 from stream.refusal import Refusal
 
-TICK_SECONDS: Final = 0.25
-"""Between two deliveries at most."""
+DELIVERY_SECONDS_MAX: Final = 0.25
+"""Also with nothing to send: offsets are committed, lag is measured."""
 
 PAUSE_SECONDS: Final = 0.01
 """Between two deliveries: each is a request with a batch for every partition, and all that follows is paid for each of them."""
@@ -63,16 +63,14 @@ class IntakeAgent:
         self._sent: dict[TP, int] = {}
         self._timestamps_ms: dict[TP, int] = {}
         self._delivery = asyncio.Lock()
-        self._commitment = asyncio.Lock()
+        self._committed = 0.0
         self._measured = 0.0
         self._backlog = Backlog()
         self.app: App = create_app("intake", settings, revoked=self.revoked, by_time=True)
         self.app.health.require("caught_up", measured=True)
         metrics.build_info()
         self.app.batch_agent(*INTAKE_TOPICS)(self.work)
-        self._courier = Courier(self.app, self._deliver, TICK_SECONDS, PAUSE_SECONDS)
-        self._committer = Courier(self.app, self._commit, COMMIT_SECONDS)
-        self._surveyor = Courier(self.app, self._measure, MEASURE_SECONDS)
+        self._courier = Courier(self.app, self._deliver, DELIVERY_SECONDS_MAX, PAUSE_SECONDS)
 
     async def work(self, stream: Any) -> None:
         """The agent: admit or refuse every record and hand it on; the offset follows when it is acknowledged."""
@@ -99,8 +97,8 @@ class IntakeAgent:
         metrics.batch("admit", time.perf_counter() - began)
         self._courier.wake()
 
-    async def _deliver(self) -> None:
-        """Send what waits."""
+    async def _deliver(self, *, last: bool = False) -> None:
+        """Send what waits; only what is acknowledged is committed, from time to time and with the last delivery."""
         async with self._delivery:
             records, admitted = self._waiting, self._admitted
             self._waiting, self._admitted = [], {}
@@ -109,33 +107,28 @@ class IntakeAgent:
                 await self._producer.send_all(records)
                 metrics.batch("send", time.perf_counter() - began)
             self._sent |= admitted
-
-    async def _commit(self) -> None:
-        """What is acknowledged, and nothing else. Beside the deliveries: it is a write that none of them has to wait for."""
-        async with self._commitment:
-            await self._commit_sent()
-
-    async def _commit_sent(self) -> None:
-        sent, self._sent = self._sent, {}
-        if sent and not await commit(self.app, sent):
-            self._sent = sent | self._sent
+            due = last or time.monotonic() - self._committed >= COMMIT_SECONDS
+            if self._sent and due and await commit(self.app, self._sent):
+                self._sent = {}
+                self._committed = time.monotonic()
+        await self._measure()
 
     async def revoked(self, partitions: frozenset[TP]) -> None:
         """Finish what is in hand; what could not be committed will be taken in again, which changes no figure."""
         if self._gathered:  # the driver takes it for done
             self._admit()
-        await self._deliver()
-        async with self._commitment:  # or a commit that waits for this one brings back what is not ours any more
-            await self._commit_sent()
-            self._sent = {}
-        await self._measure()
+        await self._deliver(last=True)
+        self._sent = {}
         self._backlog = Backlog()
         for tp in partitions:
             self._timestamps_ms.pop(tp, None)
             metrics.forget_position(tp.topic, tp.partition)
 
     async def _measure(self) -> None:
-        asked = self._measured = time.monotonic()
+        asked = time.monotonic()
+        if asked - self._measured < MEASURE_SECONDS:
+            return
+        self._measured = asked
         found, done = await reached(self.app), positions(self.app)
         if asked < self._measured:  # a rebalance measured meanwhile, and knows newer ends
             return

@@ -82,6 +82,7 @@ class LedgerAgent:
         self._applied: dict[int, int] = {}
         self._backlog = Backlog()
         self._published = 0.0
+        self._measured = 0.0
         self._day_sent: dict[int, int] = {}
         self.app: App = create_app("ledger", settings, begin=self.begin, assigned=self.assigned, revoked=self.revoked)
         self.app.health.require("caught_up", measured=True)
@@ -89,7 +90,6 @@ class LedgerAgent:
         self.app.batch_agent(LEDGER)(self.work)
         add_route(cast(Web, self.app.web).web_app.router, self._on_day)
         self._courier = Courier(self.app, self._deliver, TICK_SECONDS, PAUSE_SECONDS)
-        self._surveyor = Courier(self.app, self._survey, MEASURE_SECONDS)
         self._stores = Stores(settings, identity)
         self._standby = Standby(self.app, settings, self._stores, self._copy, self._is_free)
         if self._stores.snapshots is not None:
@@ -226,7 +226,7 @@ class LedgerAgent:
             return await in_turns(desk.steps(fetch), lambda: is_current(self.app, fetch))
 
     async def _deliver(self) -> None:
-        """Publish what is due, all partitions at once."""
+        """Publish what is due, all partitions at once; commit and measure from time to time."""
         if not all(desk.caught_up for desk in self.desks.values()):
             through = await passed(self.app)
             for number, desk in self.desks.items():
@@ -235,6 +235,10 @@ class LedgerAgent:
         if not self._waiting or now - self._published >= PUBLISH_SECONDS_MAX:
             self._published = now
             await asyncio.gather(*(self._publish(partition) for partition in list(self.desks)))
+        if now - self._measured >= MEASURE_SECONDS:
+            self._measured = now
+            await commit(self.app, {TP(LEDGER, number): desk.meta.next_offset for number, desk in self.desks.items()})
+            await self._measure()
 
     async def _publish(self, partition: int) -> None:
         async with self._lock(partition):
@@ -271,11 +275,6 @@ class LedgerAgent:
         if (desk.meta.day or 0) < number and self._day_sent.get(desk.partition) != number:
             self._day_sent[desk.partition] = number
             await desk.producer.publish([day_record(desk.partition, day)])
-
-    async def _survey(self) -> None:
-        """Beside the deliveries: brokers take tens of milliseconds to answer."""
-        await commit(self.app, {TP(LEDGER, number): desk.meta.next_offset for number, desk in self.desks.items()})
-        await self._measure()
 
     async def _measure(self) -> None:
         asked = time.monotonic()

@@ -65,6 +65,7 @@ class RollupAgent:
         self._delivery = asyncio.Lock()
         self._adding = asyncio.Lock()
         self._answers: Turns[View] = Turns()
+        self._measured = 0.0
         self._backlog = Backlog()
         self._reset(0)
         self.app: App = create_app("rollup", settings, begin=self.begin, revoked=self.revoked)
@@ -72,7 +73,6 @@ class RollupAgent:
         metrics.build_info()
         self.app.batch_agent(PARTIALS)(self.work)
         self._courier = Courier(self.app, self._deliver, TICK_SECONDS, PAUSE_SECONDS)
-        self._surveyor = Courier(self.app, self._survey, MEASURE_SECONDS)
         self._closer = Courier(self.app, self._close, TICK_SECONDS)
 
     def _reset(self, caught_up_at: int) -> None:
@@ -129,6 +129,11 @@ class RollupAgent:
         await self._require_epoch()
         async with self._delivery:
             await self._give_out()
+        if time.monotonic() - self._measured >= MEASURE_SECONDS:
+            self._measured = time.monotonic()
+            if self._next_offset:
+                await commit(self.app, {TP(PARTIALS, 0): self._next_offset})
+            await self._measure()
 
     async def _close(self) -> None:
         """Close the months of the days that turned; what another roll-up has taken over is left to it."""
@@ -217,8 +222,8 @@ class RollupAgent:
             records = await self._changed(day)
         if not records:
             return
-        encoded = await in_turns(listed(Record(COVERAGE, 0, one["region"].encode(), _encode(one)) for one in records))
         began = time.perf_counter()
+        encoded = await in_turns(listed(Record(COVERAGE, 0, one["region"].encode(), _encode(one)) for one in records))
         await self._producer.publish(encoded or ())
         metrics.batch("publish", time.perf_counter() - began)
         self._given_out, self._as_of = True, day
@@ -266,12 +271,6 @@ class RollupAgent:
         rollup = Rollup(self.identity.rules.stale_after_days, self.reference.places)
         rollup.apply(0, TRANSIT, Partial())
         return rollup
-
-    async def _survey(self) -> None:
-        """Beside the deliveries: brokers take tens of milliseconds to answer."""
-        if self._next_offset:
-            await commit(self.app, {TP(PARTIALS, 0): self._next_offset})
-        await self._measure()
 
     async def _measure(self) -> None:
         """Measure, and say whether the figures are those of now."""

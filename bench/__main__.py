@@ -138,6 +138,8 @@ def live(count: int, workers: str, partitions: str, repeats: int, seed: int, pee
     """
     from bench import whole_job
 
+    if int(partitions) < int(workers):
+        raise click.UsageError("a ledger worker without a partition counts nothing: as many --partitions as --workers.")
     _finish(whole_job.measure(count, int(workers), int(partitions), repeats, seed, peer_events))
 
 

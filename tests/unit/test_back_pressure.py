@@ -72,7 +72,7 @@ def test_intake_takes_in_no_more_than_it_can_write(tmp_path: Path, monkeypatch: 
         assert not written
         is_open.set()
         await asyncio.wait_for(working, 60)
-        await agent._deliver()
+        await agent._deliver(last=True)
 
     asyncio.run(run())
     assert len(taken) == FETCHES

@@ -26,6 +26,7 @@ class Brokers:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, done: Mapping[TP, int]) -> None:
         self.asked: list[asyncio.Future[Mapping[TP, Reached]]] = []
+        monkeypatch.setattr(intake, "MEASURE_SECONDS", 0.0)
         monkeypatch.setattr(intake, "reached", self._reached)
         monkeypatch.setattr(intake, "positions", lambda _: done)
         identity = LedgerIdentity("ledger", 1, Rules(), "digest")

@@ -55,8 +55,7 @@ class AtWork:
 
     async def deliver(self) -> None:
         """As the courier does, and as it does before partitions go."""
-        await self.agent._deliver()
-        await self.agent._commit()
+        await self.agent._deliver(last=True)
 
     async def _fetches(self, _: Any) -> AsyncIterator[Fetch]:
         while True:
@@ -139,16 +138,16 @@ def test_what_was_gathered_of_partitions_that_go_is_finished(tmp_path: Path, mon
 
 
 def test_what_a_group_refuses_at_a_rebalance_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where another commit waits for that one: an offset of what is not ours any more has every later one refused."""
+    """Also where another delivery waits for that one: an offset of what is not ours any more has every later one refused."""
 
     async def test(one: AtWork) -> None:
         one.is_refused = True
         await one.hand(fetch(RECORDINGS, "recording", 7, 1, 20))
         await one.deliver()
         leaving = asyncio.create_task(one.agent.revoked(frozenset({RECORDINGS})))
-        while not one.agent._commitment.locked():
+        while not one.agent._delivery.locked():
             await asyncio.sleep(0)
-        await asyncio.gather(leaving, one.agent._commit())
+        await asyncio.gather(leaving, one.agent._deliver())
         one.is_refused = False
         await one.hand(fetch(BIRTHS, "register", 8, 1, 10))
         await one.deliver()
