@@ -159,16 +159,14 @@ async def _send(servers: str, lines: Sequence[bytes], rate: int, partitions: int
             await asyncio.sleep(TICK_SECONDS)
             done = sent[-1][0]
             due = min(len(lines), int((time.monotonic() - began) * rate))
-            batches: dict[tuple[str, int], Any] = {}
+            batches: dict[tuple[str, int], list[Any]] = {}
             for line, (topic, key) in zip(lines[done:due], places[done:due], strict=True):
-                target = (topic, int(key or b"0") % partitions)
-                batch = batches.get(target)
-                if batch is None:
-                    batch = batches[target] = producer.create_batch()
-                if batch.append(key=key, value=line, timestamp=None) is None:
-                    raise ValueError(f"{rate} events a second are more than a batch takes in {TICK_SECONDS} s")
+                target = batches.setdefault((topic, int(key or b"0") % partitions), [])
+                if not target or target[-1].append(key=key, value=line, timestamp=None) is None:
+                    target.append(producer.create_batch())
+                    target[-1].append(key=key, value=line, timestamp=None)
             sent.append((due, time.monotonic()))
-            for (topic, partition), batch in batches.items():
+            for topic, partition, batch in [(*place, batch) for place, filled in batches.items() for batch in filled]:
                 records = batch.record_count()
                 pending.append(await producer.send_batch(batch, topic, partition=partition))
                 pending[-1].add_done_callback(
