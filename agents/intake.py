@@ -120,6 +120,7 @@ class IntakeAgent:
         await self._deliver(last=True)
         self._sent = {}
         self._backlog = Backlog()
+        self._measured = time.monotonic()  # an answer still on its way speaks of partitions that are gone
         for tp in partitions:
             self._timestamps_ms.pop(tp, None)
             metrics.forget_position(tp.topic, tp.partition)
@@ -130,7 +131,7 @@ class IntakeAgent:
             return
         self._measured = asked
         found, done = await reached(self.app), positions(self.app)
-        if asked < self._measured:  # a rebalance measured meanwhile, and knows newer ends
+        if asked < self._measured:  # a rebalance came meanwhile, and knows newer partitions and ends
             return
         for tp, one in found.items():
             metrics.position(tp.topic, tp.partition, done.get(tp, 0), one.behind, self._timestamps_ms.get(tp, 0))

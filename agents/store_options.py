@@ -1,6 +1,6 @@
 """How RocksDB is to keep a store.
 
-In: a folder. Out: options, with memory that all stores of a process share, and what is opened with them. Called by
+In: a folder. Out: options, with memory and threads that all stores of a process share, and what is opened with them. Called by
 `agents.store`.
 """
 
@@ -14,6 +14,7 @@ from rocksdict import (
     Cache,
     DBCompactionStyle,
     DBCompressionType,
+    Env,
     Options,
     Rdict,
     UniversalCompactOptions,
@@ -27,13 +28,21 @@ _COLUMN_FAMILY: Final = "default"
 
 _cache = Cache(_CACHE_BYTES)
 _write_buffers = WriteBufferManager(_WRITE_BUFFER_BYTES, allow_stall=False)
-"""One of each for all stores of a process: what a worker needs does not grow with its partitions."""
+_env = Env()
+_env.lower_thread_pool_cpu_priority()
+"""One of each for all stores of a process: what a worker needs does not grow with its partitions.
+
+Files are merged with what processor time nobody else wants (nice 19): a merge takes a core for seconds, of a large store for
+minutes, and no event waits for its end. What is in memory is flushed at the priority of everything else: writing would have to
+wait for that one.
+"""
 
 
 def store_options() -> Options:
     """Of one store, new or not."""
     options = Options(raw_mode=True)
     options.create_if_missing(True)
+    options.set_env(_env)
     options.set_compression_type(DBCompressionType.zstd())
     options.set_write_buffer_size(32 * 1024 * 1024)
     options.set_max_write_buffer_number(3)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from faust.types import TP
+from prometheus_client import REGISTRY
 
 from agents import intake
 from agents.barrier import LedgerIdentity
@@ -62,6 +63,25 @@ def test_a_look_that_a_later_one_overtook_says_nothing(monkeypatch: pytest.Monke
         brokers.asked[0].set_result({ONE: Reached(1, 1, 1)})
         await first
         assert not brokers.keeps_up
+
+    asyncio.run(run())
+
+
+def test_a_look_that_comes_back_behind_a_rebalance_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing would ever forget the position of a partition that is another process's by now."""
+
+    async def run() -> None:
+        brokers = Brokers(monkeypatch, tmp_path, {})
+        look = await brokers.look()
+        monkeypatch.setattr(intake, "MEASURE_SECONDS", 3600.0)  # so that the rebalance does not ask itself
+        await brokers.agent.revoked(frozenset([ONE]))
+        brokers.asked[0].set_result({ONE: Reached(1, 3, 3)})
+        await look
+        assert len(brokers.asked) == 1
+        labels = {"topic": ONE.topic, "partition": str(ONE.partition)}
+        assert REGISTRY.get_sample_value("lampit_lag_records", labels) is None
 
     asyncio.run(run())
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,3 +36,20 @@ def test_a_store_that_is_there_gets_the_options_of_today(tmp_path: Path, monkeyp
     shared = store_options._CACHE_BYTES
     assert opened_with(tmp_path / "0", monkeypatch, DBCompressionType.lz4()) == (["LZ4"], [shared])
     assert opened_with(tmp_path / "0", monkeypatch, DBCompressionType.zstd()) == (["ZSTD"], [shared])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")
+def test_files_are_merged_at_the_lowest_priority_and_written_at_that_of_the_process(tmp_path: Path) -> None:
+    """A merge takes a core for seconds, in which intake, the broker and this worker's own events would wait."""
+    store = Store(tmp_path / "0")
+    for value in (b"1", b"2"):
+        store._db[b"key"] = value
+        store._db.flush(True)
+    store._db.compact_range(None, None)
+    priorities: dict[str, set[int]] = {}
+    for task in Path("/proc/self/task").iterdir():
+        name = (task / "comm").read_text().strip()
+        priorities.setdefault(name, set()).add(os.getpriority(os.PRIO_PROCESS, int(task.name)))
+    store.close()
+    assert 19 in priorities["rocksdb:low"]  # one of them that has had nothing to do yet may have any
+    assert priorities["rocksdb:high"] == {os.getpriority(os.PRIO_PROCESS, 0)}
