@@ -64,6 +64,19 @@ async def record_at(settings: Settings, topic: str, partition: int, offset: int)
     return None
 
 
+async def next_record(consumer: Any, tp: TopicPartition, start: int, end: int) -> tuple[int, bool]:
+    """The first committed record between two offsets, and True; the offset behind the last marker and False without one.
+
+    consumer: a `reader` that reads nothing else.
+    """
+    consumer.assign([tp])
+    consumer.seek(tp, start)
+    while (position := await consumer.position(tp)) < end:
+        for records in (await consumer.getmany(tp, timeout_ms=200, max_records=1)).values():
+            return records[0].offset, True
+    return position, False
+
+
 async def newest(
     settings: Settings, topic: str, partition: int, *, since: int = 0, uncommitted: bool = False
 ) -> AsyncIterator[ConsumerRecord]:

@@ -34,6 +34,7 @@ from agents.reading import end_offset
 from agents.settings import Settings
 from agents.topics import COVERAGE, PARTIALS
 from agents.turns import in_turns, listed
+from agents.upstream import Upstream
 from agents.view import View
 from stream import closing_parts, coverage
 from stream.batches import Batches
@@ -67,8 +68,9 @@ class RollupAgent:
         self._answers: Turns[View] = Turns()
         self._measured = 0.0
         self._backlog = Backlog()
-        self._reset(0)
         self.app: App = create_app("rollup", settings, begin=self.begin, revoked=self.revoked)
+        self._upstream = Upstream(self.app, settings, identity.partitions, self._counted)
+        self._reset(0)
         self.app.health.require("caught_up", "all_partitions", measured=True)
         metrics.build_info()
         self.app.batch_agent(PARTIALS)(self.work)
@@ -87,6 +89,7 @@ class RollupAgent:
         self._waits_in: int | None = None
         self._as_of: date | None = None
         self._last_timestamp_ms = 0
+        self._upstream.forget()
 
     async def begin(self, partitions: frozenset[TP]) -> Positions:
         """Fence the older roll-up, then read the partials from their beginning."""
@@ -176,6 +179,10 @@ class RollupAgent:
     def _heads(self) -> Mapping[int, HeadRecord]:
         """The latest head of each partition."""
         return self._batches.heads
+
+    def _counted(self) -> Mapping[int, int]:
+        """How far the figures of each partition are, once they are all in."""
+        return {number: head.offset for number, head in self._heads.items()} if self.caught_up else {}
 
     @property
     def caught_up(self) -> bool:
@@ -291,6 +298,7 @@ class RollupAgent:
             return NOT_YET
         if not (self.caught_up and self._given_out):
             return "figures are being added up"
+        waiting = waiting or self._upstream.why_not()
         return None if waiting is None else f"figures are behind the log: {waiting}"
 
 

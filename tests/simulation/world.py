@@ -65,6 +65,7 @@ CLOCKED: Final = (
     "saving",
     "snapshots",
     "health",
+    "upstream",
 )
 """The agents' modules that look at a clock."""
 

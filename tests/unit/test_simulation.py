@@ -153,6 +153,34 @@ def test_a_ledger_worker_that_lags_says_so(tmp_path: Path, monkeypatch: pytest.M
         assert all(app.health.ready for app in at_work)
 
 
+def test_a_rollup_whose_ledger_workers_are_gone_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing comes to its own log then, and it was at the end of it."""
+    with at_rest(tmp_path) as world:
+        world.run_until(world.loop.now + 6.0)
+        (active,) = [
+            app for name in NAMES if name.startswith("rollup") and (app := world.apps[world.running[name]]).health.ready
+        ]
+        workers = [name for name in NAMES if name.startswith("ledger")]
+        with monkeypatch.context() as patched:
+            patched.setattr(world, "start", lambda _: None)
+            for name in workers:
+                world._end(world.running[name], None)
+            world.run_until(world.loop.now + LATE_SECONDS)
+            assert active.health.ready, "nothing has come that they could have counted"
+            world.turn_last_day()
+            world.run_until(world.loop.now + ALMOST_LATE)
+            assert active.health.ready, "what has come has its time"
+            world.run_until(world.loop.now + 6.0)
+            holds, why = active.health.conditions["caught_up"]
+            assert not holds
+            assert re.match(rf"figures are behind the log: [1-9]\d* records of {LEDGER}-0", why)
+        for name in workers:
+            world.start(name)
+        wait(world, -1)
+        assert active.health.ready
+        assert judge.findings(world) == []
+
+
 @pytest.mark.parametrize("topic", [LEDGER, PARTIALS])
 def test_what_a_frozen_worker_hides_in_its_transaction_is_missed(tmp_path: Path, topic: str) -> None:
     """Readers of committed records see nothing behind it: they were at the end of all they could see, and said ready."""
