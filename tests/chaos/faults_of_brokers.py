@@ -73,10 +73,10 @@ def kill_all(live: Field, chance: Random) -> None:
 
 
 def move_coordinators(live: Field, chance: Random) -> None:
-    """Of the groups of ledger and intake: the broker stops, another one coordinates."""
-    groups = [live.intake_group(), live.intake_group().replace("intake", "ledger")]
+    """Of each group: the broker stops, another one coordinates."""
+    groups = [live.intake_group().replace("intake", role) for role in ("intake", "ledger", "rollup")]
     chance.shuffle(groups)
-    for moment, group in zip(moments(chance, 2, 0.05, 0.5), groups, strict=True):
+    for moment, group in zip(moments(chance, len(groups), 0.05, 0.6), groups, strict=True):
         live.at(moment)
         node = live.cluster.coordinator(group)
         live.cluster.stop_node(node)
