@@ -27,6 +27,8 @@ logger = logging.getLogger("lampit.rollup")
 
 LOOK_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 5.0
+FETCH_BYTES: Final = 16 * 1024
+"""Of a partition at once, or its first batch where that is larger: whether there is a record is all that is asked."""
 
 
 class Upstream:
@@ -62,7 +64,7 @@ class Upstream:
     async def _run(self) -> None:
         while not self._app.should_stop:
             try:
-                async with reader(self._settings) as consumer:
+                async with reader(self._settings, max_partition_fetch_bytes=FETCH_BYTES) as consumer:
                     while not self._app.should_stop:
                         await self._look(consumer)
                         await asyncio.sleep(LOOK_SECONDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from agents.producer import FencedProducer, Record
 from agents.reading import reader
 from agents.settings import Settings
 from agents.topics import LEDGER, Topic, ensure_topics
-from agents.upstream import Upstream
+from agents.upstream import FETCH_BYTES, Upstream
 from tests.brokers import Broker
 
 
@@ -39,9 +40,10 @@ def test_records_wait_and_markers_do_not(kafka: Broker, tmp_path: Path) -> None:
     async def run() -> None:
         nonlocal consumer
         producer = await FencedProducer(settings, transactional_id="worker").start()
-        async with reader(settings) as consumer:
+        async with reader(settings, max_partition_fetch_bytes=FETCH_BYTES) as consumer:
             assert await why_not() == "where the ledger ends is not known yet"  # no heads yet
-            await producer.publish([Record(LEDGER, 0, b"key", b"value")] * 3)  # 0 to 2, and a marker, at 3
+            large = os.urandom(4 * FETCH_BYTES)
+            await producer.publish([Record(LEDGER, 0, b"key", large)] * 3)  # 0 to 2, and a marker, at 3
             await producer.publish([Record(LEDGER, 1, b"key", b"value")])
             assert (
                 await why_not(_0=0, _1=0)
