@@ -1,9 +1,13 @@
-"""Record batches that cannot be read: one stand-in record instead of a consumer that dies or hangs.
+"""Record batches that cannot be read: stand-in records instead of a consumer that dies or hangs.
 
 aiokafka raises in the middle of a fetch when a batch fails its checksum or has a codec it does not know: what was read before
 it is lost, the position stays, and the worker meets the same batch for ever. `install()` gives aiokafka's fetcher a
-PartitionRecords whose batches turn such an error into ONE UndecodableRecord that covers the batch, and go on behind it. So does
-a batch that unpacks to more than BATCH_BYTES_MAX: a topic bounds what is packed, and 8 MiB of zstd can be hundreds of GiB.
+PartitionRecords whose batches turn such an error into an UndecodableRecord for every offset left, and go on behind them. So
+does a batch that unpacks to more than BATCH_BYTES_MAX: a topic bounds what is packed, and 8 MiB of zstd can be hundreds of GiB.
+
+Which offsets a batch has, its header says. Kafka stores none whose header and records disagree; the embedded broker believes
+it, and a damaged disk can say anything. So stand-ins are made as they are asked for, a poll's worth at a time, and no more than
+STAND_INS_MAX of them; the last one is for all the rest.
 Not in here: what to do about it (intake rejects it; the others end). Caller: agents/driver.py.
 """
 
@@ -26,6 +30,9 @@ from aiokafka.structs import ConsumerRecord
 
 BATCH_BYTES_MAX: Final = 128 * 1024 * 1024
 """Of a batch, unpacked: sixteen times what a topic takes packed, more than events shrink to."""
+
+STAND_INS_MAX: Final = 100_000
+"""Of a batch, one offset each: more events than a topic takes in a batch, unless they are packed tighter than events are."""
 
 
 class StoredRecord(Protocol):
@@ -51,7 +58,7 @@ def as_read(value: bytes | None) -> bytes | None:
 
 @dataclass
 class UndecodableRecord(ConsumerRecord):  # type: ignore[misc]
-    """Stands for the records from `offset` up to `next_offset`: they were stored, and cannot be read."""
+    """Stands for the record at `offset`, stored and not to be read; the last of very many for those up to `next_offset`."""
 
     next_offset: int = -1
     error: str = ""
@@ -66,7 +73,7 @@ def is_any_undecodable(records: Iterable[object]) -> bool:
 class _Unreadable:
     """What the batch yields in place of a record; becomes an UndecodableRecord in `_consumer_record`.
 
-    `offset` is the last one of the batch: the fetcher drops what lies before the offset it asked for, which can be in the
+    `offset` is the last one it stands for: the fetcher drops what lies before the offset it asked for, which can be in the
     middle of a batch, and goes on behind the offset it got.
     """
 
@@ -77,7 +84,7 @@ class _Unreadable:
 
 
 class _Batch:
-    """A record batch that yields one _Unreadable where decoding fails. Everything else is the batch's own."""
+    """A record batch that yields _Unreadable records from where decoding fails. Everything else is the batch's own."""
 
     def __init__(self, batch: Any) -> None:
         self._batch = batch
@@ -100,7 +107,7 @@ class _Batch:
     def __iter__(self) -> Iterator[Any]:
         position = self.base_offset
         if not self._valid:
-            yield self._unreadable(position, "the checksum does not match")
+            yield from self._unreadable(position, "the checksum does not match")
             return
         _last_unpacked.bytes = 0
         try:
@@ -110,12 +117,17 @@ class _Batch:
                 yield record
                 position = record.offset + 1
         except Exception as error:  # whatever a decompressor or parser raises on foreign bytes
-            yield self._unreadable(position, type(error).__name__)
+            yield from self._unreadable(position, type(error).__name__)
         self.open_bytes = 0
 
-    def _unreadable(self, position: int, error: str) -> _Unreadable:
-        timestamp = getattr(self._batch, "max_timestamp", None)
-        return _Unreadable(self.next_offset - 1, position, -1 if timestamp is None else timestamp, error)
+    def _unreadable(self, position: int, error: str) -> Iterator[_Unreadable]:
+        found = getattr(self._batch, "max_timestamp", None)
+        timestamp = -1 if found is None else found
+        rest = position + STAND_INS_MAX - 1
+        for offset in range(position, min(rest, self.next_offset)):
+            yield _Unreadable(offset, offset, timestamp, error)
+        if rest < self.next_offset:
+            yield _Unreadable(self.next_offset - 1, rest, timestamp, error)
 
 
 class _Records:

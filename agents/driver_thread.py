@@ -90,8 +90,7 @@ class Fetch:
         for record in self.records if self.undecodable else ():
             if isinstance(record, UndecodableRecord):
                 raise UndecodableRecords(
-                    f"{self.topic}-{self.partition} cannot be read from offset {record.offset} "
-                    f"to {record.next_offset - 1}: {record.error}"
+                    f"{self.topic}-{self.partition} cannot be read from offset {record.offset} on: {record.error}"
                 )
 
 

@@ -144,7 +144,10 @@ class IntakeAgent:
         accepted: list[Admitted] = []
         for record, fetch in poll:
             if type(record) is UndecodableRecord:
-                refusal = Refusal(Reason.UNKNOWN_CODEC, "the record batch cannot be read", "", None, 0, "")
+                message = "the record batch cannot be read"
+                if record.next_offset > record.offset + 1:
+                    message += f"; this stands for all of it from offset {record.offset} to {record.next_offset - 1}"
+                refusal = Refusal(Reason.UNKNOWN_CODEC, message, "", None, 0, "")
                 records.append(self._rejected(refusal, fetch, record.offset, now))
                 continue
             admitted = admit(record.value, self._pseudonymise)

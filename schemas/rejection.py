@@ -53,7 +53,8 @@ EXPLANATIONS: Final[dict[Reason, str]] = {
     Reason.BIRTH_AFTER_TIME: "A birth is dated after the day it was registered, in the zone of its region.",
     Reason.CONTRADICTORY: "Two fields of the event exclude each other, or a count is negative.",
     Reason.HIDDEN_NIK: "id, source or letter holds 16 digits in a row, which may be a NIK.",
-    Reason.UNKNOWN_CODEC: "The Kafka record batch is compressed in a way that cannot be read, or unpacks to more than 128 MiB.",
+    Reason.UNKNOWN_CODEC: "The Kafka record batch is damaged, compressed in a way that cannot be read, or unpacks to more than "
+    "128 MiB: one rejection for each of its records, and beyond 100,000 one for the rest.",
 }
 """One sentence a reason, for the documentation and the page."""
 

@@ -33,7 +33,7 @@ def damaged_payload(batch: bytearray) -> None:
     batch[CRC] = struct.pack(">I", calc_crc32c_py(bytes(batch[ATTRIBUTES.start :])))
 
 
-async def send(producer: aiokafka.AIOKafkaProducer, spoil: Callable[[bytearray], None] | None) -> bool:
+async def send(producer: aiokafka.AIOKafkaProducer, topic: str, spoil: Callable[[bytearray], None] | None) -> bool:
     batch = producer.create_batch()
     for number in range(5):
         batch.append(key=None, value=b"%d" % number, timestamp=None)
@@ -47,24 +47,36 @@ async def send(producer: aiokafka.AIOKafkaProducer, spoil: Callable[[bytearray],
 
     batch._build = spoiled
     try:
-        await (await producer.send_batch(batch, "spoiled", partition=0))
+        await (await producer.send_batch(batch, topic, partition=0))
     except KafkaError:
         return False
     return True
 
 
-def test_a_batch_nobody_can_read_is_one_record_and_the_next_ones_follow(broker: Broker) -> None:
+def stand_ins(first: int, behind: int, most: int) -> list[tuple[int, int]]:
+    """What each stands for: an offset, the last of too many for all that are left."""
+    offsets = list(range(first, behind))[:most]
+    return list(zip(offsets, [*offsets[1:], behind], strict=True))
+
+
+@pytest.mark.parametrize("stand_ins_max", [decoding.STAND_INS_MAX, 3])
+def test_a_batch_nobody_can_read_is_a_record_for_each_offset_and_the_next_ones_follow(
+    broker: Broker, stand_ins_max: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond so many the last one is for all the rest: a header may say anything."""
+    monkeypatch.setattr(decoding, "STAND_INS_MAX", stand_ins_max)
+    topic = f"spoiled-{stand_ins_max}"
     decoding.install()
     settings = load_settings(bootstrap_servers=broker.bootstrap_servers, transactions=broker.transactions)
-    ensure_topics(settings, [Topic("spoiled", 1, "delete")])
+    ensure_topics(settings, [Topic(topic, 1, "delete")])
 
     async def use() -> tuple[list[bool], list[ConsumerRecord]]:
         async with aiokafka.AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers) as producer:
-            stored = [await send(producer, spoil) for spoil in (None, wrong_checksum, damaged_payload, None)]
+            stored = [await send(producer, topic, spoil) for spoil in (None, wrong_checksum, damaged_payload, None)]
         records: list[ConsumerRecord] = []
         good = 10
         async with aiokafka.AIOKafkaConsumer(
-            "spoiled", bootstrap_servers=broker.bootstrap_servers, auto_offset_reset="earliest", max_poll_records=3
+            topic, bootstrap_servers=broker.bootstrap_servers, auto_offset_reset="earliest", max_poll_records=3
         ) as consumer:
             async with asyncio.timeout(60):
                 while sum(not isinstance(record, UndecodableRecord) for record in records) < good:
@@ -80,7 +92,11 @@ def test_a_batch_nobody_can_read_is_one_record_and_the_next_ones_follow(broker: 
         assert stored == [True, False, False, True] and spoiled == []
     else:
         assert stored == [True] * 4
-        assert spoiled == [(5, 10, "the checksum does not match"), (10, 15, "DecompressionError")]
+        assert spoiled == [
+            (offset, behind, error)
+            for first, error in ((5, "the checksum does not match"), (10, "DecompressionError"))
+            for offset, behind in stand_ins(first, first + 5, stand_ins_max)
+        ]
     assert [record.value for record in records if type(record) is ConsumerRecord] == [b"%d" % n for n in range(5)] * 2
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import urllib.request
 from collections import Counter
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import aiokafka
+
+from agents.decoding import BATCH_BYTES_MAX
 from agents.topics import INTAKE_TOPICS, REJECTED
 from bench.people import events
 from stream.coverage import percent
@@ -57,6 +62,41 @@ def test_bad_input_among_good(empty_broker: Broker, tmp_path: Path) -> None:
         told += "".join(process.log.read_text() for process in live.processes)
         assert NIK not in told
         assert OTHER_NIK not in told
+
+
+async def send_in_one_batch(servers: str, topic: str, values: Iterable[bytes]) -> int:
+    """To partition 0, in a batch of their own; the offset of the first."""
+    async with aiokafka.AIOKafkaProducer(
+        bootstrap_servers=servers, compression_type="zstd", max_batch_size=2 * BATCH_BYTES_MAX
+    ) as producer:
+        batch = producer.create_batch()
+        for value in values:
+            assert batch.append(key=None, value=value, timestamp=None) is not None
+        metadata = await (await producer.send_batch(batch, topic, partition=0))
+        return int(metadata.offset)
+
+
+def test_each_record_of_a_batch_that_unpacks_to_very_much_is_refused(kafka: Broker, tmp_path: Path) -> None:
+    """Some kilobytes on the wire; what comes before and behind it is taken in."""
+    before, behind = (json.loads(line) for line in events(2, seed=11))
+    large = [bytes(BATCH_BYTES_MAX // 2 + 1), b"{}", bytes(BATCH_BYTES_MAX // 2)]
+    topic = INTAKE_TOPICS[-1]
+    with Live(kafka, tmp_path) as live:
+        live.start("intake")
+        live.start("ledger")
+        live.start("rollup")
+        live.turn_day(DAY)
+        found = []
+        for values in ([json.dumps(before).encode()], large, [json.dumps(behind).encode()]):
+            found.append(asyncio.run(send_in_one_batch(kafka.bootstrap_servers, topic, values)))
+        live.sent += [before, behind]
+        assert not live.differences(DAY, live.wait_until_counted(DAY))
+        rejected = [json.loads(record.value) for record in live.read(REJECTED)]
+        assert found == [found[0], found[0] + 1, found[0] + 4]
+        assert [(one["reason"], one["origin"]) for one in rejected] == [
+            ("unknown_codec", {"topic": topic, "partition": 0, "offset": offset})
+            for offset in range(found[1], found[2])
+        ]
 
 
 def test_every_event_moves_topic_gauge_and_page_alike(empty_broker: Broker, tmp_path: Path) -> None:

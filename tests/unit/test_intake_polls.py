@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from faust.types import TP
 
 from agents import intake
 from agents.barrier import LedgerIdentity
+from agents.decoding import UndecodableRecord
 from agents.driver import Fetch
 from agents.producer import Record
 from agents.settings import Settings
@@ -38,6 +40,7 @@ class AtWork:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sent: list[str] = []
+        self.messages: list[str] = []
         self.committed: dict[TP, int] = {}
         self.is_refused = False
         self._handed: asyncio.Queue[Fetch] = asyncio.Queue()
@@ -65,7 +68,10 @@ class AtWork:
     async def _start(self) -> None: ...
 
     async def _send_all(self, records: list[Record]) -> None:
-        self.sent += [json.loads(record.value or b"")["id"] for record in records]
+        for record in records:
+            value = json.loads(record.value or b"")
+            self.sent.append(value["id"] if "id" in value else f"{value['reason']} {value['origin']['offset']}")
+            self.messages += [value["message"]] if "id" not in value else []
 
     async def _commit(self, _: Any, offsets: dict[TP, int]) -> bool:
         for _ in range(10):  # longer than another answer of the brokers
@@ -100,6 +106,27 @@ def test_a_poll_is_sent_by_time_and_as_a_whole(tmp_path: Path, monkeypatch: pyte
         await one.deliver()
         assert one.sent == ["register-10", "recording-20", "register-30", "recording-40", "register-50"]
         assert one.committed == {RECORDINGS: 2, BIRTHS: 3}
+
+    run(test, tmp_path, monkeypatch)
+
+
+def test_each_record_of_a_batch_that_cannot_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last one of very many says for how many it stands."""
+
+    def unreadable(offset: int, next_offset: int) -> UndecodableRecord:
+        return UndecodableRecord(
+            *BIRTHS, offset, 25, 0, None, None, None, -1, -1, (), next_offset=next_offset, error="broken"
+        )
+
+    async def test(one: AtWork) -> None:
+        good = fetch(BIRTHS, "register", 7, 1, 10, 90)
+        records = (good.records[0], unreadable(1, 2), unreadable(2, 3), unreadable(3, 9), good.records[1])
+        await one.hand(dataclasses.replace(good, records=records, next_offset=10))
+        await one.deliver()
+        assert one.sent == ["register-10", *(f"unknown_codec {offset}" for offset in (1, 2, 3)), "register-90"]
+        said = "the record batch cannot be read"
+        assert one.messages == [said, said, f"{said}; this stands for all of it from offset 3 to 8"]
+        assert one.committed == {BIRTHS: 10}
 
     run(test, tmp_path, monkeypatch)
 
