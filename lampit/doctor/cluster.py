@@ -258,7 +258,10 @@ async def _epoch(settings: Settings) -> Finding:
 
 
 def _group(admin: Any, group: str, ends: Mapping[TopicPartition, int], lag_max: int) -> Finding:
-    """Whether somebody is in a group, and no partition of it more than `lag_max` records behind."""
+    """Whether somebody is in a group, and no partition of it more than `lag_max` records behind.
+
+    With nobody in a group that has worked before, figures stand still: a problem as soon as much waits.
+    """
     check = f"group {group}"
     try:
         committed = {
@@ -273,7 +276,9 @@ def _group(admin: Any, group: str, ends: Mapping[TopicPartition, int], lag_max: 
     saw = f"{members} members, {sum(lags.values()):,} records behind"
     if not members:
         agent = group.rpartition(".")[2]
-        return warning(check, saw, f"nobody is in the group: start `lampit run {agent}`, or see LAMPIT_GROUP_PREFIX")
+        is_grave = committed and behind > lag_max
+        todo = f"nobody is in the group: start `lampit run {agent}`, or see LAMPIT_GROUP_PREFIX"
+        return (problem if is_grave else warning)(check, saw, todo)
     if behind > lag_max and furthest is not None:
         saw += f", {behind:,} of them in {furthest.topic} {furthest.partition}"
         return warning(
