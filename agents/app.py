@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, NoReturn, cast
@@ -27,10 +28,10 @@ from faust.types import TP
 from faust.worker import Worker as FaustWorker
 from mode.supervisors import CrashingSupervisor
 
-from agents import driver
+from agents import driver, topics
 from agents.data_dir import made
 from agents.driver import Positions, RawSchema, Transport
-from agents.errors import ConfigurationError
+from agents.errors import ConfigurationError, LampitError, LogMismatch
 from agents.health import Health, Web, add_pages
 from agents.logs import configure_logging, describe
 from agents.memory import keep_small
@@ -40,6 +41,9 @@ EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_REFUSED: Final = 2
 BEAT_SECONDS: Final = 1.0
+TOPICS_SECONDS: Final = 10.0
+"""A look at the ids of the topics is a connection of its own."""
+
 TELL_SECONDS_MAX: Final = 1.0
 BEGIN_SECONDS_MAX: Final = 300.0
 """Faust takes its time limit of requests for that of a beginning too; `driver` uses four fifths, within the poll interval.
@@ -83,8 +87,9 @@ class App(faust.App):
 
     BootStrategy = Boot
 
-    def __init__(self, name: str, settings: Settings, **options: Any) -> None:
+    def __init__(self, name: str, settings: Settings, topic_ids: Mapping[str, str], **options: Any) -> None:
         self.settings = settings
+        self.topic_ids = topic_ids
         self.health = Health()
         self.health.require("assigned")
         self.by_time = False
@@ -121,11 +126,23 @@ class App(faust.App):
         await super().on_start()
         # No `task`: those begin behind the first recovery, in which the group and a `begin` may take minutes.
         self.add_future(self._beat())
+        if self.topic_ids:
+            self.add_future(self._watch_topics())
 
     async def _beat(self) -> None:
         while True:
             self.health.beat()
             await asyncio.sleep(BEAT_SECONDS)
+
+    async def _watch_topics(self) -> None:
+        """A topic made anew while this process runs would be read on at any offset, and lacks what was written to the old."""
+        while True:
+            await asyncio.sleep(TOPICS_SECONDS)
+            with suppress(LampitError):  # without a broker nothing is read or written
+                found = await asyncio.to_thread(topics.topic_ids, self.settings, self.topic_ids)
+                for name, was in self.topic_ids.items():
+                    if found.get(name, was) != was:
+                        die(LogMismatch(f"{name} was deleted and made anew while this process ran: starting again"))
 
     async def _tell_assigned(self, _: Any, assigned: set[TP], **__: Any) -> None:
         if self.on_assigned is not None:
@@ -167,6 +184,7 @@ def create_app(
     assigned: Notice | None = None,
     revoked: Notice | None = None,
     by_time: bool = False,
+    topic_ids: Mapping[str, str] | None = None,
 ) -> App:
     """An app whose consumer group is `<group_prefix>.<name>`.
 
@@ -174,11 +192,13 @@ def create_app(
     rebalance, outside the group's callbacks, sometimes twice, and the driver with no partitions where there are none; it is
     cancelled when the next rebalance comes first, and has ended before `revoked` comes. It may open stores (seconds);
     rebuilding one means to return 0. `revoked` comes when the agent has let go of its batch. by_time: polls take the records of
-    several topics in the order of their timestamps (`agents.time_order`).
+    several topics in the order of their timestamps (`agents.time_order`). topic_ids: by name; with another one of these the
+    process ends.
     """
     app = App(
         f"{settings.group_prefix}.{name}",
         settings,
+        topic_ids or {},
         broker=[f"kafka://{server}" for server in settings.bootstrap_servers.split(",")],
         # One per worker: two Faust workers in one overwrite each other.
         datadir=made(settings.data_dir / f"faust-{name}"),

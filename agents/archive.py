@@ -79,7 +79,9 @@ class ArchiveAgent:
         self._producer = Producer(settings, name="lampit-archive")
         self._started = False
         names = {topic.name for topic in topics_of(settings)}
-        self.app: App = create_app("archive", settings, begin=self.begin, revoked=self.revoked)
+        self.app: App = create_app(
+            "archive", settings, begin=self.begin, revoked=self.revoked, topic_ids=identity.topic_ids
+        )
         self.app.health.require("caught_up", measured=True)
         metrics.build_info()
         self.app.batch_agent(*(topic for topic in ARCHIVED if topic in names))(self.work)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import cached_property
 from typing import Final
@@ -23,7 +24,16 @@ from agents.errors import ConfigurationError, Fenced, LostWrite
 from agents.producer import FencedProducer, Record
 from agents.reading import newest
 from agents.settings import Settings
-from agents.topics import LEDGER, PARTIALS, ensure_topics, first_record, is_partition_empty
+from agents.topics import (
+    ANOMALIES,
+    LEDGER,
+    PARTIALS,
+    ensure_topics,
+    first_record,
+    is_partition_empty,
+    topic_ids,
+    topics_of,
+)
 from stream.closing_parts import SETTINGS_DIGITS
 from stream.ledger import (
     Control,
@@ -49,12 +59,16 @@ DAY_AHEAD_MAX: Final = 1
 
 @dataclass(frozen=True)
 class LedgerIdentity:
-    """What a process has to agree on with the log before it touches anything."""
+    """What a process has to agree on with the log before it touches anything.
+
+    topic_ids: by name, of all topics, as they were at its start; none where the brokers give no ids.
+    """
 
     ledger_id: str
     partitions: int
     rules: Rules
     reference_digest: str
+    topic_ids: Mapping[str, str] = field(default_factory=dict)
 
     def epoch(self, number: int) -> Epoch:
         """The epoch that these settings begin."""
@@ -64,6 +78,12 @@ class LedgerIdentity:
     def settings_digest(self) -> str:
         """Of everything but the events that figures depend on; a store made under another one is of no use."""
         return hashlib.sha256(msgspec.json.encode(self.epoch(0), order="sorted")).hexdigest()[:32]
+
+    @cached_property
+    def topics_digest(self) -> str:
+        """Of the topics that a store is made from and speaks for in what it has given out; empty where one has no id."""
+        ids = [self.topic_ids.get(name) for name in (LEDGER, PARTIALS, ANOMALIES)]
+        return hashlib.sha256(msgspec.json.encode(ids)).hexdigest()[:32] if all(ids) else ""
 
     @property
     def settings_name(self) -> str:
@@ -96,7 +116,8 @@ async def ensure_ledger(settings: Settings, fingerprint: str, reference: Referen
                 f"the genesis record of the ledger is not there after {GENESIS_SECONDS_MAX:.0f} s: starting again"
             )
     genesis = checked_genesis(found.value, settings, fingerprint)
-    return LedgerIdentity(genesis.ledger_id, settings.partitions, rules_of(settings), reference.digest)
+    ids = await asyncio.to_thread(topic_ids, settings, [topic.name for topic in topics_of(settings)])
+    return LedgerIdentity(genesis.ledger_id, settings.partitions, rules_of(settings), reference.digest, ids)
 
 
 def checked_genesis(value: bytes | None, settings: Settings, fingerprint: str) -> Genesis:

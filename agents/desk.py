@@ -153,6 +153,7 @@ class Desk:
             last_digest=record_digest(last.value) if last else self.meta.last_digest,
             day=draft.day,
             epoch_differs=self.epoch_differs,
+            topics=self.identity.topics_digest or self.meta.topics,
         )
         barriers = self._barrier_records(draft, epoch)
         self.barriers_due |= bool(barriers)

@@ -248,14 +248,14 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
         if not partitions:
             return {}
         own = [TopicPartition(*tp) for tp, offset in wanted.items() if offset is None]
-        committed_offsets = {key: await consumer.committed(key) for key in own}
+        committed_offsets = await self._committed(own)
         # After the others: a process that was stopped in between would take what the group has done since for a log made anew.
         first, end = await asyncio.gather(consumer.beginning_offsets(partitions), consumer.end_offsets(partitions))
         positions: dict[TP, int] = {}
         for tp, offset in wanted.items():
             key = TopicPartition(*tp)
             if offset is None:
-                committed = committed_offsets[key]
+                committed = committed_offsets.get(key)
                 if committed is not None and committed < first[key]:
                     self.log.warning(
                         "%s: offsets %d to %d expired before they were read", tp, committed, first[key] - 1
@@ -275,13 +275,32 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             self.delivered[key] = offset
         return positions
 
+    async def _committed(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        """The group's offset of each, where there is one and it is of the topic that is there now."""
+        found: dict[TopicPartition, int] = {}
+        for key, one in (await self._ensure_consumer()._coordinator.fetch_committed_offsets(partitions)).items():
+            topic_id = self._topic_id(key.topic)
+            if one.metadata and topic_id and one.metadata != topic_id:
+                self.log.warning("%s was made anew since offset %d of it was done: begun at its first", key, one.offset)
+            elif one.offset >= 0:
+                found[key] = one.offset
+        return found
+
+    def _topic_id(self, topic: str) -> str:
+        """As it was at the start of this process; empty where the brokers give none."""
+        ids: Mapping[str, str] = cast(Any, self.app).topic_ids
+        return ids.get(topic, "")
+
     async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
-        """Commit; false when the group does not take it (a rebalance is under way, or was)."""
+        """Commit, each with its topic's id; false when the group does not take it (a rebalance is under way, or was)."""
         try:
             # aiokafka tries for as long as the coordinator is away, and all deliveries would wait behind it.
             async with asyncio.timeout(COMMIT_SECONDS_MAX):
                 await self._ensure_consumer().commit(
-                    {TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
+                    {
+                        TopicPartition(*tp): OffsetAndMetadata(offset, self._topic_id(tp.topic))
+                        for tp, offset in offsets.items()
+                    }
                 )
         except (KafkaError, IllegalStateError, TimeoutError) as error:
             self.log.warning("commit refused: %s", type(error).__name__)

@@ -66,7 +66,7 @@ class IntakeAgent:
         self._committed = 0.0
         self._measured = 0.0
         self._backlog = Backlog()
-        self.app: App = create_app("intake", settings, revoked=self.revoked, by_time=True)
+        self.app: App = create_app("intake", settings, revoked=self.revoked, by_time=True, topic_ids=identity.topic_ids)
         self.app.health.require("caught_up", measured=True)
         metrics.build_info()
         self.app.batch_agent(*INTAKE_TOPICS)(self.work)

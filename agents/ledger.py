@@ -84,7 +84,14 @@ class LedgerAgent:
         self._published = 0.0
         self._measured = 0.0
         self._day_sent: dict[int, int] = {}
-        self.app: App = create_app("ledger", settings, begin=self.begin, assigned=self.assigned, revoked=self.revoked)
+        self.app: App = create_app(
+            "ledger",
+            settings,
+            begin=self.begin,
+            assigned=self.assigned,
+            revoked=self.revoked,
+            topic_ids=identity.topic_ids,
+        )
         self.app.health.require("caught_up", measured=True)
         metrics.build_info()
         self.app.batch_agent(LEDGER)(self.work)

@@ -92,7 +92,7 @@ class NotRepeated(logging.Filter):
 def _tried_again(record: logging.LogRecord) -> bool:
     """For `addFilter`, leaves none out: what a Kafka client tries again by itself is a warning, also where it says error."""
     errors = record.args if isinstance(record.args, tuple) else ()
-    is_retried = any(isinstance(error, KafkaError) and error.retriable for error in errors)
+    is_retried = any(isinstance(error, (KafkaError, AdminError)) and error.retriable for error in errors)
     if is_retried and _is_of_a_client(record) and record.levelno > logging.WARNING:
         record.levelno, record.levelname = logging.WARNING, "WARNING"
     return True

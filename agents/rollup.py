@@ -68,7 +68,9 @@ class RollupAgent:
         self._answers: Turns[View] = Turns()
         self._measured = 0.0
         self._backlog = Backlog()
-        self.app: App = create_app("rollup", settings, begin=self.begin, revoked=self.revoked)
+        self.app: App = create_app(
+            "rollup", settings, begin=self.begin, revoked=self.revoked, topic_ids=identity.topic_ids
+        )
         self._upstream = Upstream(self.app, settings, identity.partitions, self._counted)
         self._reset(0)
         self.app.health.require("caught_up", "all_partitions", measured=True)

@@ -61,7 +61,8 @@ class Meta(msgspec.Struct, frozen=True):
     next_offset: of the log. last_offset, last_digest: the last record applied, to prove that the log is still the one
     it was read from. published_through: next offset of the last batch whose partials are known to be written.
     settings_digest: of the rules and the region reference the figures were made with. day: ordinal, None before the first.
-    epoch_differs: those are not the ones of the ledger's epoch; such figures are not to be published.
+    epoch_differs: those are not the ones of the ledger's epoch; such figures are not to be published. topics: of the ids of the
+    topics it was made from and has been published to; empty where that is not known.
     """
 
     format: int
@@ -75,6 +76,7 @@ class Meta(msgspec.Struct, frozen=True):
     published_through: int = 0
     day: int | None = None
     epoch_differs: bool = False
+    topics: str = ""
 
     @property
     def is_doubtful(self) -> bool:

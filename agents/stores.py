@@ -3,8 +3,8 @@
 In: a partition. Out: a `Store` that goes on with this log. Called by the ledger worker for the partitions it is assigned
 (`agents.ledger`) and for those it keeps copies of (`agents.standby`); one at a time for a partition.
 
-A store is of use when it is of this ledger, partition, format and settings, and the log still has the last record that it
-has applied. Snapshots are held to the same, and before that every byte of them to the manifest.
+A store is of use when it is of this ledger, partition, format, settings and topics, and the log still has the last record that
+it has applied. Snapshots are held to the same, and before that every byte of them to the manifest.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from agents.errors import StoreFailed
 from agents.reading import record_at
 from agents.settings import Settings
 from agents.snapshots import Snapshots, Stopped, Until, remove_folder
-from agents.store import FORMAT, Store
+from agents.store import FORMAT, Meta, Store
 from agents.threads import in_thread
 from agents.topics import LEDGER
 from stream.snapshot import Snapshot, UnfitSnapshot, offset_of
@@ -95,8 +95,8 @@ class Stores:
         meta = store.meta
         if meta is None:
             return None
-        if (meta.format, meta.ledger_id, meta.partition) != (FORMAT, self._identity.ledger_id, partition):
-            return "the store is of another ledger or another format"
+        if (why := self._of_others(meta, partition)) is not None:
+            return why
         if meta.settings_digest != self._identity.settings_digest:
             is_wrong = meta.epoch_differs  # for the ledger's epoch too
             if not is_wrong and not await is_to_come(self._settings, self._identity, {partition: meta.next_offset}):
@@ -107,6 +107,16 @@ class Stores:
         record = await record_at(self._settings, LEDGER, partition, meta.last_offset)
         if record is None or record_digest(record.value) != meta.last_digest:
             return "the log is not the one the store was made from"
+        return None
+
+    def _of_others(self, meta: Meta, partition: int) -> str | None:
+        """Why a store is not of this partition of these topics, or None."""
+        if (meta.format, meta.ledger_id, meta.partition) != (FORMAT, self._identity.ledger_id, partition):
+            return "the store is of another ledger or another format"
+        topics = self._identity.topics_digest
+        if meta.topics and topics and meta.topics != topics:
+            # Its last record may be in the ledger all the same: it read the new one on. What it gave out is not where it was.
+            return "the ledger, or a topic that its figures are given out on, was made anew since"
         return None
 
     async def _asked(self, call: Callable[[], Result], until: Until) -> Result:

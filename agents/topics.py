@@ -1,7 +1,8 @@
 """The topics of Lampit: what they have to look like, and making them so.
 
-In: Settings. Out: `ensure_topics` makes what is missing and refuses what does not fit; `is_partition_empty` and
-`first_record` for whoever writes and checks the genesis records. Callers: the command before it starts agents; the agents.
+In: Settings. Out: `ensure_topics` makes what is missing and refuses what does not fit; `topic_ids` tells a topic from another
+of its name; `is_partition_empty` and `first_record` for whoever writes and checks the genesis records. Callers: the command
+before it starts agents; the agents.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final
+from uuid import UUID
 
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
@@ -38,6 +41,7 @@ RECORD_BYTES_MAX: Final = 8 * 1024 * 1024
 METADATA_PAUSE_SECONDS: Final = 0.1
 BROKER_SECONDS_MAX: Final = 30.0
 REPLICAS_FOR_QUORUM: Final = 3
+NO_ID: Final = UUID(int=0)
 
 logger = logging.getLogger("lampit.topics")
 
@@ -93,9 +97,7 @@ def ensure_topics(
         admin.wait_for_topics([topic.name for topic in wanted], timeout_ms=METADATA_SECONDS_MAX * 1000)
         _check(admin, wanted)
     except RetriableError as error:  # it answered a moment ago: no setting is wrong, and a restart mends it
-        raise LampitError(
-            f"The brokers went away while the topics were looked at ({type(error).__name__}): start again once they run."
-        ) from error
+        raise LampitError(_went_away(error)) from error
     except KafkaError as error:
         raise ConfigurationError(
             f"The topics cannot be made or read ({type(error).__name__}): check LAMPIT_REPLICATION_FACTOR against the "
@@ -104,6 +106,26 @@ def ensure_topics(
     finally:
         admin.close()
     return made
+
+
+def topic_ids(settings: Settings, names: Iterable[str]) -> dict[str, str]:
+    """By name the id of each topic that is there: one that was deleted and made anew has another (KIP-516).
+
+    Blocks. Without those that have none, of brokers before Kafka 2.8 and of the embedded one. Raises LampitError where no
+    broker answers.
+    """
+    try:
+        with closing(KafkaAdminClient(**for_kafka_python(settings), client_id="lampit-topics")) as admin:
+            described = admin.describe_topics(list(names))
+    except (KafkaError, OSError) as error:
+        raise LampitError(_went_away(error)) from error
+    return {
+        str(topic["name"]): str(topic["topic_id"]) for topic in described if topic.get("topic_id") not in (None, NO_ID)
+    }
+
+
+def _went_away(error: Exception) -> str:
+    return f"The brokers went away while the topics were looked at ({type(error).__name__}): start again once they run."
 
 
 def no_broker(settings: Settings, error: Exception) -> str:

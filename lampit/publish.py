@@ -12,20 +12,16 @@ import logging
 import re
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
 import click
 import msgspec
-from kafka import KafkaAdminClient
-from kafka.errors import KafkaError
 
-from agents.connection import for_kafka_python
-from agents.errors import ConfigurationError, LampitError
+from agents.errors import ConfigurationError
 from agents.logs import configure_logging
 from agents.settings import Settings, load_settings
-from agents.topics import INTAKE_TOPICS, ensure_topics
+from agents.topics import INTAKE_TOPICS, ensure_topics, topic_ids
 from lampit import tables
 from lampit.cli import EXIT_PROBLEM
 from lampit.files import LINE_BYTES_MAX, STANDARD_INPUT, EventFile, bytes_of, in_unicode, open_all
@@ -177,13 +173,7 @@ def _publish_file(
 
 def topics_digest(settings: Settings, topics: Sequence[str]) -> str:
     """Tells these topics from others of the same names: of their ids, which a topic made anew does not keep."""
-    try:
-        with closing(KafkaAdminClient(**for_kafka_python(settings))) as admin:
-            ids = sorted(str(topic["topic_id"]) for topic in admin.describe_topics(list(topics)))
-    except KafkaError as error:
-        raise LampitError(
-            f"The brokers went away while the topics were looked at ({type(error).__name__}): start again once they run."
-        ) from None
+    ids = sorted(topic_ids(settings, topics).values())
     return hashlib.sha256("|".join(ids).encode()).hexdigest()[:16]
 
 

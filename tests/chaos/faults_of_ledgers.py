@@ -1,4 +1,4 @@
-"""What happens to the ledger itself: made anew with the same records, with fewer, with more; deleted."""
+"""What happens to the ledger itself: made anew with the same records, with fewer, with more; deleted. And to its figures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 from kafka import KafkaProducer
 
 from agents.settings import Settings
-from agents.topics import COVERAGE, LEDGER, PARTIALS, ensure_topics, topics_of
+from agents.topics import ANOMALIES, CLOSINGS, COVERAGE, LEDGER, PARTIALS, ensure_topics, topics_of
 from stream.ledger import ControlRecord, decode_record
 from tests.brokers import delete_topics
 from tests.chaos.faults_of_stores import wait_until_set_aside
@@ -33,7 +33,38 @@ def shorten(live: Field, chance: Random) -> None:
 
 def lengthen(live: Field, chance: Random) -> None:
     """As from a tool that did not keep account: what is there twice counts once."""
-    _make_anew(live, chance, lambda records: [one for one in records for _ in range(1 if _is_control(one) else 2)])
+    _make_anew(live, chance, _events_twice)
+
+
+def replace(live: Field, chance: Random) -> None:
+    """While the ledger workers stand still: they read the new one on from where they were, until they see that it is new."""
+    live.at(chance.uniform(0.3, 0.9))
+    for name in ("intake-a", "intake-b"):
+        live.remove(name)
+    records = _events_twice(live.read(LEDGER, live.partitions, whole=True))
+    workers = ("ledger-a", "ledger-b")
+    for name in workers:
+        live.current[name].pause()
+    live.renumbered = {topic: _end(live, topic) for topic in (COVERAGE, PARTIALS)}
+    # Who is started again before the first record is there may say so.
+    live.refusing.update(WORKERS)
+    _refill(live, records)
+    for name in workers:
+        live.current[name].resume()
+    wait_until_set_aside(live)
+    for name in ("intake-a", "intake-b"):
+        live.run(name)
+
+
+def delete_figures(live: Field, chance: Random) -> None:
+    """What a store has given out it gives out again, also what has not changed since."""
+    live.at(chance.uniform(0.3, 0.9))
+    _make_empty(live, PARTIALS, ANOMALIES, COVERAGE, CLOSINGS)
+    wait_until_set_aside(live)
+
+
+def _events_twice(records: Sequence[Any]) -> list[Any]:
+    return [one for one in records for _ in range(1 if _is_control(one) else 2)]
 
 
 def _without_the_last(records: Sequence[Any]) -> list[Any]:
@@ -57,9 +88,14 @@ def _make_anew(live: Field, chance: Random, changed: Callable[[Sequence[Any]], S
     _stop_all(live)
     records = changed(live.read(LEDGER, live.partitions))
     live.renumbered = {topic: _end(live, topic) for topic in (COVERAGE, PARTIALS)}
-    _delete_ledger(live)
-    settings = _settings(live)
-    ensure_topics(settings, [topic for topic in topics_of(settings) if topic.name == LEDGER])
+    _refill(live, records)
+    _start_all(live)
+    wait_until_set_aside(live)
+
+
+def _refill(live: Field, records: Sequence[Any]) -> None:
+    """Another ledger topic, with these records."""
+    _make_empty(live, LEDGER)
     producer = KafkaProducer(bootstrap_servers=live.broker.bootstrap_servers, enable_idempotence=True, linger_ms=20)
     sent = [
         producer.send(LEDGER, one.value, key=one.key, partition=one.partition, timestamp_ms=one.timestamp)
@@ -68,8 +104,12 @@ def _make_anew(live: Field, chance: Random, changed: Callable[[Sequence[Any]], S
     for future in sent:
         future.get(timeout=60)
     producer.close()
-    _start_all(live)
-    wait_until_set_aside(live)
+
+
+def _make_empty(live: Field, *names: str) -> None:
+    delete_topics(live.broker.bootstrap_servers, names)
+    settings = _settings(live)
+    ensure_topics(settings, [topic for topic in topics_of(settings) if topic.name in names])
 
 
 def _end(live: Field, topic: str) -> int:
@@ -80,7 +120,7 @@ def delete(live: Field, chance: Random) -> None:
     """Refused in one sentence, because the other topics speak of a ledger that is not there; the remedy is as it says."""
     live.at(1.0)
     _stop_all(live)
-    _delete_ledger(live)
+    delete_topics(live.broker.bootstrap_servers, [LEDGER])
     for name in ("ledger-a", "intake-a", "rollup-a"):
         process = live.run(name)
         live.down.add(name)
@@ -104,10 +144,6 @@ def _stop_all(live: Field) -> None:
 def _start_all(live: Field) -> None:
     for name in WORKERS:
         live.run(name)
-
-
-def _delete_ledger(live: Field) -> None:
-    delete_topics(live.broker.bootstrap_servers, [LEDGER])
 
 
 def _settings(live: Field) -> Settings:

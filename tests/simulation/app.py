@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from random import Random
 from types import SimpleNamespace
@@ -173,9 +173,11 @@ class App:
         assigned: Callable[[frozenset[TP]], Awaitable[None]] | None = None,
         revoked: Callable[[frozenset[TP]], Awaitable[None]] | None = None,
         by_time: bool = False,
+        topic_ids: Mapping[str, str],
     ) -> None:
-        """Not running. by_time: no matter here, where polls bring what chance has it."""
+        """Not running. by_time: no matter here, where polls bring what chance has it. topic_ids: nothing is made anew here."""
         self.settings = settings
+        self.topic_ids = topic_ids
         self.health = Health()
         self.on_begin, self.on_assigned, self.on_revoked = begin, assigned, revoked
         self.conf = SimpleNamespace(broker_request_timeout=60.0, broker_rebalance_timeout=REBALANCE_SECONDS)

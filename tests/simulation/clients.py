@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Final
 
 from aiokafka.errors import IllegalStateError, ProducerFenced
-from aiokafka.structs import ConsumerRecord, TopicPartition
+from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 
 from tests.simulation.broker import ConcurrentTransactions
 from tests.simulation.log import PartitionLog
@@ -261,10 +261,15 @@ class SimulatedConsumer:
         logs = self._network.broker.logs
         return await self._network.ask("ListOffsets end", lambda: {tp: self._end(logs[tp]) for tp in partitions})
 
-    async def committed(self, tp: TopicPartition) -> int | None:
-        """The group's offset."""
+    @property
+    def _coordinator(self) -> Any:
+        """Who knows the group's offsets."""
+        return SimpleNamespace(fetch_committed_offsets=self._committed)
+
+    async def _committed(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata]:
         broker = self._network.broker
-        return await self._network.ask("OffsetFetch", lambda: broker.committed.get(self.group_id or "", {}).get(tp))
+        found = await self._network.ask("OffsetFetch", lambda: dict(broker.committed.get(self.group_id or "", {})))
+        return {tp: OffsetAndMetadata(found[tp], "") for tp in partitions if tp in found}
 
     async def commit(self, offsets: Mapping[TopicPartition, Any]) -> None:
         """Refused when the group has gone on without this member."""

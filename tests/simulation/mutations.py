@@ -138,12 +138,12 @@ MUTATIONS: Final = (
     Mutation(
         "committed offsets are asked for after the ends of the logs",
         "agents/driver_thread.py",
-        """        committed_offsets = {key: await consumer.committed(key) for key in own}
+        """        committed_offsets = await self._committed(own)
         # After the others: a process that was stopped in between would take what the group has done since for a log made anew.
         first, end = await asyncio.gather(consumer.beginning_offsets(partitions), consumer.end_offsets(partitions))
 """,
         """        first, end = await asyncio.gather(consumer.beginning_offsets(partitions), consumer.end_offsets(partitions))
-        committed_offsets = {key: await consumer.committed(key) for key in own}
+        committed_offsets = await self._committed(own)
 """,
     ),
     Mutation(

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from aiokafka.errors import NotLeaderForPartitionError, TopicAuthorizationFailedError
+from kafka.errors import KafkaConnectionError
 
 from agents.errors import AddressInUse, ConfigurationError, LostWrite
 from agents.logs import REPEATED_SECONDS, configure_logging, describe
@@ -57,8 +58,9 @@ def test_what_a_kafka_client_tries_again_is_a_warning(capsys: pytest.CaptureFixt
     aiokafka.error("Failed fetch offsets from %s: %s", 1, NotLeaderForPartitionError())
     aiokafka.error("Failed fetch offsets: %s", TopicAuthorizationFailedError())
     ours.error("Not led: %s", NotLeaderForPartitionError())
+    logging.getLogger("kafka.net.manager").error("Connection failed: %s", KafkaConnectionError("refused"))
     assert [line.partition(":")[0] for line in said(capsys)] == [
-        "WARNING aiokafka", "ERROR aiokafka", "ERROR lampit.topics",
+        "WARNING aiokafka", "ERROR aiokafka", "ERROR lampit.topics", "WARNING kafka.net.manager",
     ]  # fmt: skip
 
 
