@@ -111,8 +111,7 @@ def ensure_topics(
 def topic_ids(settings: Settings, names: Iterable[str]) -> dict[str, str]:
     """By name the id of each topic that is there: one that was deleted and made anew has another (KIP-516).
 
-    Blocks. Without those that have none, of brokers before Kafka 2.8 and of the embedded one. Raises LampitError where no
-    broker answers.
+    Blocks. Without those that have none, of brokers before Kafka 2.8. Raises LampitError where no broker answers.
     """
     try:
         with closing(KafkaAdminClient(**for_kafka_python(settings), client_id="lampit-topics")) as admin:
