@@ -16,11 +16,10 @@ from datetime import date
 from functools import partial
 from typing import Any, Final, cast
 
-import msgspec
 from aiokafka.errors import IllegalStateError
 from faust.types import TP
 
-from agents import metrics
+from agents import given_out, metrics
 from agents.app import App, create_app
 from agents.backlog import Backlog
 from agents.barrier import LedgerIdentity, day_record, today
@@ -31,14 +30,14 @@ from agents.driver import Fetch, Positions, commit, fetches, give_up, is_current
 from agents.health import Web
 from agents.other_days import add_route
 from agents.producer import FencedProducer
-from agents.reading import end_offset, newest
+from agents.reading import end_offset
 from agents.saving import Saver
 from agents.settings import Settings
 from agents.snapshots import Until
 from agents.standby import Standby
 from agents.store import Store
 from agents.stores import Stores
-from agents.topics import ANOMALIES, LEDGER
+from agents.topics import LEDGER
 from agents.turns import in_turns
 from stream.reference import Reference
 
@@ -116,6 +115,7 @@ class LedgerAgent:
         await self._release(set(self.desks) - numbers)
         await self._standby.leave(numbers)
         await self._open_all(sorted(numbers - self.desks.keys()))
+        await self._speak_for_others()
         if not self.desks.keys() >= numbers:
             raise IllegalStateError("a partition was taken away while another one was opened")
         return {tp: self.desks[tp.partition].meta.next_offset for tp in partitions}
@@ -157,6 +157,13 @@ class LedgerAgent:
         except BaseExceptionGroup as errors:  # the first is why the others were given up
             raise errors.exceptions[0] from None
 
+    async def _speak_for_others(self) -> None:
+        """Where a store is made anew the ledger may be another: regions that it has nobody of may have people on the topic."""
+        new = [desk for desk in self.desks.values() if not desk.meta.published_through and not desk.speaks_for_others]
+        regions = await given_out.regions(self.settings) if new else {}
+        for desk in new:
+            desk.speak_for(regions.get(desk.partition, set()))
+
     async def _open(self, partition: int, until: Until) -> Desk:
         """Fence older owners first; then nobody else can publish what the store is opened for."""
         producer = self._producer(partition)
@@ -167,7 +174,7 @@ class LedgerAgent:
             end = await end_offset(self.settings, LEDGER, partition)
             stands_at = 0 if store.meta is None else store.meta.next_offset
             is_doubtful = store.meta is not None and store.meta.is_doubtful
-            lists = await self._lists(partition) if stands_at < end or is_doubtful else {}
+            lists = await given_out.lists(self.settings, partition) if stands_at < end or is_doubtful else {}
             if store.meta is None or is_doubtful:
                 store.mark_due(subject for subject, is_any in lists.items() if is_any or is_doubtful)
         except BaseException:  # also when the next rebalance comes first
@@ -195,21 +202,6 @@ class LedgerAgent:
     def _is_free(self) -> bool:
         """Whether nothing of this worker's own partitions waits."""
         return not self._waiting and all(desk.caught_up for desk in self.desks.values())
-
-    async def _lists(self, partition: int) -> dict[str, bool]:
-        """The people whose anomalies were given out, and whether there may be any now: others' stores may have been further.
-
-        Uncommitted: the workers of other partitions give lists out here too, and behind an open transaction of one of them
-        lies what the last owner gave out. Which of a person's lists counts is not known then: any that is not empty does,
-        and at worst a list is given out that stands there already.
-        """
-        found: dict[str, bool] = {}
-        async for record in newest(self.settings, ANOMALIES, partition, uncommitted=True):
-            if record.key is not None and record.value is not None:
-                is_any = bool(msgspec.json.decode(record.value)["anomalies"])
-                subject = record.key.decode()
-                found[subject] = found.get(subject, False) or is_any
-        return found
 
     async def work(self, stream: Any) -> None:
         """The agent: apply every fetch to its store; what that changed is published beside it."""

@@ -214,9 +214,11 @@ class Store:
             batch.delete(_BARRIER + order)
         self._db.write(batch)
 
-    def mark_due(self, subjects: Iterable[str]) -> None:
-        """Let the lists of subjects be published, changed or not."""
+    def mark_due(self, subjects: Iterable[str] = (), columns: Collection[str] = ()) -> None:
+        """Let the lists of subjects be published, changed or not; and columns, of a store that has published nothing."""
         batch = WriteBatch(raw_mode=True)
+        if columns:
+            batch.put(_due_key(0), _encode(columns))
         for subject in subjects:
             batch.put(_SUBJECT_DUE + bytes.fromhex(subject), b"")
         self._db.write(batch)

@@ -6,11 +6,13 @@ import json
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agents.settings import Settings
-from agents.topics import ANOMALIES, COVERAGE, INTAKE_TOPICS, PARTIALS, ensure_topics, topics_of
+from agents.topics import ANOMALIES, COVERAGE, INTAKE_TOPICS, LEDGER, PARTIALS, ensure_topics, topics_of
+from stream.ledger import ControlRecord, decode_record
 from tests.broker.test_survival import made
 from tests.brokers import Broker, delete_topics
 from tests.live import Event, Live, Process, assert_anomalies_equal
@@ -79,3 +81,36 @@ def test_a_topic_of_intake_is_read_from_its_beginning(empty_broker: Broker, tmp_
         # The group's offset says that all is taken in.
         live.wait_until(lambda: not live.differences(DAY, live.coverage()), "the figures to be those of all events")
         assert "begun at its first" in again[0].log.read_text()
+
+
+@pytest.mark.parametrize("empty_broker", ["kafka"], indirect=True)
+def test_a_store_that_has_read_on_in_another_ledger_is_rebuilt(empty_broker: Broker, tmp_path: Path) -> None:
+    """The last record that it applied is there: it is one of the new ledger."""
+    with Live(empty_broker, tmp_path, partitions=1) as live:
+        intake, ledger, rollup = (live.start(role) for role in ("intake", "ledger", "rollup"))
+        live.turn_day(DAY)
+        people = list(made(300, seed=6))
+        live.publish(people[:200])
+        live.wait_until_counted(DAY)
+        restored = live.read(LEDGER)
+        live.publish(people[200:])
+        live.wait_until_counted(DAY)
+        before = live.counted_events()
+        intake.stop()
+        # Frozen, it hears of none of it: it goes on in a ledger that has twice the first two hundred, and never had the others.
+        ledger.pause()
+        make_anew(live, LEDGER)
+        with live.producer() as producer:
+            for one in [*restored, *(one for one in restored if not _is_control(one))]:
+                producer.send(LEDGER, one.value, key=one.key, partition=0)
+        ledger.resume()
+        live.wait_until(lambda: live.counted_events() > before, "the worker to read on")
+        assert_ends(live, [ledger, rollup])
+        live.sent = people[:200]
+        for role in ("intake", "ledger", "rollup"):
+            live.start(role)
+        live.wait_until(lambda: not live.differences(DAY, live.coverage()), "the figures to be those of the new ledger")
+
+
+def _is_control(record: Any) -> bool:
+    return isinstance(decode_record(record.value), ControlRecord)
