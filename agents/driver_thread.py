@@ -293,15 +293,13 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
 
     async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
         """Commit, each with its topic's id; false when the group does not take it (a rebalance is under way, or was)."""
+        said = {
+            TopicPartition(*tp): OffsetAndMetadata(offset, self._topic_id(tp.topic)) for tp, offset in offsets.items()
+        }
         try:
             # aiokafka tries for as long as the coordinator is away, and all deliveries would wait behind it.
             async with asyncio.timeout(COMMIT_SECONDS_MAX):
-                await self._ensure_consumer().commit(
-                    {
-                        TopicPartition(*tp): OffsetAndMetadata(offset, self._topic_id(tp.topic))
-                        for tp, offset in offsets.items()
-                    }
-                )
+                await self._ensure_consumer().commit(said)
         except (KafkaError, IllegalStateError, TimeoutError) as error:
             self.log.warning("commit refused: %s", type(error).__name__)
             return False

@@ -58,7 +58,7 @@ def test_a_broker_that_goes_away_behind_the_topics_is_one_sentence(
 ) -> None:
     """It was there when they were made, and is not when they are told apart."""
     monkeypatch.setattr("lampit.publish.ensure_topics", lambda settings: [])
-    monkeypatch.setattr("lampit.publish.KafkaAdminClient", partial(KafkaAdminClient, bootstrap_timeout_ms=200))
+    monkeypatch.setattr("agents.topics.KafkaAdminClient", partial(KafkaAdminClient, bootstrap_timeout_ms=200))
     monkeypatch.setenv("LAMPIT_BOOTSTRAP_SERVERS", f"127.0.0.1:{free_port()}")
     (tmp_path / "events.jsonl").write_text("{}\n", encoding="utf-8")
     answer = CliRunner().invoke(lampit, ["publish", str(tmp_path / "events.jsonl")])
