@@ -30,6 +30,7 @@ from agents.courier import Courier
 from agents.driver import Positions, commit, fetches, lag
 from agents.errors import ConfigurationError
 from agents.producer import Producer, Record
+from agents.reading import record_at
 from agents.settings import Settings
 from agents.signing import Signer, load_signer
 from agents.topics import CLOSINGS, HEADS, LEDGER, topics_of
@@ -94,6 +95,7 @@ class ArchiveAgent:
             del self.writers[tp], self.trees[tp]
         for tp in sorted(partitions - self.writers.keys()):
             books, tree = await asyncio.to_thread(self._books, tp)
+            await self._require_its_log(tp, books)
             self.writers[tp] = PartitionWriter(books, self.settings.archive_segment_records)
             self.trees[tp] = tree
             metrics.archive_position(tp.topic, tp.partition, books.next_offset)
@@ -102,6 +104,24 @@ class ArchiveAgent:
             # Those before were acknowledged before the tree grew by these: `_grow` waits for it. Twice is the same: by key.
             self._heads += tree.last_days(books.entries, TREE_SEGMENTS)
         return {tp: self.writers[tp].next_offset for tp in partitions}
+
+    async def _require_its_log(self, tp: TP, books: Books) -> None:
+        """Raise ConfigurationError where the archive ends with another record than the ledger has there.
+
+        As of one that was replayed into another cluster: it has other offsets where there were markers, and what came between
+        would be in no archive. `lampit.closings` is compacted; the embedded broker does not tell the end.
+        """
+        if tp.topic != LEDGER or not self.settings.transactions:
+            return
+        last = await asyncio.to_thread(books.last_record)
+        if last is None:
+            return
+        found = await record_at(self.settings, tp.topic, tp.partition, last.offset)
+        if found is None or (found.key, found.value) != (last.key, last.value):
+            raise ConfigurationError(
+                f"{tp.topic}-{tp.partition} does not have the last record of the archive at its offset {last.offset}: "
+                "it is not the ledger that was archived there. Name another LAMPIT_ARCHIVE_URL, which all of it is written to."
+            )
 
     def _books(self, tp: TP) -> tuple[Books, TreeBooks]:
         header = Header(self.identity.ledger_id, tp.topic, tp.partition)

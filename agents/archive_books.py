@@ -94,6 +94,15 @@ class Books:
         """The business day reached."""
         return next((entry.day for entry in reversed(self.entries) if entry.day), None)
 
+    def last_record(self) -> segments.LogRecord | None:
+        """The last record archived; None without one, or where its segment is not what was written, which `verify` tells."""
+        entry = next((one for one in reversed(self.entries) if one.records), None)
+        content = None if entry is None else self.files.get(f"{self._folder}/{entry.file}")
+        if entry is None or content is None or hashlib.sha256(content).hexdigest() != entry.file_sha256:
+            return None
+        columns = segments.columns_of(content)
+        return next(segments.records(segments.rebuilt(columns.slice(len(columns) - 1))))
+
     def write(self, table: Any, last: int) -> Entry:
         """Write the segment that goes up to the offset `last`, and the manifest that names it."""
         content = segments.encode(table)

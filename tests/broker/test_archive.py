@@ -16,6 +16,7 @@ from lampit.audit.archive import Archive, ArchiveDamaged
 from lampit.audit.proofs import heads
 from schemas.head import HeadRecord
 from tests.archives import contents, ledger
+from tests.broker.test_made_anew import make_anew
 from tests.brokers import Broker
 from tests.live import WAIT_SECONDS_MAX, Live, Process
 
@@ -118,3 +119,32 @@ def test_killed_while_it_writes_it_leaves_the_same_archive(kafka: Broker, tmp_pa
         keys = {record.key.decode().partition("|")[0] for record in live.read(HEADS)}
         assert keys == {head.ledger_id for head in published()}, "another ledger's heads take no other's place"
         assert {head.key for head in published()} == {load_public(tmp_path / "archive.pub")}
+
+
+@pytest.mark.parametrize("empty_broker", ["kafka"], indirect=True)
+def test_an_archive_is_not_gone_on_with_from_another_ledger(empty_broker: Broker, tmp_path: Path) -> None:
+    """The same records, as a backup restores them, at other offsets: where there were markers are none."""
+    folder = tmp_path / "archive"
+    with Live(empty_broker, tmp_path, partitions=PARTITIONS) as live:
+        make_key(tmp_path / "archive.key", tmp_path / "archive.pub")
+        fill(empty_broker, 1_000)
+        live.turn_day(LAST_DAY)
+        first = archiving(live, folder, "first", "first")
+        live.wait_until(lambda: is_grown(str(folder)), "the archive to be done")
+        assert first.stop() == 0
+        before = written(folder)
+        again = archiving(live, folder, "again", "first")
+        live.wait_until(lambda: "lampit.ledger-1: the archive goes on at" in again.log.read_text(), "it to go on")
+        assert again.stop() == 0
+
+        records = live.read(LEDGER, PARTITIONS)
+        make_anew(live, LEDGER)
+        with live.producer() as producer:
+            for one in [*records, *records[-20:]]:
+                producer.send(LEDGER, one.value, key=one.key, partition=one.partition, timestamp_ms=one.timestamp)
+        refused = archiving(live, folder, "refused", "first")
+        assert refused.popen.wait(WAIT_SECONDS_MAX) == 2, refused.log.read_text()[-2000:]
+        assert (
+            "it is not the ledger that was archived there. Name another LAMPIT_ARCHIVE_URL" in refused.log.read_text()
+        )
+        assert written(folder) == before
