@@ -36,6 +36,7 @@ from agents.health import Health, Web, add_pages
 from agents.logs import configure_logging, describe
 from agents.memory import keep_small
 from agents.settings import Settings
+from agents.threads import in_daemon
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
@@ -139,7 +140,7 @@ class App(faust.App):
         while True:
             await asyncio.sleep(TOPICS_SECONDS)
             with suppress(LampitError):  # without a broker nothing is read or written
-                found = await asyncio.to_thread(topics.topic_ids, self.settings, self.topic_ids)
+                found = await in_daemon(partial(topics.topic_ids, self.settings, self.topic_ids))
                 for name, was in self.topic_ids.items():
                     if found.get(name, was) != was:
                         die(LogMismatch(f"{name} was deleted and made anew while this process ran: starting again"))

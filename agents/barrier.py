@@ -27,6 +27,7 @@ from agents.settings import Settings
 from agents.topics import (
     ANOMALIES,
     LEDGER,
+    METADATA_SECONDS_MAX,
     PARTIALS,
     ensure_topics,
     first_record,
@@ -116,7 +117,8 @@ async def ensure_ledger(settings: Settings, fingerprint: str, reference: Referen
                 f"the genesis record of the ledger is not there after {GENESIS_SECONDS_MAX:.0f} s: starting again"
             )
     genesis = checked_genesis(found.value, settings, fingerprint)
-    ids = await asyncio.to_thread(topic_ids, settings, [topic.name for topic in topics_of(settings)])
+    names = [topic.name for topic in topics_of(settings)]
+    ids = await asyncio.to_thread(topic_ids, settings, names, seconds_max=METADATA_SECONDS_MAX)
     return LedgerIdentity(genesis.ledger_id, settings.partitions, rules_of(settings), reference.digest, ids)
 
 

@@ -64,7 +64,7 @@ class Desk:
     published; of a subject, its present list. subjects_wait: the store may hold more subjects that are due: what changes before
     the partition has caught up is left there, because of a rebuild that is everybody with an anomaly. outbox: copies for other
     partitions that are not yet sent. given_out: whom a list of anomalies was ever given out for; needed of a store behind its
-    log only, until it has caught up. speaks_for_others: what others gave out of the partition is due.
+    log only, until it has caught up.
     """
 
     partition: int
@@ -88,7 +88,6 @@ class Desk:
     last_timestamp_ms: int = 0
     received_at: int | None = None
     epoch_differs: bool = False
-    speaks_for_others: bool = False
 
     def __post_init__(self) -> None:
         """Take up where the store stands."""
@@ -122,12 +121,6 @@ class Desk:
             self.meta = self.store.meta
             self.head_due = True
         self.given_out = frozenset()
-
-    def speak_for(self, regions: AbstractSet[str]) -> None:
-        """Of a store that has published nothing: let its part of these be published, also where it has nobody of them."""
-        self.store.mark_due(columns=regions)
-        self.due_columns |= regions
-        self.speaks_for_others = True
 
     @property
     def due(self) -> bool:

@@ -8,12 +8,13 @@ owner gave out. Which record of a key counts is not known then: what any names i
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
 from agents.reading import newest
 from agents.settings import Settings
 from agents.topics import ANOMALIES, PARTIALS
-from stream import closing_parts
 from stream.partials import HeadRecord, decode
 
 
@@ -28,18 +29,36 @@ async def lists(settings: Settings, partition: int) -> dict[str, bool]:
     return found
 
 
-async def regions(settings: Settings) -> dict[int, set[str]]:
-    """By partition the regions that have a part in its newest epoch; the roll-up has forgotten those of older ones."""
-    found: dict[int, dict[str, int]] = {}
-    epochs: dict[int, int] = {}
-    async for record in newest(settings, PARTIALS, 0, uncommitted=True):
-        if record.key is None or record.value is None or closing_parts.decode(record.key, record.value) is not None:
-            continue
-        figures = decode(record.key, record.value)
-        epochs[figures.partition] = max(figures.epoch, epochs.get(figures.partition, 0))
-        if not isinstance(figures, HeadRecord):
-            found.setdefault(figures.partition, {})[figures.region] = figures.epoch
-    return {
-        number: {region for region, epoch in parts.items() if epoch == epochs[number]}
-        for number, parts in found.items()
-    }
+class Regions:
+    """The regions of all partitions, read once for those that are taken over together.
+
+    What older owners give out after that need not be known: of this ledger the store has it due by itself.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Nothing is read yet."""
+        self._settings = settings
+        self._reading = asyncio.Lock()
+        self._found: dict[int, set[str]] | None = None
+
+    async def of(self, partition: int) -> set[str]:
+        """Those with a part of it in its newest epoch; the roll-up has forgotten those of older ones."""
+        async with self._reading:
+            if self._found is None:
+                self._found = await self._read()
+        return self._found.get(partition, set())
+
+    async def _read(self) -> dict[int, set[str]]:
+        found: dict[int, dict[str, int]] = {}
+        epochs: dict[int, int] = {}
+        async for record in newest(self._settings, PARTIALS, 0, uncommitted=True):
+            if record.key is None or record.value is None or record.key.count(b"|") != 1:
+                continue  # keys of closings have more parts
+            figures = decode(record.key, record.value)
+            epochs[figures.partition] = max(figures.epoch, epochs.get(figures.partition, 0))
+            if not isinstance(figures, HeadRecord):
+                found.setdefault(figures.partition, {})[figures.region] = figures.epoch
+        return {
+            number: {region for region, epoch in parts.items() if epoch == epochs[number]}
+            for number, parts in found.items()
+        }

@@ -115,7 +115,6 @@ class LedgerAgent:
         await self._release(set(self.desks) - numbers)
         await self._standby.leave(numbers)
         await self._open_all(sorted(numbers - self.desks.keys()))
-        await self._speak_for_others()
         if not self.desks.keys() >= numbers:
             raise IllegalStateError("a partition was taken away while another one was opened")
         return {tp: self.desks[tp.partition].meta.next_offset for tp in partitions}
@@ -145,10 +144,11 @@ class LedgerAgent:
         """Several at once: nearly all of it is waiting for the broker's answers."""
         until = Until(time.monotonic() + FETCH_SECONDS_MAX)
         places = asyncio.Semaphore(OPENED_AT_ONCE)
+        regions = given_out.Regions(self.settings)
 
         async def opened(partition: int) -> None:
             async with places:
-                self.desks[partition] = await self._open(partition, until)
+                self.desks[partition] = await self._open(partition, until, regions)
 
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -157,14 +157,7 @@ class LedgerAgent:
         except BaseExceptionGroup as errors:  # the first is why the others were given up
             raise errors.exceptions[0] from None
 
-    async def _speak_for_others(self) -> None:
-        """Where a store is made anew the ledger may be another: regions that it has nobody of may have people on the topic."""
-        new = [desk for desk in self.desks.values() if not desk.meta.published_through and not desk.speaks_for_others]
-        regions = await given_out.regions(self.settings) if new else {}
-        for desk in new:
-            desk.speak_for(regions.get(desk.partition, set()))
-
-    async def _open(self, partition: int, until: Until) -> Desk:
+    async def _open(self, partition: int, until: Until, regions: given_out.Regions) -> Desk:
         """Fence older owners first; then nobody else can publish what the store is opened for."""
         producer = self._producer(partition)
         await producer.start()
@@ -177,6 +170,9 @@ class LedgerAgent:
             lists = await given_out.lists(self.settings, partition) if stands_at < end or is_doubtful else {}
             if store.meta is None or is_doubtful:
                 store.mark_due(subject for subject, is_any in lists.items() if is_any or is_doubtful)
+            if not store.speaks_for_others:
+                # It is made anew, of a ledger that may be another, and have nobody of a region that people were given out of.
+                store.speak_for(sorted(await regions.of(partition)))
         except BaseException:  # also when the next rebalance comes first
             if store is not None:
                 store.close()

@@ -132,9 +132,7 @@ class Store:
 
     def persons(self, subjects: Sequence[str]) -> list[list[Event] | None]:
         """The events held of each subject."""
-        if not subjects:
-            return []
-        values = self._db.get([_PERSON + bytes.fromhex(subject) for subject in subjects])
+        values = self._db.get([_PERSON + bytes.fromhex(subject) for subject in subjects]) if subjects else ()
         return [None if value is None else _events.decode(value) for value in values]  # type: ignore[misc]
 
     def every_person(self) -> Iterator[tuple[str, list[Event]]]:
@@ -169,9 +167,7 @@ class Store:
 
     def changes(self, cells: Sequence[PeriodCell]) -> list[Change]:
         """What each cell of the closings holds."""
-        if not cells:
-            return []
-        values = self._db.get([_CHANGE + _period_key(cell) for cell in cells])
+        values = self._db.get([_CHANGE + _period_key(cell) for cell in cells]) if cells else ()
         return [
             Change() if value is None else Change(*map(tally.from_bytes, _tallies.decode(value))) for value in values
         ]
@@ -214,11 +210,18 @@ class Store:
             batch.delete(_BARRIER + order)
         self._db.write(batch)
 
-    def mark_due(self, subjects: Iterable[str] = (), columns: Collection[str] = ()) -> None:
-        """Let the lists of subjects be published, changed or not; and columns, of a store that has published nothing."""
+    @property
+    def speaks_for_others(self) -> bool:
+        """Whether `speak_for` was called, or something is published since."""
+        return bool(self.meta and self.meta.published_through) or self._db.get(_due_key(0)) is not None
+
+    def speak_for(self, columns: Collection[str]) -> None:
+        """Let these be published, whether the store has anybody in them or not; before anything of it is."""
+        self._db.put(_due_key(0), _encode(columns))
+
+    def mark_due(self, subjects: Iterable[str]) -> None:
+        """Let the lists of subjects be published, changed or not."""
         batch = WriteBatch(raw_mode=True)
-        if columns:
-            batch.put(_due_key(0), _encode(columns))
         for subject in subjects:
             batch.put(_SUBJECT_DUE + bytes.fromhex(subject), b"")
         self._db.write(batch)
@@ -291,9 +294,7 @@ class Store:
         self.meta = meta
 
     def _tallies(self, keys: list[bytes]) -> list[int]:
-        if not keys:
-            return []
-        return [0 if value is None else tally.from_bytes(value) for value in self._db.get(keys)]
+        return [0 if value is None else tally.from_bytes(value) for value in (self._db.get(keys) if keys else ())]
 
     def _range(
         self, prefix: bytes, start: bytes | None = None, end: bytes | None = None

@@ -2,14 +2,16 @@
 
 In: a function, and what tells it to end. Out: its result. A thread cannot be ended from outside: cancelled or late, the wait
 goes on for a time in which it should end by itself, because nobody else is to begin on the same folder before. One that hangs,
-as a call to a dead file server can for hours, is left alone then. Called where stores are saved and snapshots fetched.
+as a call to a dead file server can for hours, is left alone then. Called to save stores, fetch snapshots, look at topics.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from contextlib import suppress
+from typing import Any, Final, TypeVar, cast
 
 from agents.snapshots import Stopped, Until
 
@@ -46,6 +48,31 @@ async def in_thread(
     if not thread.done():
         raise Stopped("their place does not answer")
     return thread.result()
+
+
+async def in_daemon(call: Callable[[], Result]) -> Result:
+    """The result of `call`, in a thread that ends with the process: a stop waits neither for it nor for what it waits for."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Result] = loop.create_future()
+
+    def tell(result: Result | None, error: Exception | None) -> None:
+        if not answer.done():
+            if error is None:
+                answer.set_result(cast(Result, result))
+            else:
+                answer.set_exception(error)
+
+    def run() -> None:
+        result, failed = None, None
+        try:
+            result = call()
+        except Exception as error:
+            failed = error
+        with suppress(RuntimeError):  # of a loop that a stop has closed
+            loop.call_soon_threadsafe(tell, result, failed)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await answer
 
 
 async def _ended(thread: asyncio.Future[Any], until: Until | None, hang: float | None) -> None:

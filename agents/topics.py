@@ -108,16 +108,25 @@ def ensure_topics(
     return made
 
 
-def topic_ids(settings: Settings, names: Iterable[str]) -> dict[str, str]:
+def topic_ids(settings: Settings, names: Iterable[str], *, seconds_max: float = 0.0) -> dict[str, str]:
     """By name the id of each topic that is there: one that was deleted and made anew has another (KIP-516).
 
-    Blocks. Without those that have none, of brokers before Kafka 2.8. Raises LampitError where no broker answers.
+    Blocks. Without those that have none, of brokers before Kafka 2.8. seconds_max: how long is waited for a topic that the
+    broker asked does not know, as one that hears late of it. Raises LampitError where no broker answers, or that was in vain.
     """
+    deadline = time.monotonic() + seconds_max
     try:
         with closing(KafkaAdminClient(**for_kafka_python(settings), client_id="lampit-topics")) as admin:
-            described = admin.describe_topics(list(names))
+            while True:
+                described = admin.describe_topics(list(names))
+                unknown = [topic["name"] for topic in described if topic["error_code"]]
+                if not unknown or time.monotonic() >= deadline:
+                    break
+                time.sleep(METADATA_PAUSE_SECONDS)
     except (KafkaError, OSError) as error:
         raise LampitError(_went_away(error)) from error
+    if unknown and seconds_max:
+        raise LampitError(f"Topic {unknown[0]} is not known to every broker yet: start again.")
     return {
         str(topic["name"]): str(topic["topic_id"]) for topic in described if topic.get("topic_id") not in (None, NO_ID)
     }

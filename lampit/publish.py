@@ -21,7 +21,7 @@ import msgspec
 from agents.errors import ConfigurationError
 from agents.logs import configure_logging
 from agents.settings import Settings, load_settings
-from agents.topics import INTAKE_TOPICS, ensure_topics, topic_ids
+from agents.topics import INTAKE_TOPICS, METADATA_SECONDS_MAX, ensure_topics, topic_ids
 from lampit import tables
 from lampit.cli import EXIT_PROBLEM
 from lampit.files import LINE_BYTES_MAX, STANDARD_INPUT, EventFile, bytes_of, in_unicode, open_all
@@ -173,7 +173,7 @@ def _publish_file(
 
 def topics_digest(settings: Settings, topics: Sequence[str]) -> str:
     """Tells these topics from others of the same names: of their ids, which a topic made anew does not keep."""
-    ids = sorted(topic_ids(settings, topics).values())
+    ids = sorted(topic_ids(settings, topics, seconds_max=METADATA_SECONDS_MAX).values())
     return hashlib.sha256("|".join(ids).encode()).hexdigest()[:16]
 
 

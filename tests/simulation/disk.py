@@ -126,6 +126,12 @@ class Database:
         self._disk.write(batch.changes)
         self._disks.come()
 
+    def put(self, key: bytes, value: bytes) -> None:
+        """A batch of one."""
+        batch = WriteBatch(raw_mode=True)
+        batch.put(key, value)
+        self.write(batch)
+
     def iter(self) -> Iterator:
         """Over all keys, as of now."""
         self._require_open()

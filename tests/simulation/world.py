@@ -324,7 +324,7 @@ class World:
             "agents.barrier.uuid": SimpleNamespace(uuid4=lambda: uuid.UUID(int=self.chance.getrandbits(128))),
             "agents.barrier.GENESIS_SECONDS_MAX": self.chance.choice((1.0, 30.0)),
             "agents.barrier.ensure_topics": lambda settings: None,
-            "agents.barrier.topic_ids": lambda settings, names: {},
+            "agents.barrier.topic_ids": lambda settings, names, seconds_max: {},
             "agents.store_options.Rdict": self.disks.open,
             "agents.store.WriteBatch": WriteBatch,
             "agents.store.Checkpoint": Checkpoint,
