@@ -140,7 +140,7 @@ class App(faust.App):
         while True:
             await asyncio.sleep(TOPICS_SECONDS)
             with suppress(LampitError):  # without a broker nothing is read or written
-                found = await in_daemon(partial(topics.topic_ids, self.settings, self.topic_ids))
+                found = await asyncio.wrap_future(in_daemon(partial(topics.topic_ids, self.settings, self.topic_ids)))
                 for name, was in self.topic_ids.items():
                     if found.get(name, was) != was:
                         die(LogMismatch(f"{name} was deleted and made anew while this process ran: starting again"))

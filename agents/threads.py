@@ -2,7 +2,8 @@
 
 In: a function, and what tells it to end. Out: its result. A thread cannot be ended from outside: cancelled or late, the wait
 goes on for a time in which it should end by itself, because nobody else is to begin on the same folder before. One that hangs,
-as a call to a dead file server can for hours, is left alone then. Called to save stores, fetch snapshots, look at topics.
+as a call to a dead file server can for hours, is left alone then. Called where stores are
+saved, snapshots fetched and topics looked at, and by `lampit doctor`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, Final, TypeVar, cast
+from concurrent.futures import Future
+from typing import Any, Final, TypeVar
 
 from agents.snapshots import Stopped, Until
 
@@ -50,29 +51,19 @@ async def in_thread(
     return thread.result()
 
 
-async def in_daemon(call: Callable[[], Result]) -> Result:
-    """The result of `call`, in a thread that ends with the process: a stop waits neither for it nor for what it waits for."""
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[Result] = loop.create_future()
-
-    def tell(result: Result | None, error: Exception | None) -> None:
-        if not answer.done():
-            if error is None:
-                answer.set_result(cast(Result, result))
-            else:
-                answer.set_exception(error)
+def in_daemon(call: Callable[[], Result]) -> Future[Result]:
+    """What `call` will give, in a thread that ends with the process: its end waits neither for it nor for what it waits for."""
+    answer: Future[Result] = Future()
+    answer.set_running_or_notify_cancel()  # or who gives up the wait would take the place of its result
 
     def run() -> None:
-        result, failed = None, None
         try:
-            result = call()
+            answer.set_result(call())
         except Exception as error:
-            failed = error
-        with suppress(RuntimeError):  # of a loop that a stop has closed
-            loop.call_soon_threadsafe(tell, result, failed)
+            answer.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    return await answer
+    return answer
 
 
 async def _ended(thread: asyncio.Future[Any], until: Until | None, hang: float | None) -> None:

@@ -12,12 +12,10 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -34,6 +32,7 @@ from agents.settings import Settings
 from agents.signing import load_signer
 from agents.snapshots import Snapshots
 from agents.store import FORMAT, Meta, read_meta
+from agents.threads import in_daemon
 from agents.topics import LEDGER
 from lampit import reference
 from lampit.doctor.cluster import Log
@@ -191,16 +190,7 @@ def _in_time(call: Callable[[], Result]) -> Result:
 
     By a thread that the command does not wait for when it ends either.
     """
-    answer: Future[Result] = Future()
-
-    def ask() -> None:
-        try:
-            answer.set_result(call())
-        except Exception as error:
-            answer.set_exception(error)
-
-    threading.Thread(target=ask, daemon=True).start()
-    return answer.result(PLACE_SECONDS_MAX)
+    return in_daemon(call).result(PLACE_SECONDS_MAX)
 
 
 def _hangs(check: str, setting: str) -> Finding:

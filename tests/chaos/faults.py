@@ -95,7 +95,9 @@ _ALL: Final = (
         "ledger-shorter", "the ledger topic made anew without the last records, which are sent again", ledgers.shorten
     ),
     Fault("ledger-longer", "the ledger topic made anew with every event twice", ledgers.lengthen),
-    Fault("ledger-replaced", "the ledger topic replaced by a longer one that its workers read on", ledgers.replace),
+    Fault(
+        "ledger-replaced", "the ledger topic replaced by a longer one while its workers stand still", ledgers.replace
+    ),
     Fault("figures-deleted", "the topics of figures deleted and made anew beside all workers", ledgers.delete_figures),
     Fault("ledger-deleted", "the ledger topic deleted: refused, then all made anew", ledgers.delete),
 )

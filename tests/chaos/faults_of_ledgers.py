@@ -37,7 +37,7 @@ def lengthen(live: Field, chance: Random) -> None:
 
 
 def replace(live: Field, chance: Random) -> None:
-    """While the ledger workers stand still: they read the new one on from where they were, until they see that it is new."""
+    """While the ledger workers stand still. Some read the new one on then: tests/broker/test_made_anew.py makes sure of it."""
     live.at(chance.uniform(0.3, 0.9))
     for name in ("intake-a", "intake-b"):
         live.remove(name)

@@ -131,9 +131,8 @@ def test_the_roll_up_is_not_ready(beside: Beside, tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(rollup, "reached", reached)
     monkeypatch.setattr(rollup, "commit", commit)
-    monkeypatch.setattr(
-        Upstream, "why_not", lambda _: None
-    )  # the ledger workers keep up: this is of the roll-up's own write
+    # The ledger workers keep up: this is of the roll-up's own write.
+    monkeypatch.setattr(Upstream, "why_not", lambda _: None)
 
     async def run() -> str:
         working = beside.start()

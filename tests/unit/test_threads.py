@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 import threading
@@ -22,7 +21,7 @@ from agents.topics import LEDGER, topic_ids
 
 async def look():
     async with asyncio.timeout(1):
-        await in_daemon(partial(topic_ids, Settings(bootstrap_servers="127.0.0.1:{port}"), [LEDGER]))
+        await asyncio.wrap_future(in_daemon(partial(topic_ids, Settings(bootstrap_servers="127.0.0.1:{port}"), [LEDGER])))
 
 try:
     asyncio.run(look())
@@ -42,6 +41,6 @@ def test_it_gives_the_result_and_the_error_of_what_it_calls() -> None:
     def fail() -> None:
         raise ValueError("no")
 
-    assert asyncio.run(in_daemon(threading.current_thread)) is not threading.main_thread()
+    assert in_daemon(threading.current_thread).result() is not threading.main_thread()
     with pytest.raises(ValueError, match="no"):
-        asyncio.run(in_daemon(fail))
+        in_daemon(fail).result()
